@@ -1,0 +1,106 @@
+//! Checks what a caller feeds against what the model declares.
+
+use super::convert::to_tract;
+use crate::error::{Error, Result};
+use crate::onnx::{Dimension, TensorInfo};
+use crate::tensor::Tensor;
+use std::collections::HashMap;
+use tract_onnx::prelude::{IntoTValue, TValue, TVec};
+
+/// The fed tensors in the order of the model's inputs.
+///
+/// # Errors
+/// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or shape; a symbol that stands
+/// for two different sizes.
+pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Result<TVec<TValue>> {
+    let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
+    if let Some((name, _)) = feeds.iter().find(|(name, _)| !inputs.iter().any(|input| input.name == *name)) {
+        return Err(Error::invalid_input("the model has no input of this name")
+            .tensor(name)
+            .remedy(format!("the inputs are {}", names())));
+    }
+    let mut symbols = HashMap::new();
+    let mut arranged = TVec::new();
+    for input in inputs {
+        let mut fed = feeds.iter().filter(|(name, _)| *name == input.name).map(|(_, tensor)| tensor);
+        let tensor = match (fed.next(), fed.next()) {
+            (Some(tensor), None) => tensor,
+            (None, _) => {
+                return Err(Error::invalid_input("an input of the model is missing")
+                    .tensor(&*input.name)
+                    .remedy(format!("feed all of {}", names())));
+            }
+            _ => return Err(Error::invalid_input("an input is fed twice").tensor(&*input.name)),
+        };
+        check(input, tensor, &mut symbols).map_err(|error| error.tensor(&*input.name))?;
+        arranged.push(to_tract(tensor)?.into_tvalue());
+    }
+    Ok(arranged)
+}
+
+fn check<'a>(input: &'a TensorInfo, tensor: &Tensor, symbols: &mut HashMap<&'a str, usize>) -> Result<()> {
+    if tensor.dtype() != input.dtype {
+        return Err(Error::invalid_input(format!("expected {}, got {}", input.dtype.name(), tensor.dtype().name()))
+            .remedy(format!("pass {} elements", input.dtype.name())));
+    }
+    let Some(shape) = &input.shape else { return Ok(()) };
+    let mismatch = || {
+        let expected: Vec<String> = shape.iter().map(Dimension::to_string).collect();
+        Error::invalid_input(format!("expected shape [{}], got {:?}", expected.join(", "), tensor.dims()))
+    };
+    if shape.len() != tensor.dims().len() {
+        return Err(mismatch());
+    }
+    for (dimension, actual) in shape.iter().zip(tensor.dims()) {
+        match dimension {
+            Dimension::Fixed(expected) if expected != actual => return Err(mismatch()),
+            Dimension::Symbol(name) if !name.is_empty() => {
+                let expected = *symbols.entry(name).or_insert(*actual);
+                if expected != *actual {
+                    return Err(mismatch()
+                        .remedy(format!("`{name}` is {expected} in an earlier input: make the inputs agree")));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::tensor::DType;
+
+    #[test]
+    fn feeds_and_their_errors() {
+        let shape = || Some(vec![Dimension::Symbol("batch".into()), Dimension::Fixed(2)]);
+        let inputs = [
+            TensorInfo { name: "a".into(), dtype: DType::Int64, shape: shape() },
+            TensorInfo { name: "b".into(), dtype: DType::Float32, shape: shape() },
+        ];
+        let ints = |dims: &[usize]| Tensor::new(dims, vec![0i64; dims.iter().product()]).unwrap();
+        let floats = |dims: &[usize]| Tensor::new(dims, vec![0f32; dims.iter().product()]).unwrap();
+        let cases = [
+            ("fits, in any order", vec![("b", floats(&[3, 2])), ("a", ints(&[3, 2]))], None),
+            ("missing", vec![("a", ints(&[3, 2]))], Some("b")),
+            ("unknown", vec![("a", ints(&[3, 2])), ("b", floats(&[3, 2])), ("c", ints(&[1]))], Some("c")),
+            ("twice", vec![("a", ints(&[3, 2])), ("a", ints(&[3, 2])), ("b", floats(&[3, 2]))], Some("a")),
+            ("dtype", vec![("a", floats(&[3, 2])), ("b", floats(&[3, 2]))], Some("a")),
+            ("rank", vec![("a", ints(&[6])), ("b", floats(&[3, 2]))], Some("a")),
+            ("fixed size", vec![("a", ints(&[3, 1])), ("b", floats(&[3, 2]))], Some("a")),
+            ("symbol", vec![("a", ints(&[3, 2])), ("b", floats(&[4, 2]))], Some("b")),
+        ];
+        for (what, feeds, culprit) in cases {
+            let feeds: Vec<_> = feeds.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect();
+            match (arrange(&inputs, &feeds), culprit) {
+                (Ok(arranged), None) => assert_eq!(arranged[0].shape(), feeds[1].1.dims(), "{what}"),
+                (Err(error), Some(culprit)) => {
+                    assert_eq!((error.code, error.tensor.as_deref()), (ErrorCode::InvalidInput, Some(culprit)), "{what}");
+                }
+                (result, _) => panic!("{what}: {result:?}"),
+            }
+        }
+    }
+}

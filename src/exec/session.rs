@@ -1,0 +1,274 @@
+//! [`Session`]: a model ready to run.
+
+use super::checkpoint::Checkpoint;
+use super::convert::from_tract;
+use super::feeds::arrange;
+use super::guard::guarded;
+use super::step::Executor;
+use crate::attention::{AttentionCall, AttentionShape, HeadStrides, MaskStrides};
+use crate::error::{Error, ErrorCode, Result};
+use crate::gpu::{Counters, Gpu};
+use crate::graph::{CompiledModel, Report, compile};
+use crate::kernels::attention::attention;
+use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
+use crate::tensor::Tensor;
+use serde::Serialize;
+
+/// Where the caller wants a model to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DevicePreference {
+    /// On the CPU.
+    Cpu,
+    /// On the GPU; an error if that is not possible.
+    Gpu,
+    /// On the GPU if that is possible, else on the CPU.
+    Auto,
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// Everything on the CPU.
+    Cpu,
+    /// The attention on the GPU, the rest on the CPU.
+    WebGpu,
+}
+
+/// What a session has done.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunCounters {
+    /// Runs that ended well.
+    pub runs: u64,
+    /// Attentions computed on the GPU.
+    pub attention_on_gpu: u64,
+    /// Attentions computed on the CPU.
+    pub attention_on_cpu: u64,
+}
+
+/// What a session is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionInfo {
+    /// The model's inputs.
+    pub inputs: Vec<TensorInfo>,
+    /// The model's outputs.
+    pub outputs: Vec<TensorInfo>,
+    /// Where it runs.
+    pub device: Device,
+    /// Why it runs there.
+    pub device_reason: String,
+    /// The GPU, where there is one.
+    pub adapter: Option<String>,
+}
+
+/// A loaded model.
+pub struct Session {
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+    report: Report,
+    executor: Executor,
+    gpu: Option<Gpu>,
+    preference: DevicePreference,
+    device_reason: String,
+    counters: RunCounters,
+    /// Counters of a GPU that was given up.
+    past_gpu: Counters,
+    /// Set after a panic: the state can no longer be trusted.
+    closed: bool,
+}
+
+impl Session {
+    /// Loads a model.
+    ///
+    /// # Errors
+    /// `InvalidModel`, `UnsupportedOp`, `InvalidInput` for missing external data, `OutOfMemory`; `DeviceLost` when the GPU is
+    /// demanded and cannot be had.
+    pub async fn load(
+        source: &dyn ReadAt,
+        external: &[ExternalFile],
+        preference: DevicePreference,
+        checkpoint: &impl Checkpoint,
+    ) -> Result<Session> {
+        const LOADING: &str = "loading the model";
+        let (gpu, device_reason) = choose_device(preference).await.map_err(|error| error.doing(LOADING))?;
+        checkpoint.pass().await?;
+        let (compiled, executor) = guarded(LOADING, || {
+            let CompiledModel { graph, inputs, outputs, report } = compile(source, external)?;
+            Ok(((inputs, outputs, report), Executor::new(graph)?))
+        })
+        .map_err(|error| error.file(source.name()).doing(LOADING))?;
+        checkpoint.pass().await?;
+        let (inputs, outputs, report) = compiled;
+        Ok(Session {
+            inputs,
+            outputs,
+            report,
+            executor,
+            gpu,
+            preference,
+            device_reason,
+            counters: RunCounters::default(),
+            past_gpu: Counters::default(),
+            closed: false,
+        })
+    }
+
+    /// What the session is.
+    pub fn info(&self) -> SessionInfo {
+        SessionInfo {
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+            device: if self.gpu.is_some() { Device::WebGpu } else { Device::Cpu },
+            device_reason: self.device_reason.clone(),
+            adapter: self.gpu.as_ref().map(|gpu| gpu.adapter().name.clone()),
+        }
+    }
+
+    /// What became of the model's nodes.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What the session has done, on the whole and on the GPU.
+    pub fn counters(&self) -> (RunCounters, Counters) {
+        let now = self.gpu.as_ref().map(Gpu::counters).unwrap_or_default();
+        (self.counters, sum(now, self.past_gpu))
+    }
+
+    /// Runs the model. `fetches` names the outputs wanted; empty means all.
+    ///
+    /// # Errors
+    /// `InvalidInput` for feeds or fetches that do not fit; `Aborted`; `DeviceLost` when the GPU was demanded and is lost.
+    pub async fn run(
+        &mut self,
+        feeds: &[(String, Tensor)],
+        fetches: &[String],
+        checkpoint: &impl Checkpoint,
+    ) -> Result<Vec<(String, Tensor)>> {
+        if self.closed {
+            return Err(Error::invalid_input("the session was closed by an earlier failure").remedy("load the model again"));
+        }
+        let wanted = self.wanted(fetches)?;
+        let mut outcome = self.run_once(feeds, &wanted, checkpoint).await;
+        if self.gave_up_gpu(&outcome) {
+            outcome = self.run_once(feeds, &wanted, checkpoint).await;
+        }
+        match &outcome {
+            Ok(_) => self.counters.runs += 1,
+            Err(error) => self.closed = error.code == ErrorCode::InternalError,
+        }
+        outcome
+    }
+
+    /// Positions of the outputs to give.
+    fn wanted(&self, fetches: &[String]) -> Result<Vec<usize>> {
+        if fetches.is_empty() {
+            return Ok((0..self.outputs.len()).collect());
+        }
+        let position = |name: &String| {
+            self.outputs.iter().position(|output| output.name == *name).ok_or_else(|| {
+                let names: Vec<&str> = self.outputs.iter().map(|output| &*output.name).collect();
+                Error::invalid_input("the model has no output of this name")
+                    .tensor(name)
+                    .remedy(format!("the outputs are {}", names.join(", ")))
+            })
+        };
+        fetches.iter().map(position).collect()
+    }
+
+    async fn run_once(
+        &mut self,
+        feeds: &[(String, Tensor)],
+        wanted: &[usize],
+        checkpoint: &impl Checkpoint,
+    ) -> Result<Vec<(String, Tensor)>> {
+        let inputs = arrange(&self.inputs, feeds).map_err(|error| error.doing("running the model"))?;
+        let (values, symbols) =
+            self.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
+        let output = |position: &usize| {
+            let TensorInfo { name, dtype, .. } = &self.outputs[*position];
+            let tensor = from_tract(&values[*position], *dtype, &symbols).map_err(|error| error.tensor(name))?;
+            Ok((name.clone(), tensor))
+        };
+        wanted.iter().map(output).collect()
+    }
+
+    /// A lost GPU is given up where the caller allows the CPU; the session says so from then on.
+    fn gave_up_gpu(&mut self, outcome: &Result<Vec<(String, Tensor)>>) -> bool {
+        let lost = matches!(outcome, Err(error) if error.code == ErrorCode::DeviceLost);
+        if !lost || self.preference != DevicePreference::Auto {
+            return false;
+        }
+        let Some(gpu) = self.gpu.take() else { return false };
+        self.past_gpu = sum(self.past_gpu, gpu.counters());
+        self.device_reason = format!("the GPU was lost: {}", gpu.lost().unwrap_or_else(|| "no reason given".into()));
+        true
+    }
+}
+
+fn sum(left: Counters, right: Counters) -> Counters {
+    Counters {
+        dispatches: left.dispatches + right.dispatches,
+        submissions: left.submissions + right.submissions,
+        bytes_uploaded: left.bytes_uploaded + right.bytes_uploaded,
+        bytes_read_back: left.bytes_read_back + right.bytes_read_back,
+    }
+}
+
+async fn choose_device(preference: DevicePreference) -> Result<(Option<Gpu>, String)> {
+    if preference == DevicePreference::Cpu {
+        return Ok((None, "the CPU was asked for".into()));
+    }
+    match trusted_gpu().await {
+        Ok(gpu) => {
+            let reason = format!("a WebGPU adapter was found: {}", gpu.adapter().name);
+            Ok((Some(gpu), reason))
+        }
+        Err(error) if preference == DevicePreference::Auto => Ok((None, error.message.clone())),
+        Err(error) => Err(error),
+    }
+}
+
+/// A GPU whose attention agrees with the CPU's on a small call.
+async fn trusted_gpu() -> Result<Gpu> {
+    let mut gpu = Gpu::request().await?;
+    let call = probe();
+    let wave = |len: usize, phase: f32| (0..len).map(|at| (at as f32 * 0.7 + phase).sin()).collect::<Vec<f32>>();
+    let (query, key, value) = (wave(48, 0.0), wave(80, 1.0), wave(80, 2.0));
+    let mask = [0.0, 0.0, -1.5, 0.0, f32::NEG_INFINITY, 0.0, f32::MIN, 0.0, 0.5, 0.0];
+    let mut expected = vec![0.0; query.len()];
+    attention(&call, &query, &key, &value, Some(&mask), &mut expected);
+    let [q, k, v, m] = [gpu.upload(&query)?, gpu.upload(&key)?, gpu.upload(&value)?, gpu.upload(&mask)?];
+    let out = gpu.allocate(expected.len())?;
+    gpu.attention(&call, q, k, v, Some(m), out)?;
+    let actual = gpu.read(out).await?;
+    for buffer in [q, k, v, m, out] {
+        gpu.release(buffer);
+    }
+    let agrees = |(actual, expected): (&f32, &f32)| (actual - expected).abs() <= 1e-3;
+    if !actual.iter().zip(&expected).all(agrees) {
+        return Err(Error::device_lost(format!("the GPU {} computes wrongly", gpu.adapter().name))
+            .remedy("update the browser or the graphics driver, or run on the CPU"));
+    }
+    Ok(gpu)
+}
+
+/// Two sequences, two heads of 4, 3 queries and 5 keys, packed.
+fn probe() -> AttentionCall {
+    let shape =
+        AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 3, keys: 5, head_dim: 4, value_dim: 4 };
+    let queries = HeadStrides { batch: 24, head: 4, position: 8 };
+    let keys = HeadStrides { batch: 40, head: 4, position: 8 };
+    AttentionCall {
+        shape,
+        scale: 0.5,
+        query: queries,
+        key: keys,
+        value: keys,
+        output: queries,
+        mask: Some(MaskStrides { batch: 5, head: 0, query: 0, key: 1 }),
+        zero_when_all_masked: false,
+    }
+}

@@ -1,0 +1,236 @@
+//! The stepping executor: one node after the other, GPU operators encoded as they come, bytes fetched from the GPU only when
+//! the CPU needs them.
+
+use super::checkpoint::Checkpoint;
+use super::guard::guarded;
+use super::session::RunCounters;
+use crate::error::{Error, Result};
+use crate::gpu::{BufferId, Gpu};
+use crate::ops::{Attention, f32_slice};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tract_onnx::prelude::{IntoTValue, TVec, TValue, Tensor, TypedModel, TypedSimplePlan, tvec};
+use tract_onnx::tract_hir::internal::{OutletId, SymbolValues, TDim, TractError, TypedNode, TypedSimpleState};
+use tract_onnx::tract_hir::tract_core::model::order::build_flush_list;
+use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+
+/// A plan with its state.
+pub struct Executor {
+    plan: Arc<TypedSimplePlan>,
+    state: TypedSimpleState,
+    /// Nodes whose values nobody needs after each step.
+    flush: Vec<TVec<usize>>,
+}
+
+/// A tensor that lies on the GPU.
+struct OnGpu {
+    buffer: BufferId,
+    shape: TVec<usize>,
+}
+
+/// The GPU's part of a run.
+struct GpuValues<'a> {
+    gpu: Option<&'a mut Gpu>,
+    /// Results of nodes, by node; each has one output.
+    results: HashMap<usize, OnGpu>,
+    /// Copies of values that the CPU has too.
+    uploads: HashMap<OutletId, BufferId>,
+}
+
+impl Executor {
+    /// Plans a graph.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` when the graph cannot be ordered.
+    pub fn new(graph: TypedModel) -> Result<Executor> {
+        let plan = TypedSimplePlan::new(graph).map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
+        let state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
+        let model = plan.model();
+        let order = plan.order_without_consts();
+        let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
+        Ok(Executor { plan, state, flush })
+    }
+
+    /// Runs the plan on inputs in the model's order; gives the outputs in the model's order, and the sizes that the symbols
+    /// stood for.
+    pub async fn run(
+        &mut self,
+        inputs: TVec<TValue>,
+        gpu: Option<&mut Gpu>,
+        counters: &mut RunCounters,
+        checkpoint: &impl Checkpoint,
+    ) -> Result<(TVec<TValue>, SymbolValues)> {
+        let mut values = GpuValues { gpu, results: HashMap::new(), uploads: HashMap::new() };
+        let outcome = self.steps(inputs, &mut values, counters, checkpoint).await;
+        values.release_all();
+        let symbols = self.state.turn_state.resolved_symbols.clone();
+        self.state.reset_turn().map_err(|error| run_error(&error))?;
+        outcome.map(|outputs| (outputs, symbols))
+    }
+
+    async fn steps(
+        &mut self,
+        inputs: TVec<TValue>,
+        values: &mut GpuValues<'_>,
+        counters: &mut RunCounters,
+        checkpoint: &impl Checkpoint,
+    ) -> Result<TVec<TValue>> {
+        self.state.set_inputs(inputs).map_err(|error| run_error(&error))?;
+        let plan = self.plan.clone();
+        for (step, id) in plan.order_without_consts().iter().enumerate() {
+            checkpoint.pass().await?;
+            let node = plan.model().node(*id);
+            self.step(node, values, counters).await.map_err(|error| at(error, node))?;
+            for flushed in &self.flush[step] {
+                self.state.turn_state.values[*flushed] = None;
+                values.release(*flushed);
+            }
+        }
+        self.fetch(plan.model().outputs.iter().copied(), values).await?;
+        self.state.outputs().map_err(|error| run_error(&error))
+    }
+
+    async fn step(&mut self, node: &TypedNode, values: &mut GpuValues<'_>, counters: &mut RunCounters) -> Result<()> {
+        if let Some(attention) = node.op_as::<Attention>() {
+            if self.attention_on_gpu(node, attention, values)? {
+                counters.attention_on_gpu += 1;
+                return Ok(());
+            }
+            counters.attention_on_cpu += 1;
+        }
+        self.fetch(node.inputs.iter().copied(), values).await?;
+        let state = &mut self.state;
+        guarded("running the model", || {
+            let inputs = state.prepare_inputs(node.id).map_err(|error| run_error(&error))?;
+            state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
+        })?;
+        self.bind_symbols(node);
+        Ok(())
+    }
+
+    /// Encodes an attention on the GPU; `false` if there is none or the call is not for it.
+    fn attention_on_gpu(
+        &mut self,
+        node: &TypedNode,
+        attention: &Attention,
+        values: &mut GpuValues<'_>,
+    ) -> Result<bool> {
+        if values.gpu.is_none() {
+            return Ok(false);
+        }
+        let shapes: Vec<TVec<usize>> =
+            node.inputs.iter().map(|outlet| values.shape(&self.state, *outlet)).collect::<Result<_>>()?;
+        let shapes: Vec<&[usize]> = shapes.iter().map(|shape| &**shape).collect();
+        let (call, shape) = attention.call(&shapes).map_err(|error| run_error(&error))?;
+        let empty = shape.contains(&0) || call.shape.keys == 0;
+        let Some(gpu) = values.gpu.as_deref() else { return Ok(false) };
+        if empty || gpu.supports_attention(&call).is_err() {
+            return Ok(false);
+        }
+        let mut operands = Vec::new();
+        for outlet in &node.inputs {
+            operands.push(values.on_gpu(&self.state, *outlet)?);
+        }
+        let Some(gpu) = values.gpu.as_deref_mut() else { return Ok(false) };
+        let buffer = gpu.allocate(shape.iter().product())?;
+        values.results.insert(node.id, OnGpu { buffer, shape });
+        gpu.attention(&call, operands[0], operands[1], operands[2], operands.get(3).copied(), buffer)?;
+        Ok(true)
+    }
+
+    /// Makes the CPU have these values, with one wait for all that lie on the GPU.
+    async fn fetch(&mut self, outlets: impl Iterator<Item = OutletId>, values: &mut GpuValues<'_>) -> Result<()> {
+        let wanted: Vec<usize> = outlets
+            .map(|outlet| outlet.node)
+            .filter(|id| values.results.contains_key(id) && self.state.turn_state.values[*id].is_none())
+            .collect();
+        let Some(gpu) = values.gpu.as_deref_mut().filter(|_| !wanted.is_empty()) else { return Ok(()) };
+        let buffers: Vec<BufferId> = wanted.iter().map(|id| values.results[id].buffer).collect();
+        for (id, elements) in wanted.iter().zip(gpu.read_many(&buffers).await?) {
+            let tensor = Tensor::from_shape(&values.results[id].shape, &elements).map_err(|error| run_error(&error))?;
+            self.state.turn_state.values[*id] = Some(tvec!(tensor.into_tvalue()));
+        }
+        Ok(())
+    }
+
+    /// Sizes that only a node's result tells.
+    fn bind_symbols(&mut self, node: &TypedNode) {
+        let turn = &mut self.state.turn_state;
+        let Some(values) = turn.values[node.id].as_ref().filter(|_| node.op.mints_runtime_symbols()) else { return };
+        for (output, value) in node.outputs.iter().zip(values) {
+            for (dim, size) in output.fact.shape.iter().zip(value.shape()) {
+                if let TDim::Sym(symbol) = dim
+                    && turn.resolved_symbols.get(symbol).is_none()
+                {
+                    turn.resolved_symbols.set(symbol, *size as i64);
+                }
+            }
+        }
+    }
+}
+
+impl GpuValues<'_> {
+    fn shape(&self, state: &TypedSimpleState, outlet: OutletId) -> Result<TVec<usize>> {
+        match self.results.get(&outlet.node) {
+            Some(result) => Ok(result.shape.clone()),
+            None => Ok(value(state, outlet)?.shape().into()),
+        }
+    }
+
+    /// The buffer that holds a value, which is uploaded unless it is there.
+    fn on_gpu(&mut self, state: &TypedSimpleState, outlet: OutletId) -> Result<BufferId> {
+        if let Some(result) = self.results.get(&outlet.node) {
+            return Ok(result.buffer);
+        }
+        if let Some(buffer) = self.uploads.get(&outlet) {
+            return Ok(*buffer);
+        }
+        let Some(gpu) = self.gpu.as_deref_mut() else { return Err(Error::device_lost("there is no GPU")) };
+        let value = value(state, outlet)?;
+        let buffer = gpu.upload(f32_slice(value).map_err(|error| run_error(&error))?)?;
+        self.uploads.insert(outlet, buffer);
+        Ok(buffer)
+    }
+
+    fn release(&mut self, node: usize) {
+        let Some(gpu) = self.gpu.as_deref_mut() else { return };
+        if let Some(result) = self.results.remove(&node) {
+            gpu.release(result.buffer);
+        }
+        self.uploads.retain(|outlet, buffer| {
+            if outlet.node == node {
+                gpu.release(*buffer);
+            }
+            outlet.node != node
+        });
+    }
+
+    fn release_all(&mut self) {
+        let nodes: Vec<usize> =
+            self.results.keys().copied().chain(self.uploads.keys().map(|outlet| outlet.node)).collect();
+        for node in nodes {
+            self.release(node);
+        }
+    }
+}
+
+fn value(state: &TypedSimpleState, outlet: OutletId) -> Result<&TValue> {
+    let values = state.turn_state.values[outlet.node].as_ref();
+    values.and_then(|values| values.get(outlet.slot)).ok_or_else(|| Error::internal("a value was dropped too early"))
+}
+
+fn at(error: Error, node: &TypedNode) -> Error {
+    match error.code {
+        crate::error::ErrorCode::Aborted => error,
+        _ => error.node(&*node.name).op(node.op.name().to_string()).doing("running the model"),
+    }
+}
+
+/// Our own error inside tract's. Other failures at run time come from sizes that do not fit each other.
+fn run_error(error: &TractError) -> Error {
+    match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+        Some(own) => own.clone(),
+        None => Error::invalid_input(error.root_cause().to_string())
+            .remedy("check that the inputs' sizes are those that the model was made for, and not more tokens than it allows"),
+    }
+}

@@ -1,0 +1,68 @@
+//! Rows gathered from a constant table: f32, or 8-bit with scales applied to the table or to the gathered rows.
+
+use super::Match;
+use super::linear::{Quantized, quantized, quantized_matrix};
+use super::pattern::producer;
+use crate::kernels::embedding::EmbeddingTable;
+use crate::ops::{DequantizeLinear, Embedding, Shared, f32_slice};
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::array::Gather;
+use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+
+/// Looks for a `Gather`, or for a `DequantizeLinear` of what one gathered.
+pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
+    let found = if is_gather(node) {
+        table(model, node.inputs[0])?.map(|table| (table, node.inputs[1]))
+    } else {
+        dequantized_rows(model, node)?
+    };
+    let Some((table, ids)) = found else { return Ok(Match::None) };
+    let mut patch = TypedModelPatch::default();
+    let mut tap = patch.tap_model(model, ids)?;
+    if model.outlet_fact(ids)?.datum_type != i64::datum_type() {
+        tap = patch.wire_node(format!("{}.ids", node.name), cast(i64::datum_type()), &[tap])?[0];
+    }
+    let outlet = patch.wire_node(&*node.name, Embedding { table: Shared::new(table) }, &[tap])?[0];
+    patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
+    Ok(Match::Found(patch))
+}
+
+fn is_gather(node: &TypedNode) -> bool {
+    node.op_as::<Gather>().is_some_and(|gather| gather.axis == 0)
+}
+
+fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<EmbeddingTable>> {
+    let fact = model.outlet_fact(outlet)?;
+    match &fact.konst {
+        Some(constant) if fact.rank() == 2 && fact.datum_type == f32::datum_type() => {
+            let elements = f32_slice(constant)?.to_vec();
+            Ok(Some(EmbeddingTable::from_f32(elements, constant.shape()[0], constant.shape()[1])))
+        }
+        Some(_) => Ok(None),
+        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), eight_bit_table),
+    }
+}
+
+fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(EmbeddingTable, OutletId)>> {
+    let Some(operator) = node.op_as::<DequantizeLinear>() else { return Ok(None) };
+    let gather = producer(model, node.inputs[0]);
+    if !is_gather(gather) {
+        return Ok(None);
+    }
+    let Some(matrix) = model.outlet_fact(gather.inputs[0])?.konst.clone() else { return Ok(None) };
+    match quantized_matrix(model, &matrix, operator, &node.inputs)? {
+        // Scales of the gathered rows are those of the table's rows only where there is one for all.
+        Some(quantized) if quantized.scales.len() == 1 => {
+            Ok(eight_bit_table(quantized)?.map(|table| (table, gather.inputs[1])))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn eight_bit_table(quantized: Quantized) -> TractResult<Option<EmbeddingTable>> {
+    let Quantized { shape: [rows, width], elements, scales, zero_points, axis } = quantized;
+    if scales.len() > 1 && axis != 0 {
+        return Ok(None);
+    }
+    Ok(Some(EmbeddingTable::from_int8(elements, rows, width, scales, zero_points)?))
+}

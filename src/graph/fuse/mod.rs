@@ -1,0 +1,81 @@
+//! Recognises the patterns of Transformers in a typed graph, by structure and not by name, and replaces each by one of
+//! [`crate::ops`].
+
+mod attention;
+mod axes;
+mod embedding;
+mod epilogue;
+mod gelu;
+mod linear;
+mod pattern;
+
+use super::{NotFused, Report};
+use crate::error::{Error, Result};
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::optim::Optimizer;
+
+/// What became of a place where a pattern was looked for.
+enum Match {
+    /// Nothing there looks like the pattern.
+    None,
+    /// It looks like the pattern but differs in a way that is not supported.
+    Almost(String),
+    /// The pattern, replaced.
+    Found(TypedModelPatch),
+}
+
+/// A pattern and its replacement.
+struct Rule {
+    /// What the pattern becomes.
+    pattern: &'static str,
+    /// Looks for the pattern that ends or begins at a node.
+    look: fn(&TypedModel, &TypedNode) -> TractResult<Match>,
+}
+
+/// Later rules build on what earlier ones found.
+const RULES: &[Rule] = &[
+    Rule { pattern: "gelu", look: gelu::look },
+    Rule { pattern: "attention", look: attention::look },
+    Rule { pattern: "linear", look: linear::look },
+    Rule { pattern: "linear epilogue", look: epilogue::look },
+    Rule { pattern: "embedding", look: embedding::look },
+];
+
+/// Replaces every pattern; what was and was not recognised goes into `report`.
+///
+/// # Errors
+/// `UnsupportedOp` when the graph turns out to be inconsistent.
+pub fn fuse(mut model: TypedModel, report: &mut Report) -> Result<TypedModel> {
+    let inconsistent = |error: TractError| Error::unsupported_op(format!("fusing the graph failed: {error:#}"));
+    Optimizer { passes: Optimizer::prop_consts().passes, steps: None }.optimize(&mut model).map_err(inconsistent)?;
+    for rule in RULES {
+        model = apply(rule, model, report).map_err(inconsistent)?;
+    }
+    Ok(model)
+}
+
+fn apply(rule: &Rule, mut model: TypedModel, report: &mut Report) -> TractResult<TypedModel> {
+    loop {
+        let mut not_fused = Vec::new();
+        let mut found = 0;
+        for id in model.eval_order()? {
+            let node = model.node(id);
+            match (rule.look)(&model, node)? {
+                Match::None => {}
+                Match::Almost(reason) => {
+                    not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
+                }
+                Match::Found(patch) => {
+                    patch.apply(&mut model)?;
+                    found += 1;
+                }
+            }
+        }
+        if found == 0 {
+            report.not_fused.append(&mut not_fused);
+            return Ok(model);
+        }
+        *report.fused.entry(rule.pattern.to_string()).or_default() += found;
+        model = model.into_compact()?;
+    }
+}

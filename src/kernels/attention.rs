@@ -1,0 +1,698 @@
+//! Scaled dot-product attention.
+#![allow(unsafe_code)]
+
+use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
+use super::parallel::{SharedOutput, for_each};
+use super::simd::{F32x4, largest_of, map_in_place, sum_of, zip_in_place};
+use crate::attention::{AttentionCall, AttentionShape, HeadStrides};
+
+/// Queries whose scores are held at a time.
+const QUERY_BLOCK: usize = 8;
+
+/// Runs the call: `out = softmax(scale · Q·Kᵀ + mask) · V` for every sequence and head. Elements of `out` that the call's
+/// strides skip are left as they are. Without keys, every query gets zeros.
+///
+/// # Panics
+/// When the heads are no multiple of the key/value heads, when an operand does not reach as far as its strides say, when
+/// two results would share an element of `out`, or when only one of `mask` and `call.mask` is given.
+pub fn attention(
+    call: &AttentionCall,
+    query: &[f32],
+    key: &[f32],
+    value: &[f32],
+    mask: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    check_operands(call, query, key, value, mask, out);
+    let shape = &call.shape;
+    let heads = shape.batch * shape.heads;
+    let work =
+        [shape.queries, shape.keys, shape.head_dim + shape.value_dim].into_iter().fold(heads, usize::saturating_mul);
+    let out = SharedOutput::new(out);
+    for_each(
+        heads,
+        work,
+        || Scratch::new(call),
+        |scratch, task| {
+            let head = Head { call, batch: task / shape.heads, head: task % shape.heads };
+            head.pack(key, value, scratch);
+            for first in (0..shape.queries).step_by(QUERY_BLOCK) {
+                let rows = QUERY_BLOCK.min(shape.queries - first);
+                // SAFETY: every task has its own head, and results share no element.
+                unsafe { head.attend(first, rows, query, mask, &out, scratch) };
+            }
+        },
+    );
+}
+
+/// [`attention`] by its definition, in f64 apart from the sum of score and mask, which is rounded to f32 as it is in f32
+/// models: masks near the lowest f32 must swallow the scores.
+///
+/// # Panics
+/// As [`attention`].
+pub fn attention_reference(
+    call: &AttentionCall,
+    query: &[f32],
+    key: &[f32],
+    value: &[f32],
+    mask: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    check_operands(call, query, key, value, mask, out);
+    let shape = &call.shape;
+    for (batch, head) in (0..shape.batch).flat_map(|batch| (0..shape.heads).map(move |head| (batch, head))) {
+        let place = Head { call, batch, head };
+        for position in 0..shape.queries {
+            let query = place.row(query, &call.query, head, position, shape.head_dim);
+            let scores: Vec<f32> = (0..shape.keys)
+                .map(|index| {
+                    let key = place.row(key, &call.key, place.kv_head(), index, shape.head_dim);
+                    let dot: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+                    let place_in_mask = place.mask_start(position) + index * place.mask_step();
+                    (dot * f64::from(call.scale)) as f32 + mask.map_or(0.0, |mask| mask[place_in_mask])
+                })
+                .collect();
+            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let weights: Vec<f64> = scores.iter().map(|score| (f64::from(*score) - f64::from(largest)).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let zero = shape.keys == 0 || (call.zero_when_all_masked && all_masked(&scores));
+            for n in 0..shape.value_dim {
+                let element = |index: usize| place.row(value, &call.value, place.kv_head(), index, shape.value_dim)[n];
+                let sum: f64 = (0..shape.keys).map(|index| weights[index] * f64::from(element(index))).sum();
+                out[place.start(&call.output, head, position) + n] = if zero { 0.0 } else { (sum / total) as f32 };
+            }
+        }
+    }
+}
+
+/// What one thread needs for one head.
+struct Scratch {
+    /// Kᵀ: for each eight keys, `head_dim` rows.
+    keys: Vec<PanelRow>,
+    /// V: for each eight elements of a value vector, `keys` rows.
+    values: Vec<PanelRow>,
+    /// `QUERY_BLOCK` rows of `keys` scores.
+    scores: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(call: &AttentionCall) -> Scratch {
+        let shape = &call.shape;
+        Scratch {
+            keys: vec![[0.0; PANEL]; shape.keys.div_ceil(PANEL) * shape.head_dim],
+            values: vec![[0.0; PANEL]; shape.value_dim.div_ceil(PANEL) * shape.keys],
+            scores: vec![0.0; QUERY_BLOCK.min(shape.queries) * shape.keys],
+        }
+    }
+}
+
+/// One head of one sequence of a call.
+struct Head<'a> {
+    call: &'a AttentionCall,
+    batch: usize,
+    head: usize,
+}
+
+impl Head<'_> {
+    fn kv_head(&self) -> usize {
+        self.head / (self.call.shape.heads / self.call.shape.kv_heads)
+    }
+
+    /// Where a position's vector starts.
+    fn start(&self, strides: &HeadStrides, head: usize, position: usize) -> usize {
+        self.batch * strides.batch + head * strides.head + position * strides.position
+    }
+
+    /// A position's vector.
+    fn row<'a>(
+        &self,
+        operand: &'a [f32],
+        strides: &HeadStrides,
+        head: usize,
+        position: usize,
+        len: usize,
+    ) -> &'a [f32] {
+        &operand[self.start(strides, head, position)..][..len]
+    }
+
+    /// Where the mask of a query starts; 0 where there is no mask.
+    fn mask_start(&self, position: usize) -> usize {
+        self.call.mask.map_or(0, |mask| self.batch * mask.batch + self.head * mask.head + position * mask.query)
+    }
+
+    /// Elements of the mask from one key to the next; 0 where there is no mask.
+    fn mask_step(&self) -> usize {
+        self.call.mask.map_or(0, |mask| mask.key)
+    }
+
+    /// Packs the head's keys and values into panels.
+    fn pack(&self, key: &[f32], value: &[f32], scratch: &mut Scratch) {
+        let shape = &self.call.shape;
+        for index in 0..shape.keys {
+            let key = self.row(key, &self.call.key, self.kv_head(), index, shape.head_dim);
+            let panel = &mut scratch.keys[index / PANEL * shape.head_dim..][..shape.head_dim];
+            for (row, element) in panel.iter_mut().zip(key) {
+                row[index % PANEL] = *element;
+            }
+            let value = self.row(value, &self.call.value, self.kv_head(), index, shape.value_dim);
+            for (panel, elements) in value.chunks(PANEL).enumerate() {
+                scratch.values[panel * shape.keys + index][..elements.len()].copy_from_slice(elements);
+            }
+        }
+    }
+
+    /// Writes the results of queries `first..first + rows`.
+    ///
+    /// # Safety
+    /// As long as this runs, no one else may use these results' elements of `out`.
+    unsafe fn attend(
+        &self,
+        first: usize,
+        rows: usize,
+        query: &[f32],
+        mask: Option<&[f32]>,
+        out: &SharedOutput<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let shape = &self.call.shape;
+        self.score(first, rows, query, scratch);
+        let mut sums = [None; QUERY_BLOCK];
+        for (row, sum) in sums[..rows].iter_mut().enumerate() {
+            *sum = self.exponentiate(first + row, mask, &mut scratch.scores[row * shape.keys..][..shape.keys]);
+        }
+        let left = LeftRows { values: &scratch.scores, rows, stride: shape.keys };
+        for column in (0..shape.value_dim).step_by(PANEL) {
+            let target = Target {
+                buffer: out,
+                start: self.start(&self.call.output, self.head, first) + column,
+                stride: self.call.output.position,
+                columns: PANEL.min(shape.value_dim - column),
+                accumulate: false,
+            };
+            // SAFETY: elements of these queries' results, which the caller keeps for this call.
+            unsafe { multiply_panel(left, &scratch.values[column / PANEL * shape.keys..][..shape.keys], target) };
+        }
+        for (row, sum) in sums[..rows].iter().enumerate() {
+            // SAFETY: one of these queries' results, which the caller keeps for this call.
+            let result = unsafe { out.slice(self.start(&self.call.output, self.head, first + row), shape.value_dim) };
+            match sum {
+                Some(sum) => map_in_place(result, |element| element / F32x4::splat(*sum)),
+                None => result.fill(0.0),
+            }
+        }
+    }
+
+    /// Q·Kᵀ of queries `first..first + rows`.
+    fn score(&self, first: usize, rows: usize, query: &[f32], scratch: &mut Scratch) {
+        let shape = &self.call.shape;
+        let start = self.start(&self.call.query, self.head, first);
+        let left = LeftRows { values: &query[start..], rows, stride: self.call.query.position };
+        let scores = SharedOutput::new(&mut scratch.scores);
+        for index in (0..shape.keys).step_by(PANEL) {
+            let target = Target {
+                buffer: &scores,
+                start: index,
+                stride: shape.keys,
+                columns: PANEL.min(shape.keys - index),
+                accumulate: false,
+            };
+            let panel = &scratch.keys[index / PANEL * shape.head_dim..][..shape.head_dim];
+            // SAFETY: the scores are this thread's own.
+            unsafe { multiply_panel(left, panel, target) };
+        }
+    }
+
+    /// Scales the scores of a query, adds the mask and replaces each by e^(score - largest). Gives their sum, by which to
+    /// divide, or `None` where the query's result shall be zeros.
+    fn exponentiate(&self, position: usize, mask: Option<&[f32]>, scores: &mut [f32]) -> Option<f32> {
+        if scores.is_empty() {
+            return None;
+        }
+        let scale = F32x4::splat(self.call.scale);
+        let start = self.mask_start(position);
+        match mask {
+            None => map_in_place(scores, |score| score * scale),
+            Some(mask) if self.mask_step() == 1 => {
+                zip_in_place(scores, &mask[start..][..scores.len()], |score, mask| score * scale + mask);
+            }
+            Some(mask) => {
+                for (index, score) in scores.iter_mut().enumerate() {
+                    *score = *score * self.call.scale + mask[start + index * self.mask_step()];
+                }
+            }
+        }
+        if self.call.zero_when_all_masked && all_masked(scores) {
+            return None;
+        }
+        let largest = F32x4::splat(largest_of(scores));
+        map_in_place(scores, |score| (score - largest).exp());
+        Some(sum_of(scores, |weight| weight))
+    }
+}
+
+fn all_masked(scores: &[f32]) -> bool {
+    scores.iter().all(|score| *score == f32::NEG_INFINITY)
+}
+
+fn check_operands(call: &AttentionCall, query: &[f32], key: &[f32], value: &[f32], mask: Option<&[f32]>, out: &[f32]) {
+    let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
+    assert!(heads == 0 || (kv_heads > 0 && heads.is_multiple_of(kv_heads)), "heads are a multiple of kv_heads");
+    let reach_of_heads = |heads: usize, positions: usize, strides: &HeadStrides, len: usize| {
+        reach(&[(batch, strides.batch), (heads, strides.head), (positions, strides.position)], len)
+    };
+    assert!(
+        query.len() >= reach_of_heads(heads, queries, &call.query, head_dim),
+        "the query reaches as far as its strides"
+    );
+    assert!(key.len() >= reach_of_heads(kv_heads, keys, &call.key, head_dim), "the key reaches as far as its strides");
+    assert!(
+        value.len() >= reach_of_heads(kv_heads, keys, &call.value, value_dim),
+        "the value reaches as far as its strides"
+    );
+    assert!(out.len() >= reach_of_heads(heads, queries, &call.output, value_dim), "out reaches as far as its strides");
+    assert_eq!(mask.is_some(), call.mask.is_some(), "a mask comes with its strides");
+    if let (Some(mask), Some(strides)) = (mask, call.mask) {
+        let axes = [(batch, strides.batch), (heads, strides.head), (queries, strides.query), (keys, strides.key)];
+        assert!(mask.len() >= reach(&axes, 1), "the mask reaches as far as its strides");
+    }
+    assert_disjoint(
+        [(batch, call.output.batch), (heads, call.output.head), (queries, call.output.position)],
+        value_dim,
+    );
+}
+
+/// Elements that a buffer needs for vectors of `len` elements along axes of (size, stride).
+fn reach(axes: &[(usize, usize)], len: usize) -> usize {
+    if axes.iter().any(|(size, _)| *size == 0) {
+        return 0;
+    }
+    axes.iter()
+        .try_fold(len, |reach, (size, stride)| (size - 1).checked_mul(*stride)?.checked_add(reach))
+        .expect("operands can be addressed")
+}
+
+/// Panics when two of the vectors of `len` elements along axes of (size, stride) share an element. An axis must step
+/// over everything that the axes of smaller stride cover.
+fn assert_disjoint(mut axes: [(usize, usize); 3], len: usize) {
+    if axes.iter().any(|(size, _)| *size == 0) {
+        return;
+    }
+    axes.sort_by_key(|(_, stride)| *stride);
+    let mut covered = len;
+    for (size, stride) in axes.into_iter().filter(|(size, _)| *size > 1) {
+        assert!(stride >= covered, "no two results share an element");
+        covered += (size - 1) * stride;
+    }
+}
+
+#[cfg(any(test, feature = "selftest"))]
+#[allow(clippy::excessive_precision, reason = "recorded values stand as they were printed")]
+pub(super) mod cases {
+    use super::*;
+    use crate::attention::MaskStrides;
+    use crate::kernels::self_test::{difference, numbers};
+
+    const MASKED: f32 = f32::NEG_INFINITY;
+    const LOWEST: f32 = f32::MIN;
+    const NAN: f32 = f32::NAN;
+
+    /// Holds the kernel, and its twin, against recorded results, and the kernel against its twin at many sizes, layouts
+    /// and masks.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        let mut failures = failures_of_recorded();
+        for (queries, keys) in [(1, 1), (3, 7), (8, 8), (9, 33), (17, 70), (5, 0), (0, 5)] {
+            for (head_dim, value_dim) in [(1, 1), (5, 3), (8, 16), (32, 32), (64, 40)] {
+                for (batch, heads, kv_heads) in [(1, 1, 1), (2, 3, 3), (2, 4, 2), (1, 6, 1)] {
+                    let shape = AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim };
+                    failures.extend(failures_of_shape(shape));
+                }
+            }
+        }
+        failures
+    }
+
+    /// `[batch, heads, positions, len]`, row-major.
+    fn heads_first(heads: usize, positions: usize, len: usize) -> HeadStrides {
+        HeadStrides { batch: heads * positions * len, head: positions * len, position: len }
+    }
+
+    /// `[batch, positions, heads, len]`, row-major.
+    fn positions_first(heads: usize, positions: usize, len: usize) -> HeadStrides {
+        HeadStrides { batch: positions * heads * len, head: len, position: heads * len }
+    }
+
+    fn call(shape: AttentionShape, layout: fn(usize, usize, usize) -> HeadStrides) -> AttentionCall {
+        let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = shape;
+        AttentionCall {
+            shape,
+            scale: 0.5,
+            query: layout(heads, queries, head_dim),
+            key: layout(kv_heads, keys, head_dim),
+            value: layout(kv_heads, keys, value_dim),
+            output: layout(heads, queries, value_dim),
+            mask: None,
+            zero_when_all_masked: false,
+        }
+    }
+
+    fn failures_of_shape(shape: AttentionShape) -> Vec<String> {
+        let AttentionShape { batch, heads, queries, keys, .. } = shape;
+        // Whole; the same for all heads and queries; the same for all sequences, transposed; one number for all.
+        let masks = [
+            None,
+            Some(MaskStrides { batch: heads * queries * keys, head: queries * keys, query: keys, key: 1 }),
+            Some(MaskStrides { batch: keys, head: 0, query: 0, key: 1 }),
+            Some(MaskStrides { batch: 0, head: 0, query: 1, key: queries }),
+            Some(MaskStrides { batch: 0, head: 0, query: 0, key: 0 }),
+        ];
+        let mut failures = Vec::new();
+        for layout in [heads_first, positions_first] {
+            for mask in masks {
+                let call = AttentionCall { mask, ..call(shape, layout) };
+                let elements = mask.map(|_| {
+                    let mut elements = numbers(batch * heads * queries * keys.max(1), 4);
+                    elements.iter_mut().skip(1).step_by(3).for_each(|element| *element = MASKED);
+                    elements.iter_mut().skip(2).step_by(5).for_each(|element| *element = LOWEST);
+                    elements
+                });
+                failures.extend(difference_from_twin(&call, elements.as_deref()));
+                let zero = AttentionCall { zero_when_all_masked: true, ..call };
+                failures.extend(difference_from_twin(&zero, elements.as_deref()));
+            }
+        }
+        failures
+    }
+
+    fn difference_from_twin(call: &AttentionCall, mask: Option<&[f32]>) -> Option<String> {
+        let [query, key, value] = operands(call);
+        let got = run(attention, call, &query, &key, &value, mask);
+        let expected = run(attention_reference, call, &query, &key, &value, mask);
+        difference(format!("{call:?}"), &got, &expected, 2e-6)
+    }
+
+    fn operands(call: &AttentionCall) -> [Vec<f32>; 3] {
+        let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
+        [
+            numbers(batch * heads * queries * head_dim, 1),
+            numbers(batch * kv_heads * keys * head_dim, 2),
+            numbers(batch * kv_heads * keys * value_dim, 3),
+        ]
+    }
+
+    type Attention = fn(&AttentionCall, &[f32], &[f32], &[f32], Option<&[f32]>, &mut [f32]);
+
+    fn run(
+        attention: Attention,
+        call: &AttentionCall,
+        query: &[f32],
+        key: &[f32],
+        value: &[f32],
+        mask: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let AttentionShape { batch, heads, queries, value_dim, .. } = call.shape;
+        let mut out = vec![12345.0; batch * heads * queries * value_dim];
+        attention(call, query, key, value, mask, &mut out);
+        out
+    }
+
+    struct Recorded {
+        what: &'static str,
+        heads: usize,
+        scale: f32,
+        /// `[queries, keys]`, the same for all heads.
+        mask: Option<Vec<f32>>,
+        zero_when_all_masked: bool,
+        expected: &'static [f32],
+    }
+
+    /// From ONNX Runtime 1.32: `MatMul`, `Mul`, `Add`, `Softmax` and `MatMul`, and for grouped heads `Attention` of opset
+    /// 23: one sequence, 2 key/value heads, 3 queries, 5 keys, vectors of 4, values of 3.
+    fn recorded() -> Vec<Recorded> {
+        const UNMASKED: [f32; 18] = [
+            0.063071996,
+            -0.04120754,
+            -0.00641683,
+            0.018439207,
+            -0.13175343,
+            -0.10550339,
+            0.02157856,
+            -0.07853426,
+            -0.017605748,
+            0.1641299,
+            0.12811528,
+            -0.36287117,
+            -0.034828153,
+            -0.015581592,
+            -0.26435617,
+            0.07032877,
+            0.110096306,
+            -0.36447838,
+        ];
+        let rows = |rows: [[f32; 5]; 3]| Some(rows.concat());
+        let one_row = || rows([[0.0; 5], [MASKED; 5], [0.0; 5]]);
+        let plain = |what, mask, zero_when_all_masked, expected| Recorded {
+            what,
+            heads: 2,
+            scale: 0.5,
+            mask,
+            zero_when_all_masked,
+            expected,
+        };
+        vec![
+            plain("no mask", None, false, &UNMASKED),
+            plain("a mask of zeros", rows([[0.0; 5]; 3]), true, &UNMASKED),
+            plain(
+                "some keys with minus infinity, all or some with the lowest number",
+                rows([[0.0, 0.0, 0.0, MASKED, MASKED], [LOWEST; 5], [LOWEST, LOWEST, LOWEST, LOWEST, 0.0]]),
+                true,
+                &[
+                    0.28371087,
+                    -0.06278097,
+                    0.32218537,
+                    -0.020703124,
+                    -0.1701172,
+                    -0.120312504,
+                    -0.15820312,
+                    0.3955078,
+                    -0.7294922,
+                    0.24936214,
+                    -0.019710321,
+                    -0.19872057,
+                    -0.026757814,
+                    -0.03417969,
+                    -0.23535156,
+                    -0.5390625,
+                    -0.5107422,
+                    0.07324219,
+                ],
+            ),
+            plain(
+                "a row of minus infinity gives NaN",
+                one_row(),
+                false,
+                &[
+                    0.063071996,
+                    -0.04120754,
+                    -0.00641683,
+                    NAN,
+                    NAN,
+                    NAN,
+                    0.02157856,
+                    -0.07853426,
+                    -0.017605748,
+                    0.1641299,
+                    0.12811528,
+                    -0.36287117,
+                    NAN,
+                    NAN,
+                    NAN,
+                    0.07032877,
+                    0.110096306,
+                    -0.36447838,
+                ],
+            ),
+            plain(
+                "a row of minus infinity gives zeros",
+                one_row(),
+                true,
+                &[
+                    0.063071996,
+                    -0.04120754,
+                    -0.00641683,
+                    0.0,
+                    0.0,
+                    0.0,
+                    0.02157856,
+                    -0.07853426,
+                    -0.017605748,
+                    0.1641299,
+                    0.12811528,
+                    -0.36287117,
+                    0.0,
+                    0.0,
+                    0.0,
+                    0.07032877,
+                    0.110096306,
+                    -0.36447838,
+                ],
+            ),
+            Recorded {
+                what: "grouped heads",
+                heads: 4,
+                scale: 0.7,
+                mask: Some(numbers(15, 5)),
+                zero_when_all_masked: false,
+                expected: &[
+                    0.013580319,
+                    0.124313615,
+                    -0.1490757,
+                    0.18489893,
+                    -0.14552504,
+                    -0.03333084,
+                    -0.14739074,
+                    -0.057490245,
+                    -0.4223777,
+                    0.06665828,
+                    0.009346235,
+                    -0.24051489,
+                    0.20347193,
+                    -0.35189933,
+                    -0.0355729,
+                    -0.11564229,
+                    -0.13888068,
+                    -0.48752484,
+                    -0.27517605,
+                    -0.27603376,
+                    -0.03294631,
+                    -0.10040985,
+                    -0.1264556,
+                    -0.21876371,
+                    -0.10259581,
+                    -0.17428789,
+                    -0.059146643,
+                    0.048645977,
+                    -0.05459469,
+                    -0.16882706,
+                    0.17664167,
+                    0.042597227,
+                    -0.3447273,
+                    -0.11557694,
+                    -0.22211577,
+                    -0.044888206,
+                ],
+            },
+        ]
+    }
+
+    fn failures_of_recorded() -> Vec<String> {
+        let failures = recorded().into_iter().flat_map(|case| {
+            let shape = AttentionShape {
+                batch: 1,
+                heads: case.heads,
+                kv_heads: 2,
+                queries: 3,
+                keys: 5,
+                head_dim: 4,
+                value_dim: 3,
+            };
+            let call = AttentionCall {
+                scale: case.scale,
+                mask: case.mask.as_ref().map(|_| MaskStrides { batch: 0, head: 0, query: 5, key: 1 }),
+                zero_when_all_masked: case.zero_when_all_masked,
+                ..call(shape, heads_first)
+            };
+            let [query, key, value] = operands(&call);
+            [("kernel", attention as Attention), ("twin", attention_reference)].map(|(name, attention)| {
+                let got = run(attention, &call, &query, &key, &value, case.mask.as_deref());
+                difference(format!("{name}, {}", case.what), &got, case.expected, 1e-6)
+            })
+        });
+        failures.flatten().collect()
+    }
+
+    #[test]
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[cfg(test)]
+    const SMALL: AttentionShape =
+        AttentionShape { batch: 2, heads: 2, kv_heads: 1, queries: 3, keys: 5, head_dim: 4, value_dim: 2 };
+
+    #[test]
+    fn nan_in_the_operands_is_not_taken_for_a_mask() {
+        let call = AttentionCall { zero_when_all_masked: true, ..call(SMALL, heads_first) };
+        let [mut query, key, value] = operands(&call);
+        query[0] = NAN;
+        for attention in [attention, attention_reference] {
+            let got = run(attention, &call, &query, &key, &value, None);
+            assert!(got[..2].iter().all(|element| element.is_nan()));
+            assert!(got[2..].iter().all(|element| element.is_finite()));
+        }
+    }
+
+    #[test]
+    fn operands_that_do_not_fit_panic() {
+        let good = call(SMALL, positions_first);
+        let masked = MaskStrides { batch: 0, head: 0, query: 5, key: 1 };
+        struct Case {
+            what: &'static str,
+            call: AttentionCall,
+            /// Elements of query, key, value and out.
+            lengths: [usize; 4],
+            mask: Option<usize>,
+            fits: bool,
+        }
+        let fitting = || Case { what: "good", call: good, lengths: [48, 40, 20, 24], mask: None, fits: true };
+        let with = |change: fn(&mut AttentionCall)| {
+            let mut call = good;
+            change(&mut call);
+            call
+        };
+        let cases = [
+            fitting(),
+            Case { what: "masked", call: AttentionCall { mask: Some(masked), ..good }, mask: Some(15), ..fitting() },
+            Case { what: "short query", lengths: [47, 40, 20, 24], fits: false, ..fitting() },
+            Case { what: "short key", lengths: [48, 39, 20, 24], fits: false, ..fitting() },
+            Case { what: "short value", lengths: [48, 40, 19, 24], fits: false, ..fitting() },
+            Case { what: "short out", lengths: [48, 40, 20, 23], fits: false, ..fitting() },
+            Case {
+                what: "short mask",
+                call: AttentionCall { mask: Some(masked), ..good },
+                mask: Some(14),
+                fits: false,
+                ..fitting()
+            },
+            Case { what: "mask without strides", mask: Some(15), fits: false, ..fitting() },
+            Case {
+                what: "strides without mask",
+                call: AttentionCall { mask: Some(masked), ..good },
+                fits: false,
+                ..fitting()
+            },
+            Case { what: "results on one another", call: with(|call| call.output.head = 1), fits: false, ..fitting() },
+            Case {
+                what: "all results in one place",
+                call: with(|call| call.output.batch = 0),
+                fits: false,
+                ..fitting()
+            },
+            Case { what: "uneven groups", call: with(|call| call.shape.kv_heads = 3), fits: false, ..fitting() },
+            Case { what: "no key heads", call: with(|call| call.shape.kv_heads = 0), fits: false, ..fitting() },
+            Case {
+                what: "strides beyond memory",
+                call: with(|call| call.key.batch = usize::MAX),
+                fits: false,
+                ..fitting()
+            },
+        ];
+        for case in cases {
+            let [query, key, value, mut out] = case.lengths.map(|length| vec![0.0; length]);
+            let mask = case.mask.map(|length| vec![0.0; length]);
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                attention(&case.call, &query, &key, &value, mask.as_deref(), &mut out);
+            }));
+            assert_eq!(result.is_ok(), case.fits, "{}", case.what);
+        }
+    }
+}

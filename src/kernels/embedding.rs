@@ -1,0 +1,256 @@
+//! Embedding tables: rows looked up by id.
+
+use super::simd::{F32x4, map_in_place};
+use crate::error::{Error, Result};
+
+/// A table `[rows, width]` of embeddings. Quantised tables stay quantised in memory; a row is dequantised when it is
+/// looked up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingTable {
+    rows: usize,
+    width: usize,
+    values: Values,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Values {
+    Float32(Vec<f32>),
+    Int8 { values: Vec<i8>, quantisation: Quantisation },
+    UInt8 { values: Vec<u8>, quantisation: Quantisation },
+}
+
+/// Scales, and zero points as f32, one entry or one for each row.
+#[derive(Debug, Clone, PartialEq)]
+struct Quantisation {
+    scales: Vec<f32>,
+    zero_points: Vec<f32>,
+}
+
+impl EmbeddingTable {
+    /// A table of float32.
+    ///
+    /// # Panics
+    /// When there are not `rows * width` values.
+    pub fn from_f32(values: Vec<f32>, rows: usize, width: usize) -> EmbeddingTable {
+        assert_eq!(Some(values.len()), rows.checked_mul(width), "values are [rows, width]");
+        EmbeddingTable { rows, width, values: Values::Float32(values) }
+    }
+
+    /// A table of `(q - zero_point) * scale`, 8 bits signed. `scales` has one entry or one for each row; `zero_points`
+    /// likewise, or none, which means 0.
+    ///
+    /// # Errors
+    /// `InvalidModel` when a number of entries does not fit, or a scale is not finite.
+    pub fn from_int8(
+        values: Vec<i8>,
+        rows: usize,
+        width: usize,
+        scales: Vec<f32>,
+        zero_points: Vec<i8>,
+    ) -> Result<EmbeddingTable> {
+        check_count("values", values.len(), &[rows.saturating_mul(width)])?;
+        let quantisation = Quantisation::new(rows, scales, zero_points)?;
+        Ok(EmbeddingTable { rows, width, values: Values::Int8 { values, quantisation } })
+    }
+
+    /// A table of `(q - zero_point) * scale`, 8 bits unsigned. `scales` has one entry or one for each row;
+    /// `zero_points` likewise, or none, which means 0.
+    ///
+    /// # Errors
+    /// `InvalidModel` when a number of entries does not fit, or a scale is not finite.
+    pub fn from_uint8(
+        values: Vec<u8>,
+        rows: usize,
+        width: usize,
+        scales: Vec<f32>,
+        zero_points: Vec<u8>,
+    ) -> Result<EmbeddingTable> {
+        check_count("values", values.len(), &[rows.saturating_mul(width)])?;
+        let quantisation = Quantisation::new(rows, scales, zero_points)?;
+        Ok(EmbeddingTable { rows, width, values: Values::UInt8 { values, quantisation } })
+    }
+
+    /// Number of embeddings.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of an embedding.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Memory that the table takes.
+    pub fn bytes(&self) -> usize {
+        match &self.values {
+            Values::Float32(values) => size_of_val(&values[..]),
+            Values::Int8 { values, quantisation } => values.len() + quantisation.bytes(),
+            Values::UInt8 { values, quantisation } => values.len() + quantisation.bytes(),
+        }
+    }
+
+    /// Writes one embedding.
+    fn copy_row(&self, row: usize, out: &mut [f32]) {
+        let range = row * self.width..(row + 1) * self.width;
+        match &self.values {
+            Values::Float32(values) => out.copy_from_slice(&values[range]),
+            Values::Int8 { values, quantisation } => quantisation.dequantise(&values[range], row, out),
+            Values::UInt8 { values, quantisation } => quantisation.dequantise(&values[range], row, out),
+        }
+    }
+}
+
+impl Quantisation {
+    fn new<T: Into<f32>>(rows: usize, scales: Vec<f32>, zero_points: Vec<T>) -> Result<Quantisation> {
+        check_count("scales", scales.len(), &[1, rows])?;
+        check_count("zero points", zero_points.len(), &[0, 1, rows])?;
+        if let Some(scale) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(Error::invalid_model(format!("a quantisation scale is {scale}"))
+                .remedy("quantise the model again from weights that are finite"));
+        }
+        let mut zero_points: Vec<f32> = zero_points.into_iter().map(Into::into).collect();
+        if zero_points.is_empty() {
+            zero_points.push(0.0);
+        }
+        Ok(Quantisation { scales, zero_points })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.scales[..]) + size_of_val(&self.zero_points[..])
+    }
+
+    fn dequantise<T: Copy + Into<f32>>(&self, values: &[T], row: usize, out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = (*value).into();
+        }
+        let entry = |entries: &[f32]| F32x4::splat(if entries.len() == 1 { entries[0] } else { entries[row] });
+        let (scale, zero_point) = (entry(&self.scales), entry(&self.zero_points));
+        map_in_place(out, |value| (value - zero_point) * scale);
+    }
+}
+
+fn check_count(what: &str, count: usize, allowed: &[usize]) -> Result<()> {
+    if allowed.contains(&count) {
+        return Ok(());
+    }
+    let allowed: Vec<String> = allowed.iter().map(usize::to_string).collect();
+    Err(Error::invalid_model(format!(
+        "{count} {what} of an embedding table where {} are expected",
+        allowed.join(" or ")
+    ))
+    .remedy("export or quantise the model again"))
+}
+
+/// Writes the embedding of each id, one after the other. A negative id counts from the end of the table (ONNX `Gather`).
+///
+/// # Errors
+/// The first id outside `-rows..rows`; `out` is then partly written.
+///
+/// # Panics
+/// When `out` is not `[ids, width]`.
+pub fn gather(table: &EmbeddingTable, ids: &[i64], out: &mut [f32]) -> Result<(), i64> {
+    assert_eq!(Some(out.len()), ids.len().checked_mul(table.width), "out is [ids, width]");
+    for (position, id) in ids.iter().enumerate() {
+        let from_start = if *id < 0 { id.checked_add(table.rows as i64) } else { Some(*id) };
+        let row = from_start.and_then(|row| usize::try_from(row).ok()).filter(|row| *row < table.rows).ok_or(*id)?;
+        table.copy_row(row, &mut out[position * table.width..][..table.width]);
+    }
+    Ok(())
+}
+
+#[cfg(any(test, feature = "selftest"))]
+pub(super) mod cases {
+    use super::*;
+    use crate::kernels::self_test::{difference, numbers};
+
+    struct Case {
+        what: &'static str,
+        table: EmbeddingTable,
+        ids: &'static [i64],
+        /// By arithmetic.
+        expected: Result<Vec<f32>, i64>,
+    }
+
+    /// Looks ids up in tables of every format.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        let failures = cases().into_iter().filter_map(|case| {
+            let mut out = vec![f32::NAN; case.ids.len() * case.table.width()];
+            match (gather(&case.table, case.ids, &mut out), &case.expected) {
+                (Ok(()), Ok(expected)) => difference(case.what, &out, expected, 0.0),
+                (Err(got), Err(expected)) if got == *expected => None,
+                (got, expected) => Some(format!("{}: {got:?} where {expected:?} is expected", case.what)),
+            }
+        });
+        failures.collect()
+    }
+
+    fn cases() -> Vec<Case> {
+        let float32 = || EmbeddingTable::from_f32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2);
+        let wide = numbers(3 * 37, 1);
+        let int8 = |scales: &[f32], zero_points: &[i8]| {
+            EmbeddingTable::from_int8(vec![-128, 127, 1, -2], 2, 2, scales.to_vec(), zero_points.to_vec())
+                .expect("int8")
+        };
+        let uint8 = |scales: &[f32], zero_points: &[u8]| {
+            EmbeddingTable::from_uint8(vec![0, 255, 1, 2], 2, 2, scales.to_vec(), zero_points.to_vec()).expect("uint8")
+        };
+        let case = |what, table, ids, expected| Case { what, table, ids, expected };
+        vec![
+            case("in order and again", float32(), &[0, 2, 2], Ok(vec![1.0, 2.0, 5.0, 6.0, 5.0, 6.0])),
+            case("from the end", float32(), &[-1, -3], Ok(vec![5.0, 6.0, 1.0, 2.0])),
+            case("no ids", float32(), &[], Ok(vec![])),
+            case("wide", EmbeddingTable::from_f32(wide.clone(), 3, 37), &[1], Ok(wide[37..74].to_vec())),
+            case("first after the end", float32(), &[0, 3, 4], Err(3)),
+            case("first before the start", float32(), &[-4, 9], Err(-4)),
+            case("lowest", float32(), &[i64::MIN], Err(i64::MIN)),
+            case("highest", float32(), &[i64::MAX], Err(i64::MAX)),
+            case("an empty table", EmbeddingTable::from_f32(vec![], 0, 2), &[0], Err(0)),
+            case("int8, one scale", int8(&[0.5], &[]), &[0, 1], Ok(vec![-64.0, 63.5, 0.5, -1.0])),
+            case("int8, rows", int8(&[0.5, 2.0], &[-128, 1]), &[0, 1], Ok(vec![0.0, 127.5, 0.0, -6.0])),
+            case("int8, one zero point", int8(&[1.0, 2.0], &[1]), &[1, 0], Ok(vec![0.0, -6.0, -129.0, 126.0])),
+            case("uint8, one scale", uint8(&[0.5], &[]), &[0, 1], Ok(vec![0.0, 127.5, 0.5, 1.0])),
+            case("uint8, rows", uint8(&[0.5, 2.0], &[255, 1]), &[-2, -1], Ok(vec![-127.5, 0.0, 0.0, 2.0])),
+        ]
+    }
+
+    #[test]
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        use crate::error::ErrorCode;
+        // Numbers of values, scales and zero points for 3 rows of 2, and the first scale.
+        let cases = [
+            ([6, 1, 0], 1.0, true),
+            ([6, 3, 3], 1.0, true),
+            ([6, 1, 1], 1.0, true),
+            ([5, 1, 0], 1.0, false),
+            ([6, 0, 0], 1.0, false),
+            ([6, 2, 0], 1.0, false),
+            ([6, 1, 2], 1.0, false),
+            ([6, 1, 0], f32::NAN, false),
+        ];
+        for ([values, scales, zero_points], scale, fits) in cases {
+            let scales = vec![scale; scales];
+            let code = (!fits).then_some(ErrorCode::InvalidModel);
+            let int8 = EmbeddingTable::from_int8(vec![0; values], 3, 2, scales.clone(), vec![0; zero_points]);
+            assert_eq!(int8.map_err(|error| error.code).err(), code);
+            let uint8 = EmbeddingTable::from_uint8(vec![0; values], 3, 2, scales, vec![0; zero_points]);
+            assert_eq!(uint8.map_err(|error| error.code).err(), code);
+        }
+    }
+
+    #[test]
+    fn tables_take_the_memory_of_their_format() {
+        let tables = [
+            (EmbeddingTable::from_f32(vec![0.0; 6], 3, 2), 24),
+            (EmbeddingTable::from_int8(vec![0; 6], 3, 2, vec![1.0; 3], vec![0; 3]).unwrap(), 6 + 12 + 12),
+            (EmbeddingTable::from_uint8(vec![0; 6], 3, 2, vec![1.0], vec![0]).unwrap(), 6 + 4 + 4),
+        ];
+        for (table, bytes) in tables {
+            assert_eq!((table.rows(), table.width(), table.bytes()), (3, 2, bytes));
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The linear layer: rows times weights, with bias, activation and residual in the same pass.
+#![allow(unsafe_code)]
+
+use super::activation::Activation;
+use super::linear_weights::DEPTH_BLOCK;
+pub use super::linear_weights::LinearWeights;
+use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
+use super::parallel::{SharedOutput, for_each};
+use super::simd::zip_in_place;
+
+/// Rows that go through all weights together: 512 KiB of a [`DEPTH_BLOCK`], which stay in the second-level cache.
+const ROW_BLOCK: usize = 256;
+
+/// Columns that one task computes.
+const COLUMN_BLOCK: usize = 8 * PANEL;
+
+/// `out[r, n] = activation(Σ_k x[r, k] · w[k, n] + bias[n]) + residual[r, n]`, with `x` `[rows, inputs]`,
+/// `bias` `[outputs]`, `residual` and `out` `[rows, outputs]`, all row-major.
+///
+/// Sums are kept in f32.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn linear(
+    x: &[f32],
+    rows: usize,
+    weights: &LinearWeights,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    residual: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    check_lengths(x, rows, weights, bias, residual, out);
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let column_blocks = outputs.div_ceil(COLUMN_BLOCK);
+    let tasks = rows.div_ceil(ROW_BLOCK) * column_blocks;
+    let work = rows.saturating_mul(inputs).saturating_mul(outputs);
+    let out = SharedOutput::new(out);
+    for_each(
+        tasks,
+        work,
+        || weights.scratch(),
+        |scratch, task| {
+            let block = Block {
+                first_row: task / column_blocks * ROW_BLOCK,
+                first_column: task % column_blocks * COLUMN_BLOCK,
+                rows: ROW_BLOCK.min(rows - task / column_blocks * ROW_BLOCK),
+                columns: COLUMN_BLOCK.min(outputs - task % column_blocks * COLUMN_BLOCK),
+            };
+            // SAFETY: every task has its own block of the output.
+            unsafe {
+                multiply_block(block, x, weights, &out, scratch);
+                finish_block(block, outputs, bias, activation, residual, &out);
+            }
+        },
+    );
+}
+
+/// [`linear`] by its definition, with sums in f64.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn linear_reference(
+    x: &[f32],
+    rows: usize,
+    weights: &LinearWeights,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    residual: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    check_lengths(x, rows, weights, bias, residual, out);
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let matrix = weights.to_f32();
+    for row in 0..rows {
+        for column in 0..outputs {
+            let product = |k: usize| f64::from(x[row * inputs + k]) * f64::from(matrix[k * outputs + column]);
+            let sum = (0..inputs).map(product).sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[column]));
+            let added = residual.map_or(0.0, |residual| f64::from(residual[row * outputs + column]));
+            out[row * outputs + column] = (activation.reference(sum) + added) as f32;
+        }
+    }
+}
+
+fn check_lengths(
+    x: &[f32],
+    rows: usize,
+    weights: &LinearWeights,
+    bias: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    out: &[f32],
+) {
+    assert_eq!(Some(x.len()), rows.checked_mul(weights.inputs()), "x is [rows, inputs]");
+    assert_eq!(Some(out.len()), rows.checked_mul(weights.outputs()), "out is [rows, outputs]");
+    assert!(bias.is_none_or(|bias| bias.len() == weights.outputs()), "bias is [outputs]");
+    assert!(residual.is_none_or(|residual| residual.len() == out.len()), "residual is [rows, outputs]");
+}
+
+/// A part of the output.
+#[derive(Clone, Copy)]
+struct Block {
+    first_row: usize,
+    first_column: usize,
+    rows: usize,
+    columns: usize,
+}
+
+/// Writes the block of the product.
+///
+/// # Safety
+/// As long as this runs, no one else may use the block of `out`.
+unsafe fn multiply_block(
+    block: Block,
+    x: &[f32],
+    weights: &LinearWeights,
+    out: &SharedOutput<'_>,
+    scratch: &mut [PanelRow],
+) {
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    // Without inputs there is still one, empty, product to write.
+    for depth in (0..inputs.max(1)).step_by(DEPTH_BLOCK) {
+        let left = LeftRows { values: &x[block.first_row * inputs + depth..], rows: block.rows, stride: inputs };
+        for column in (block.first_column..block.first_column + block.columns).step_by(PANEL) {
+            let panel = weights.panel(column / PANEL, depth..inputs.min(depth + DEPTH_BLOCK), scratch);
+            let target = Target {
+                buffer: out,
+                start: block.first_row * outputs + column,
+                stride: outputs,
+                columns: PANEL.min(outputs - column),
+                accumulate: depth > 0,
+            };
+            // SAFETY: the target is in the block, which the caller keeps for this call.
+            unsafe { multiply_panel(left, panel, target) };
+        }
+    }
+}
+
+/// Adds the bias, applies the activation and adds the residual.
+///
+/// # Safety
+/// As long as this runs, no one else may use the block of `out`.
+unsafe fn finish_block(
+    block: Block,
+    outputs: usize,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    residual: Option<&[f32]>,
+    out: &SharedOutput<'_>,
+) {
+    for row in block.first_row..block.first_row + block.rows {
+        let start = row * outputs + block.first_column;
+        // SAFETY: a row of the block, which the caller keeps for this call.
+        let out = unsafe { out.slice(start, block.columns) };
+        if let Some(bias) = bias {
+            zip_in_place(out, &bias[block.first_column..][..block.columns], |sum, bias| sum + bias);
+        }
+        activation.apply_in_place(out);
+        if let Some(residual) = residual {
+            zip_in_place(out, &residual[start..][..block.columns], |value, residual| value + residual);
+        }
+    }
+}
+
+#[cfg(any(test, feature = "selftest"))]
+#[allow(clippy::excessive_precision, reason = "recorded values stand as they were printed")]
+pub(super) mod cases {
+    use super::*;
+    use crate::kernels::self_test::{bytes, difference, numbers, signed_bytes};
+
+    /// Holds the kernel, and its twin, against recorded results, and the kernel against its twin at many sizes.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        let mut failures = failures_of_recorded();
+        for inputs in [0, 1, 7, 33, 384, 1100] {
+            for outputs in [1, 5, 8, 35, 384] {
+                for weights in every_format(inputs, outputs) {
+                    for rows in [0, 1, 3, 5, 8, 17, 260] {
+                        failures.extend(failure_of_size(rows, &weights));
+                    }
+                }
+            }
+        }
+        failures
+    }
+
+    fn every_format(inputs: usize, outputs: usize) -> [LinearWeights; 4] {
+        let count = inputs * outputs;
+        let columns: Vec<f32> = numbers(outputs, 2).iter().map(|scale| scale / 256.0).collect();
+        let blocks = inputs.div_ceil(32);
+        let scales: Vec<f32> = numbers(outputs * blocks, 2).iter().map(|scale| scale / 16.0).collect();
+        let nibbles = bytes(outputs * blocks * 16, 1);
+        let zero_points = bytes(outputs * blocks.div_ceil(2), 3);
+        [
+            LinearWeights::from_f32(&numbers(count, 1), inputs, outputs, outputs, 1),
+            LinearWeights::from_f32(&numbers(count, 1), inputs, outputs, 1, inputs),
+            LinearWeights::from_int8(
+                &signed_bytes(count, 1),
+                inputs,
+                outputs,
+                outputs,
+                1,
+                &columns,
+                &signed_bytes(outputs, 3),
+            )
+            .expect("int8 weights"),
+            LinearWeights::from_nbits4(&nibbles, &scales, Some(&zero_points), inputs, outputs, 32)
+                .expect("int4 weights"),
+        ]
+    }
+
+    fn failure_of_size(rows: usize, weights: &LinearWeights) -> Option<String> {
+        let (inputs, outputs) = (weights.inputs(), weights.outputs());
+        let x = numbers(rows * inputs, 5);
+        let (bias, residual) = (numbers(outputs, 6), numbers(rows * outputs, 7));
+        // Between them, the sizes meet every combination.
+        let bias = (!rows.is_multiple_of(3)).then_some(&bias[..]);
+        let residual = rows.is_multiple_of(2).then_some(&residual[..]);
+        let activation = if outputs.is_multiple_of(5) { Activation::Gelu } else { Activation::Identity };
+        let mut got = vec![f32::NAN; rows * outputs];
+        let mut expected = got.clone();
+        linear(&x, rows, weights, bias, activation, residual, &mut got);
+        linear_reference(&x, rows, weights, bias, activation, residual, &mut expected);
+        // Sums of `inputs` products below 1, in f32.
+        let tolerance = 1e-6 * (inputs as f32 / 32.0).max(1.0);
+        difference(format!("{rows} rows, {weights:?}, {activation:?}"), &got, &expected, tolerance)
+    }
+
+    struct Recorded {
+        what: &'static str,
+        weights: LinearWeights,
+        rows: usize,
+        bias: Option<Vec<f32>>,
+        activation: Activation,
+        residual: Option<Vec<f32>>,
+        expected: &'static [f32],
+    }
+
+    impl Recorded {
+        fn product(what: &'static str, weights: LinearWeights, rows: usize, expected: &'static [f32]) -> Recorded {
+            Recorded { what, weights, rows, bias: None, activation: Activation::Identity, residual: None, expected }
+        }
+    }
+
+    fn failures_of_recorded() -> Vec<String> {
+        let cases = recorded().into_iter().flat_map(|case| {
+            let x = numbers(case.rows * case.weights.inputs(), 3);
+            let (bias, residual) = (case.bias.as_deref(), case.residual.as_deref());
+            let mut got = vec![f32::NAN; case.expected.len()];
+            let mut twin = got.clone();
+            linear(&x, case.rows, &case.weights, bias, case.activation, residual, &mut got);
+            linear_reference(&x, case.rows, &case.weights, bias, case.activation, residual, &mut twin);
+            [
+                difference(case.what, &got, case.expected, 2e-6),
+                difference(format!("twin, {}", case.what), &twin, case.expected, 2e-6),
+            ]
+        });
+        cases.flatten().collect()
+    }
+
+    /// From ONNX Runtime 1.32: `Gemm`, `Gelu` and `Add`; `DequantizeLinear` and `MatMul`; `MatMulNBits`.
+    fn recorded() -> Vec<Recorded> {
+        let int8 = |scales: usize, zero_points: usize| {
+            LinearWeights::from_int8(
+                &signed_bytes(35, 1),
+                7,
+                5,
+                5,
+                1,
+                &numbers(scales, 2),
+                &signed_bytes(zero_points, 4),
+            )
+            .expect("int8 weights")
+        };
+        let nbits4 = |inputs: usize, outputs: usize, block_size: usize, zero_points: bool| {
+            let blocks = inputs.div_ceil(block_size);
+            let scales: Vec<f32> = numbers(outputs * blocks, 2).iter().map(|scale| scale / 8.0).collect();
+            let zero_points = zero_points.then(|| bytes(outputs * blocks.div_ceil(2), 4));
+            let b = bytes(outputs * blocks * block_size / 2, 1);
+            LinearWeights::from_nbits4(&b, &scales, zero_points.as_deref(), inputs, outputs, block_size)
+                .expect("int4 weights")
+        };
+        vec![
+            Recorded {
+                what: "bias, GELU and residual",
+                weights: LinearWeights::from_f32(&numbers(35, 1), 7, 5, 5, 1),
+                rows: 2,
+                bias: Some(numbers(5, 2)),
+                activation: Activation::Gelu,
+                residual: Some(numbers(10, 4)),
+                expected: &[
+                    0.06438173,
+                    0.8595852,
+                    0.60647213,
+                    1.000462,
+                    0.26393953,
+                    0.5072298,
+                    -0.6836713,
+                    0.38432223,
+                    -0.41395777,
+                    2.997327,
+                ],
+            },
+            Recorded::product(
+                "int8, scales and zero points for each column",
+                int8(5, 5),
+                2,
+                &[
+                    5.863906, 20.46637, -60.883408, 90.27241, 82.45337, -8.801463, 5.5858154, 133.25952, -72.322105,
+                    -83.002106,
+                ],
+            ),
+            Recorded::product(
+                "int8, one scale",
+                int8(1, 0),
+                2,
+                &[
+                    -6.897855, 21.567062, 6.200776, 20.199162, -1.3482485, 9.675729, -18.56947, -16.79545, -10.180419,
+                    8.395346,
+                ],
+            ),
+            Recorded::product(
+                "int8, one scale and zero point",
+                int8(1, 1),
+                2,
+                &[
+                    5.863906, 34.328823, 18.962538, 32.96092, 11.413511, -8.801463, -37.04666, -35.272644, -28.657612,
+                    -10.081846,
+                ],
+            ),
+            Recorded::product(
+                "4 bits, blocks of 16, zero points",
+                nbits4(40, 3, 16, true),
+                2,
+                &[-1.4385935, -1.2788504, -0.775149, -0.07209134, -2.1387818, 0.737146],
+            ),
+            Recorded::product(
+                "4 bits, blocks of 16",
+                nbits4(40, 3, 16, false),
+                2,
+                &[-1.7123531, -0.9956614, -0.424047, 0.0557971, 1.1769435, -0.03926575],
+            ),
+            Recorded::product(
+                "4 bits, one row more than a block of 32, zero points",
+                nbits4(33, 5, 32, true),
+                1,
+                &[0.030203462, 3.8590622, -1.0529896, -0.58361506, 0.23453283],
+            ),
+            Recorded::product(
+                "4 bits, blocks of 32, more than a panel of columns",
+                nbits4(64, 9, 32, false),
+                3,
+                &[
+                    1.9152265,
+                    1.4397187,
+                    0.49920523,
+                    -0.9356282,
+                    -0.46421647,
+                    -0.5263138,
+                    -1.3938112,
+                    1.0180023,
+                    -2.7327008,
+                    -1.0745882,
+                    0.08854854,
+                    -0.9485868,
+                    -0.9665803,
+                    0.31819916,
+                    -0.08433151,
+                    -0.31339633,
+                    -3.474813,
+                    0.6068597,
+                    0.4064654,
+                    -0.89135456,
+                    -0.88004506,
+                    2.612414,
+                    -0.8650267,
+                    -0.34897184,
+                    1.2665018,
+                    1.7006258,
+                    -1.1575773,
+                ],
+            ),
+        ]
+    }
+
+    #[test]
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn nan_and_infinity_reach_their_row_and_no_other() {
+        let weights = LinearWeights::from_f32(&[1.0; 6], 2, 3, 3, 1);
+        let mut out = [0.0; 9];
+        linear(&[f32::NAN, 1.0, 1.0, 2.0, f32::INFINITY, 1.0], 3, &weights, None, Activation::Relu, None, &mut out);
+        assert!(out[..3].iter().all(|value| value.is_nan()));
+        assert_eq!(out[3..], [3.0, 3.0, 3.0, f32::INFINITY, f32::INFINITY, f32::INFINITY]);
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_panic() {
+        // Lengths of x, bias, residual and out for 2 rows, 3 inputs and 4 outputs.
+        let cases = [
+            ([6, 4, 8, 8], true),
+            ([5, 4, 8, 8], false),
+            ([6, 3, 8, 8], false),
+            ([6, 4, 7, 8], false),
+            ([6, 4, 8, 9], false),
+        ];
+        let weights = LinearWeights::from_f32(&[1.0; 12], 3, 4, 4, 1);
+        for (lengths, fits) in cases {
+            let [x, bias, residual, mut out] = lengths.map(|length| vec![0.0; length]);
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                linear(&x, 2, &weights, Some(&bias), Activation::Identity, Some(&residual), &mut out);
+            }));
+            assert_eq!(result.is_ok(), fits, "{lengths:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Spreading independent tasks over threads, and writing one buffer from all of them.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+/// Multiply-adds from which on it pays to wake other threads.
+#[cfg(not(target_arch = "wasm32"))]
+const WORTH_SPREADING: usize = 1 << 18;
+
+/// Runs `task(scratch, index)` for every index below `count`. Natively, `work` (multiply-adds of all tasks together)
+/// decides whether rayon's threads share them; each thread then has its own scratch.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn for_each<Scratch>(
+    count: usize,
+    work: usize,
+    scratch: impl Fn() -> Scratch + Sync + Send,
+    task: impl Fn(&mut Scratch, usize) + Sync + Send,
+) {
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
+    if count > 1 && work >= WORTH_SPREADING && rayon::current_num_threads() > 1 {
+        (0..count).into_par_iter().for_each_init(scratch, task);
+    } else {
+        run_in_order(count, scratch, task);
+    }
+}
+
+/// Runs `task(scratch, index)` for every index below `count`, in order, on this thread.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn for_each<Scratch>(
+    count: usize,
+    _work: usize,
+    scratch: impl Fn() -> Scratch + Sync + Send,
+    task: impl Fn(&mut Scratch, usize) + Sync + Send,
+) {
+    run_in_order(count, scratch, task);
+}
+
+fn run_in_order<Scratch>(count: usize, scratch: impl Fn() -> Scratch, task: impl Fn(&mut Scratch, usize)) {
+    if count > 0 {
+        let mut scratch = scratch();
+        (0..count).for_each(|index| task(&mut scratch, index));
+    }
+}
+
+/// A buffer that several tasks write at the same time, each its own elements.
+pub(super) struct SharedOutput<'a> {
+    start: *mut f32,
+    len: usize,
+    buffer: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the buffer is borrowed mutably for as long as this lives, and whoever calls `slice` promises that no two live
+// slices share an element.
+unsafe impl Sync for SharedOutput<'_> {}
+// SAFETY: as for `Sync`; there is nothing in it that belongs to one thread.
+unsafe impl Send for SharedOutput<'_> {}
+
+impl<'a> SharedOutput<'a> {
+    /// Shares a buffer.
+    pub(super) fn new(buffer: &'a mut [f32]) -> SharedOutput<'a> {
+        SharedOutput { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
+    }
+
+    /// Elements `start..start + len`.
+    ///
+    /// # Panics
+    /// When they are not all inside the buffer.
+    ///
+    /// # Safety
+    /// As long as the slice lives, no other slice of this buffer may share an element with it.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [f32] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: inside the buffer, as just asserted; not aliased, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+#[cfg(any(test, feature = "selftest"))]
+pub(super) mod cases {
+    use super::*;
+
+    /// Every task runs once, whether they are spread or not, and each writes its own elements.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        let mut failures = Vec::new();
+        for (count, work) in [(0, usize::MAX), (1, usize::MAX), (1000, 0), (1000, usize::MAX)] {
+            let mut buffer = vec![0.0; 2 * count];
+            let shared = SharedOutput::new(&mut buffer);
+            for_each(
+                count,
+                work,
+                || 0.5,
+                |half, task| {
+                    // SAFETY: each task has its own two elements.
+                    let own = unsafe { shared.slice(2 * task, 2) };
+                    own[0] += task as f32;
+                    own[1] += task as f32 + *half;
+                },
+            );
+            let expected: Vec<f32> = (0..2 * count).map(|half| half as f32 / 2.0).collect();
+            if buffer != expected {
+                failures.push(format!("{count} tasks of work {work} do not each run once"));
+            }
+        }
+        failures
+    }
+
+    #[test]
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_slice_outside_the_buffer_panics() {
+        let mut buffer = [0.0; 4];
+        let shared = SharedOutput::new(&mut buffer);
+        for (start, len, fits) in [(0, 4, true), (4, 0, true), (1, 4, false), (5, 0, false), (1, usize::MAX, false)] {
+            // SAFETY: one slice at a time.
+            let take = || unsafe { shared.slice(start, len) }.len();
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(take));
+            assert_eq!(result.is_ok(), fits, "{start} {len}");
+        }
+    }
+}

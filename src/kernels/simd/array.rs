@@ -1,0 +1,90 @@
+//! [`F32x4`] as an array, for every target without WebAssembly's vectors.
+
+use std::array::from_fn;
+use std::ops::{Add, Div, Mul, Sub};
+
+/// Four f32.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(16))]
+pub(in crate::kernels) struct F32x4([f32; 4]);
+
+impl F32x4 {
+    /// The same value in every lane.
+    #[inline(always)]
+    pub(in crate::kernels) fn splat(value: f32) -> F32x4 {
+        F32x4([value; 4])
+    }
+
+    /// Reads four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(values: &[f32; 4]) -> F32x4 {
+        F32x4(*values)
+    }
+
+    /// Writes four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn store(self, values: &mut [f32; 4]) {
+        *values = self.0;
+    }
+
+    /// The lanes.
+    #[inline(always)]
+    pub(in crate::kernels) fn to_array(self) -> [f32; 4] {
+        self.0
+    }
+
+    /// `self · factor + addend`.
+    #[inline(always)]
+    pub(in crate::kernels) fn mul_add(self, factor: F32x4, addend: F32x4) -> F32x4 {
+        self * factor + addend
+    }
+
+    /// The larger of both; `self` where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn max(self, other: F32x4) -> F32x4 {
+        self.zip(other, |a, b| if b > a { b } else { a })
+    }
+
+    /// The smaller of both; `self` where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn min(self, other: F32x4) -> F32x4 {
+        self.zip(other, |a, b| if b < a { b } else { a })
+    }
+
+    /// `then` in the lanes where `self >= limit`, `otherwise` in the others and where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn select_at_least(self, limit: F32x4, then: F32x4, otherwise: F32x4) -> F32x4 {
+        F32x4(from_fn(|lane| if self.0[lane] >= limit.0[lane] { then.0[lane] } else { otherwise.0[lane] }))
+    }
+
+    /// The magnitude of `self` with the sign of `sign`.
+    #[inline(always)]
+    pub(in crate::kernels) fn copysign(self, sign: F32x4) -> F32x4 {
+        self.zip(sign, f32::copysign)
+    }
+
+    /// 2 to the power of each lane, which must be integral and from -126 to 127.
+    #[inline(always)]
+    pub(in crate::kernels) fn power_of_two(self) -> F32x4 {
+        F32x4(self.0.map(|lane| f32::from_bits(((lane as i32).wrapping_add(127) as u32) << 23)))
+    }
+
+    #[inline(always)]
+    fn zip(self, other: F32x4, function: impl Fn(f32, f32) -> f32) -> F32x4 {
+        F32x4(from_fn(|lane| function(self.0[lane], other.0[lane])))
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $operator:tt;)*) => {
+        $(impl $trait for F32x4 {
+            type Output = F32x4;
+            #[inline(always)]
+            fn $method(self, other: F32x4) -> F32x4 {
+                self.zip(other, |a, b| a $operator b)
+            }
+        })*
+    };
+}
+
+operators! { Add add +; Sub sub -; Mul mul *; Div div /; }

@@ -1,0 +1,96 @@
+//! [`F32x4`] as a `v128` of WebAssembly's `simd128`, with `relaxed-simd` where the build has it.
+//!
+//! `max` and `min` are written as a comparison and a selection of bits: where `relaxed-simd` is on, LLVM 22 and earlier
+//! turn `f32x4.pmax` and `f32x4.pmin` into their relaxed forms, which may lose a NaN.
+#![allow(unsafe_code)]
+
+use core::arch::wasm32::*;
+use std::ops::{Add, Div, Mul, Sub};
+
+/// Four f32.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct F32x4(v128);
+
+impl F32x4 {
+    /// The same value in every lane.
+    #[inline(always)]
+    pub(in crate::kernels) fn splat(value: f32) -> F32x4 {
+        F32x4(f32x4_splat(value))
+    }
+
+    /// Reads four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(values: &[f32; 4]) -> F32x4 {
+        // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
+        F32x4(unsafe { v128_load(values.as_ptr().cast()) })
+    }
+
+    /// Writes four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn store(self, values: &mut [f32; 4]) {
+        // SAFETY: the reference covers the 16 bytes written, and `v128_store` asks for no alignment.
+        unsafe { v128_store(values.as_mut_ptr().cast(), self.0) }
+    }
+
+    /// The lanes.
+    #[inline(always)]
+    pub(in crate::kernels) fn to_array(self) -> [f32; 4] {
+        let mut lanes = [0.0; 4];
+        self.store(&mut lanes);
+        lanes
+    }
+
+    /// `self · factor + addend`, rounded once or twice.
+    #[inline(always)]
+    pub(in crate::kernels) fn mul_add(self, factor: F32x4, addend: F32x4) -> F32x4 {
+        #[cfg(target_feature = "relaxed-simd")]
+        return F32x4(f32x4_relaxed_madd(self.0, factor.0, addend.0));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        return self * factor + addend;
+    }
+
+    /// The larger of both; `self` where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn max(self, other: F32x4) -> F32x4 {
+        F32x4(v128_bitselect(other.0, self.0, f32x4_gt(other.0, self.0)))
+    }
+
+    /// The smaller of both; `self` where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn min(self, other: F32x4) -> F32x4 {
+        F32x4(v128_bitselect(other.0, self.0, f32x4_lt(other.0, self.0)))
+    }
+
+    /// `then` in the lanes where `self >= limit`, `otherwise` in the others and where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn select_at_least(self, limit: F32x4, then: F32x4, otherwise: F32x4) -> F32x4 {
+        F32x4(v128_bitselect(then.0, otherwise.0, f32x4_ge(self.0, limit.0)))
+    }
+
+    /// The magnitude of `self` with the sign of `sign`.
+    #[inline(always)]
+    pub(in crate::kernels) fn copysign(self, sign: F32x4) -> F32x4 {
+        F32x4(v128_bitselect(sign.0, self.0, f32x4_splat(-0.0)))
+    }
+
+    /// 2 to the power of each lane, which must be integral and from -126 to 127.
+    #[inline(always)]
+    pub(in crate::kernels) fn power_of_two(self) -> F32x4 {
+        let exponent = i32x4_add(i32x4_trunc_sat_f32x4(self.0), i32x4_splat(127));
+        F32x4(i32x4_shl(exponent, 23))
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $instruction:ident;)*) => {
+        $(impl $trait for F32x4 {
+            type Output = F32x4;
+            #[inline(always)]
+            fn $method(self, other: F32x4) -> F32x4 {
+                F32x4($instruction(self.0, other.0))
+            }
+        })*
+    };
+}
+
+operators! { Add add f32x4_add; Sub sub f32x4_sub; Mul mul f32x4_mul; Div div f32x4_div; }

@@ -1,0 +1,239 @@
+//! The index of a model file: its graph without the weights, and where each weight lies.
+
+use super::ReadAt;
+use super::wire::{self, Fields, Value};
+use crate::error::{Error, Result};
+use prost::Message;
+use tract_onnx::pb;
+
+/// An initializer larger than this stays in the file until it is wired.
+const KEPT_IN_GRAPH: u64 = 4096;
+/// A graph without its weights that is larger than this is refused: no exporter writes one.
+const LARGEST_GRAPH: u64 = 512 << 20;
+
+/// Where an initializer's elements lie.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// Little-endian, row-major, in the model file.
+    Inline {
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u64,
+    },
+    /// Little-endian, row-major, in a file beside the model.
+    External {
+        /// Path relative to the model's folder.
+        path: String,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes, where the model says so.
+        len: Option<u64>,
+    },
+    /// Decoded with the graph: small, or stored as repeated numbers.
+    Proto(Box<pb::TensorProto>),
+}
+
+/// A weight of the graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Initializer {
+    /// Name of the tensor.
+    pub name: String,
+    /// `TensorProto.DataType`.
+    pub data_type: i32,
+    /// Shape as the file has it, not yet validated.
+    pub dims: Vec<i64>,
+    /// Where its elements lie.
+    pub place: Place,
+}
+
+/// A model's graph and where its weights lie.
+#[derive(Debug, Clone)]
+pub struct ModelIndex {
+    /// The model with no initializers in its main graph.
+    pub model: pb::ModelProto,
+    /// The main graph's initializers.
+    pub initializers: Vec<Initializer>,
+}
+
+// Field numbers of onnx.proto.
+const MODEL_GRAPH: u32 = 7;
+const MODEL_FUNCTIONS: u32 = 25;
+const GRAPH_INITIALIZER: u32 = 5;
+const TENSOR_RAW_DATA: u32 = 9;
+
+/// Indexes a model file.
+///
+/// # Errors
+/// `InvalidModel` when the file is not a well-formed ONNX protobuf; `UnsupportedOp` when it holds local functions.
+pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
+    refuse_other_files(source)?;
+    let mut skeleton = Vec::new();
+    let mut initializers = Vec::new();
+    let mut graphs = 0;
+    let mut fields = Fields::new(source, 0, source.len());
+    while let Some(field) = fields.next()? {
+        match (field.number, field.value) {
+            (MODEL_GRAPH, Value::Bytes { offset, len }) => {
+                graphs += 1;
+                let graph = index_graph(source, offset, offset + len, &mut initializers)?;
+                wire::put_bytes(MODEL_GRAPH, &graph, &mut skeleton);
+            }
+            (MODEL_FUNCTIONS, _) => {
+                return Err(Error::unsupported_op("the model defines local functions")
+                    .file(source.name())
+                    .remedy("export again with functions inlined (onnx.inliner.inline_local_functions)"));
+            }
+            _ => append(source, field.start, field.end, &mut skeleton)?,
+        }
+    }
+    if graphs != 1 {
+        return Err(not_a_model(source, &format!("it holds {graphs} graphs instead of one")));
+    }
+    let model = pb::ModelProto::decode(&*skeleton).map_err(|error| not_a_model(source, &error.to_string()))?;
+    Ok(ModelIndex { model, initializers })
+}
+
+fn index_graph(source: &dyn ReadAt, start: u64, end: u64, initializers: &mut Vec<Initializer>) -> Result<Vec<u8>> {
+    let mut skeleton = Vec::new();
+    let mut fields = Fields::new(source, start, end);
+    while let Some(field) = fields.next()? {
+        match (field.number, field.value) {
+            (GRAPH_INITIALIZER, Value::Bytes { offset, len }) => {
+                initializers.push(index_initializer(source, offset, offset + len)?);
+            }
+            _ => append(source, field.start, field.end, &mut skeleton)?,
+        }
+    }
+    Ok(skeleton)
+}
+
+fn index_initializer(source: &dyn ReadAt, start: u64, end: u64) -> Result<Initializer> {
+    let mut raw_data = None;
+    let mut header = Vec::new();
+    if end - start <= KEPT_IN_GRAPH {
+        append(source, start, end, &mut header)?;
+    } else {
+        let mut fields = Fields::new(source, start, end);
+        while let Some(field) = fields.next()? {
+            match (field.number, field.value) {
+                (TENSOR_RAW_DATA, Value::Bytes { offset, len }) => raw_data = Some((offset, len)),
+                _ => append(source, field.start, field.end, &mut header)?,
+            }
+        }
+    }
+    let proto = pb::TensorProto::decode(&*header).map_err(|error| not_a_model(source, &error.to_string()))?;
+    let (name, data_type, dims) = (proto.name.clone(), proto.data_type, proto.dims.clone());
+    let place = match raw_data {
+        Some((offset, len)) => Place::Inline { offset, len },
+        None if !proto.external_data.is_empty() => external_place(&proto)?,
+        None => Place::Proto(Box::new(proto)),
+    };
+    Ok(Initializer { name, data_type, dims, place })
+}
+
+fn external_place(proto: &pb::TensorProto) -> Result<Place> {
+    let value = |key: &str| proto.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+    let number = |key: &str| {
+        value(key).map(str::parse::<u64>).transpose().map_err(|_| {
+            Error::invalid_model(format!("`{key}` of the external data is not a number")).tensor(proto.name.clone())
+        })
+    };
+    let path = value("location").ok_or_else(|| {
+        Error::invalid_model("external data without a location").tensor(proto.name.clone())
+    })?;
+    Ok(Place::External { path: path.to_string(), offset: number("offset")?.unwrap_or(0), len: number("length")? })
+}
+
+fn append(source: &dyn ReadAt, start: u64, end: u64, target: &mut Vec<u8>) -> Result<()> {
+    if target.len() as u64 + (end - start) > LARGEST_GRAPH {
+        return Err(not_a_model(source, "its graph is over 512 MiB without the weights"));
+    }
+    wire::append(source, start, end, target)
+}
+
+/// Files that are often passed by mistake get an error that says what they are.
+fn refuse_other_files(source: &dyn ReadAt) -> Result<()> {
+    let mut head = [0u8; 256];
+    let len = source.len().min(head.len() as u64) as usize;
+    source.read_at(0, &mut head[..len])?;
+    let text = String::from_utf8_lossy(&head[..len]);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let what = if len == 0 {
+        "it is empty"
+    } else if text.starts_with('<') {
+        "it is an HTML or XML page"
+    } else if text.starts_with("version https://git-lfs") {
+        "it is a Git LFS pointer"
+    } else if text.starts_with('{') {
+        "it is JSON"
+    } else if head.starts_with(b"GGUF") {
+        "it is a GGUF file"
+    } else if head.starts_with(b"PK\x03\x04") {
+        "it is a ZIP archive"
+    } else {
+        return Ok(());
+    };
+    Err(not_a_model(source, what))
+}
+
+fn not_a_model(source: &dyn ReadAt, why: &str) -> Error {
+    Error::invalid_model(format!("not an ONNX model: {why}"))
+        .file(source.name())
+        .remedy("check the address or path: it must lead to the .onnx file itself")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn model(raw_len: usize) -> Vec<u8> {
+        let weight = pb::TensorProto {
+            name: "weight".into(),
+            data_type: 1,
+            dims: vec![raw_len as i64 / 4],
+            raw_data: vec![7; raw_len],
+            ..Default::default()
+        };
+        let graph = pb::GraphProto { name: "graph".into(), initializer: vec![weight], ..Default::default() };
+        pb::ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }.encode_to_vec()
+    }
+
+    #[test]
+    fn large_weights_stay_in_the_file() {
+        for (raw_len, inline) in [(64, false), (65536, true)] {
+            let bytes = model(raw_len);
+            let index = index(&("model.onnx", bytes.as_slice())).unwrap();
+            assert!(index.model.graph.unwrap().initializer.is_empty());
+            let initializer = &index.initializers[0];
+            assert_eq!((initializer.name.as_str(), &*initializer.dims), ("weight", &[raw_len as i64 / 4][..]));
+            match initializer.place {
+                Place::Inline { offset, len } => {
+                    assert!(inline);
+                    assert_eq!(&bytes[offset as usize..(offset + len) as usize], vec![7; raw_len]);
+                }
+                _ => assert!(!inline),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_model_is_refused() {
+        let good = model(65536);
+        let cases: &[(&str, &[u8])] = &[
+            ("empty", b""),
+            ("html", b"<!doctype html><title>404</title>"),
+            ("json", b"{\"error\": \"not found\"}"),
+            ("lfs", b"version https://git-lfs.github.com/spec/v1\n"),
+            ("truncated", &good[..good.len() / 2]),
+            ("noise", &[0xff; 64]),
+            ("no graph", &[0x08, 0x08]),
+        ];
+        for (name, bytes) in cases {
+            let error = index(&(*name, *bytes)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidModel, "{name}: {error}");
+            assert_eq!(error.file.as_deref(), Some(*name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Reading ONNX files: an index of the protobuf that leaves the weights where they lie, validation, and rewriting of the
+//! graph into the form that [`crate::graph`] translates.
+//!
+//! The way of a file: [`index::index`] walks the wire format through [`ReadAt`] and records each initializer's place,
+//! [`validate::validate`] refuses graphs that are not well formed, [`rewrite::rewrite`] brings names, domains and symbols
+//! into one form, and [`weights::WeightStore`] reads an initializer's elements when it is wired.
+
+mod index;
+mod read_at;
+mod rewrite;
+mod validate;
+mod weights;
+mod wire;
+
+pub use index::{Initializer, ModelIndex, index};
+#[cfg(not(target_arch = "wasm32"))]
+pub use read_at::FileSource;
+pub use read_at::ReadAt;
+pub use rewrite::{Dimension, RewrittenModel, TensorInfo, rewrite};
+pub use validate::validate;
+pub use weights::{ExternalFile, WeightStore};
+
+/// Domain of the operators that onnxruntime adds.
+pub const MICROSOFT: &str = "com.microsoft";
+
+/// Prefix of an operator type outside ONNX's own domain, e.g. `com.microsoft.Attention`.
+pub fn qualified_op_type(domain: &str, op_type: &str) -> String {
+    match domain {
+        "" | "ai.onnx" => op_type.to_string(),
+        domain => format!("{domain}.{op_type}"),
+    }
+}

@@ -1,0 +1,320 @@
+//! Brings a graph into the one form that the translation reads: unique node names, operators told apart by domain,
+//! weights as inputs that the translation replaces by constants, and one way of writing a scaled weight.
+
+use super::index::{Initializer, ModelIndex};
+use super::weights::datum_type;
+use super::{MICROSOFT, qualified_op_type};
+use crate::error::{Error, Result};
+use crate::tensor::DType;
+use std::collections::{HashMap, HashSet};
+use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto, type_proto};
+
+/// Operators of onnxruntime's domain that tract parses rightly under their plain name.
+const MICROSOFT_IN_TRACT: &[&str] = &["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"];
+
+/// A dimension of an input or output.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Dimension {
+    /// Always this.
+    Fixed(usize),
+    /// Whatever the caller feeds; the same wherever the name stands. Empty where the model names none.
+    Symbol(String),
+}
+
+impl std::fmt::Display for Dimension {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Dimension::Fixed(size) => write!(formatter, "{size}"),
+            Dimension::Symbol(name) if name.is_empty() => formatter.write_str("?"),
+            Dimension::Symbol(name) => formatter.write_str(name),
+        }
+    }
+}
+
+/// An input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TensorInfo {
+    /// Name in the graph.
+    pub name: String,
+    /// Element type.
+    #[serde(rename = "type")]
+    pub dtype: DType,
+    /// Shape; `None` where the model does not say its rank.
+    pub shape: Option<Vec<Dimension>>,
+}
+
+/// A model ready to be translated.
+#[derive(Debug, Clone)]
+pub struct RewrittenModel {
+    /// The graph; its inputs are the model's own, then one for each initializer.
+    pub model: pb::ModelProto,
+    /// The weights, under the names of those further inputs.
+    pub initializers: Vec<Initializer>,
+    /// The model's own inputs.
+    pub inputs: Vec<TensorInfo>,
+    /// The model's outputs.
+    pub outputs: Vec<TensorInfo>,
+}
+
+/// Rewrites an indexed and validated model.
+///
+/// # Errors
+/// `UnsupportedOp` for an element type of an input, output or weight that is not supported.
+pub fn rewrite(index: ModelIndex) -> Result<RewrittenModel> {
+    let ModelIndex { mut model, mut initializers } = index;
+    let mut graph = model.graph.take().ok_or_else(|| Error::invalid_model("the model holds no graph"))?;
+    graph.value_info.clear();
+    let weights: HashSet<&str> = initializers.iter().map(|initializer| &*initializer.name).collect();
+    graph.input.retain(|input| !weights.contains(&*input.name));
+    let inputs = graph.input.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
+    let outputs = graph.output.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
+    scaled_weights_to_dequantize_linear(&mut graph, &mut initializers);
+    rename_symbols(&mut graph.input);
+    qualify_operators(&mut graph);
+    name_nodes(&mut graph);
+    for initializer in &initializers {
+        graph.input.push(weight_input(initializer)?);
+    }
+    model.graph = Some(graph);
+    Ok(RewrittenModel { model, initializers, inputs, outputs })
+}
+
+fn tensor_info(value: &pb::ValueInfoProto) -> Result<TensorInfo> {
+    let Some(type_proto::Value::TensorType(kind)) = value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
+        return Err(Error::invalid_model("an input or output of the graph is not a tensor").tensor(&*value.name));
+    };
+    let shape = kind.shape.as_ref().map(|shape| shape.dim.iter().map(dimension).collect());
+    Ok(TensorInfo { name: value.name.clone(), dtype: dtype(kind.elem_type, &value.name)?, shape })
+}
+
+fn dimension(dim: &tensor_shape_proto::Dimension) -> Dimension {
+    match &dim.value {
+        Some(tensor_shape_proto::dimension::Value::DimValue(value)) if *value >= 0 => {
+            Dimension::Fixed(*value as usize)
+        }
+        Some(tensor_shape_proto::dimension::Value::DimParam(name)) => Dimension::Symbol(name.clone()),
+        _ => Dimension::Symbol(String::new()),
+    }
+}
+
+fn dtype(elem_type: i32, tensor: &str) -> Result<DType> {
+    let datum_type = datum_type(elem_type).map_err(|error| error.tensor(tensor))?;
+    DType::from_name(match datum_type.unquantized() {
+        tract_onnx::prelude::DatumType::F32 => "float32",
+        tract_onnx::prelude::DatumType::F64 => "float64",
+        tract_onnx::prelude::DatumType::F16 => "float16",
+        tract_onnx::prelude::DatumType::I8 => "int8",
+        tract_onnx::prelude::DatumType::U8 => "uint8",
+        tract_onnx::prelude::DatumType::I16 => "int16",
+        tract_onnx::prelude::DatumType::U16 => "uint16",
+        tract_onnx::prelude::DatumType::I32 => "int32",
+        tract_onnx::prelude::DatumType::U32 => "uint32",
+        tract_onnx::prelude::DatumType::I64 => "int64",
+        tract_onnx::prelude::DatumType::U64 => "uint64",
+        tract_onnx::prelude::DatumType::Bool => "bool",
+        _ => "",
+    })
+    .ok_or_else(|| Error::unsupported_op("an input or output of this type is not supported").tensor(tensor))
+}
+
+/// `dim_param`s may hold anything; tract reads them as expressions. Each distinct one becomes a plain symbol.
+fn rename_symbols(inputs: &mut [pb::ValueInfoProto]) {
+    let mut symbols: HashMap<String, String> = HashMap::new();
+    for input in inputs {
+        let Some(type_proto::Value::TensorType(kind)) = input.r#type.as_mut().and_then(|kind| kind.value.as_mut()) else {
+            continue;
+        };
+        for dim in kind.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
+            let named = match dimension(dim) {
+                Dimension::Fixed(_) => continue,
+                Dimension::Symbol(name) => name,
+            };
+            let fresh = format!("symbol_{}", symbols.len());
+            // An unnamed dimension is a symbol of its own.
+            let key = if named.is_empty() { fresh.clone() } else { named };
+            let symbol = symbols.entry(key).or_insert(fresh);
+            dim.value = Some(tensor_shape_proto::dimension::Value::DimParam(symbol.clone()));
+        }
+    }
+}
+
+/// tract looks operators up by type alone: those of other domains get their domain into the type.
+fn qualify_operators(graph: &mut pb::GraphProto) {
+    for node in &mut graph.node {
+        let known = node.domain == MICROSOFT && MICROSOFT_IN_TRACT.contains(&&*node.op_type);
+        if !known {
+            node.op_type = qualified_op_type(&node.domain, &node.op_type);
+        }
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(qualify_operators);
+        }
+    }
+}
+
+/// tract wants node names that are unique and differ from those of inputs.
+fn name_nodes(graph: &mut pb::GraphProto) {
+    let mut taken: HashSet<String> = graph.input.iter().map(|input| input.name.clone()).collect();
+    for (position, node) in graph.node.iter_mut().enumerate() {
+        let name = super::validate::node_name(node).to_string();
+        let free = if name.is_empty() || taken.contains(&name) { format!("{name}#{position}") } else { name };
+        taken.insert(free.clone());
+        node.name = free;
+    }
+}
+
+fn weight_input(initializer: &Initializer) -> Result<pb::ValueInfoProto> {
+    datum_type(initializer.data_type).map_err(|error| error.tensor(&*initializer.name))?;
+    let dim = initializer.dims.iter().map(|dim| tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(*dim)),
+        ..Default::default()
+    });
+    let shape = Some(pb::TensorShapeProto { dim: dim.collect() });
+    let tensor = type_proto::Tensor { elem_type: initializer.data_type, shape };
+    let value = Some(type_proto::Value::TensorType(tensor));
+    let kind = pb::TypeProto { value, ..Default::default() };
+    Ok(pb::ValueInfoProto { name: initializer.name.clone(), r#type: Some(kind), ..Default::default() })
+}
+
+/// `Mul(Cast(weight), scale)` with an 8-bit weight says the same as `DequantizeLinear(weight, scale)`, which keeps the
+/// weight in 8 bits.
+fn scaled_weights_to_dequantize_linear(graph: &mut pb::GraphProto, initializers: &mut [Initializer]) {
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    let outputs = graph.output.iter().map(|output| &output.name);
+    for name in graph.node.iter().flat_map(|node| &node.input).chain(outputs) {
+        *uses.entry(name.clone()).or_default() += 1;
+    }
+    let positions: HashMap<String, usize> =
+        initializers.iter().enumerate().map(|(position, initializer)| (initializer.name.clone(), position)).collect();
+    let casts: HashMap<String, (usize, usize)> = graph
+        .node
+        .iter()
+        .enumerate()
+        .filter_map(|(at, node)| {
+            let weight = *positions.get(node.input.first()?)?;
+            let output = node.output.first()?;
+            let eight_bits = matches!(
+                DataType::try_from(initializers[weight].data_type),
+                Ok(DataType::Int8) | Ok(DataType::Uint8)
+            );
+            let to_float = node.attribute.iter().any(|a| a.name == "to" && a.i == DataType::Float as i64);
+            let fits = node.op_type == "Cast" && node.domain.is_empty() && eight_bits && to_float && uses[output] == 1;
+            fits.then(|| (output.clone(), (at, weight)))
+        })
+        .collect();
+    let mut removed = HashSet::new();
+    for node in &mut graph.node {
+        let [left, right] = &*node.input else { continue };
+        if node.op_type != "Mul" || !node.domain.is_empty() {
+            continue;
+        }
+        let (cast, scale) = match (casts.get(left), casts.get(right)) {
+            (Some(cast), None) => (*cast, right.clone()),
+            (None, Some(cast)) => (*cast, left.clone()),
+            _ => continue,
+        };
+        let Some(scale_at) = positions.get(&scale).copied().filter(|_| uses[&scale] == 1) else { continue };
+        let (weight, scales) = (&initializers[cast.1], &initializers[scale_at]);
+        let Some((dims, axis)) = scale_axis(weight, scales) else { continue };
+        removed.insert(cast.0);
+        node.op_type = "DequantizeLinear".into();
+        node.input = vec![weight.name.clone(), scale];
+        node.attribute = vec![pb::AttributeProto {
+            name: "axis".into(),
+            r#type: pb::attribute_proto::AttributeType::Int as i32,
+            i: axis as i64,
+            ..Default::default()
+        }];
+        initializers[scale_at].dims = dims;
+    }
+    let mut at = 0;
+    graph.node.retain(|_| {
+        at += 1;
+        !removed.contains(&(at - 1))
+    });
+}
+
+/// The axis along which the scales of a weight vary, and their shape as `DequantizeLinear` wants it.
+fn scale_axis(weight: &Initializer, scales: &Initializer) -> Option<(Vec<i64>, usize)> {
+    if scales.data_type != DataType::Float as i32 || scales.dims.len() > weight.dims.len() {
+        return None;
+    }
+    let offset = weight.dims.len() - scales.dims.len();
+    let varying: Vec<usize> = (0..scales.dims.len()).filter(|axis| scales.dims[*axis] != 1).collect();
+    match *varying {
+        [] => Some((vec![], 0)),
+        [axis] if scales.dims[axis] == weight.dims[axis + offset] => Some((vec![scales.dims[axis]], axis + offset)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::index::Place;
+
+    fn initializer(name: &str, data_type: DataType, dims: &[i64]) -> Initializer {
+        let place = Place::Inline { offset: 0, len: 0 };
+        Initializer { name: name.into(), data_type: data_type as i32, dims: dims.into(), place }
+    }
+
+    #[test]
+    fn scaled_weights() {
+        struct Case {
+            weight: &'static [i64],
+            scale: &'static [i64],
+            expected: Option<(Vec<i64>, usize)>,
+        }
+        let cases = [
+            Case { weight: &[4, 6], scale: &[1, 6], expected: Some((vec![6], 1)) },
+            Case { weight: &[4, 6], scale: &[6], expected: Some((vec![6], 1)) },
+            Case { weight: &[4, 6], scale: &[4, 1], expected: Some((vec![4], 0)) },
+            Case { weight: &[4, 6], scale: &[], expected: Some((vec![], 0)) },
+            Case { weight: &[4, 6], scale: &[4, 6], expected: None },
+            Case { weight: &[4, 6], scale: &[5], expected: None },
+            Case { weight: &[4, 1], scale: &[1, 6], expected: None },
+        ];
+        for case in cases {
+            let weight = initializer("weight", DataType::Int8, case.weight);
+            let scale = initializer("scale", DataType::Float, case.scale);
+            assert_eq!(scale_axis(&weight, &scale), case.expected, "{:?} * {:?}", case.weight, case.scale);
+            let cast = pb::NodeProto {
+                op_type: "Cast".into(),
+                input: vec!["weight".into()],
+                output: vec!["float".into()],
+                attribute: vec![pb::AttributeProto { name: "to".into(), i: 1, ..Default::default() }],
+                ..Default::default()
+            };
+            let mul = pb::NodeProto {
+                op_type: "Mul".into(),
+                input: vec!["scale".into(), "float".into()],
+                output: vec!["scaled".into()],
+                ..Default::default()
+            };
+            let mut graph = pb::GraphProto { node: vec![cast, mul], ..Default::default() };
+            scaled_weights_to_dequantize_linear(&mut graph, &mut [weight, scale]);
+            let operators: Vec<&str> = graph.node.iter().map(|node| &*node.op_type).collect();
+            let expected: &[&str] = if case.expected.is_some() { &["DequantizeLinear"] } else { &["Cast", "Mul"] };
+            assert_eq!(operators, expected);
+        }
+    }
+
+    #[test]
+    fn names_become_unique() {
+        let node = |name: &str, output: &str| pb::NodeProto {
+            name: name.into(),
+            op_type: "Relu".into(),
+            domain: if name == "b" { MICROSOFT.into() } else { String::new() },
+            output: vec![output.into()],
+            ..Default::default()
+        };
+        let mut graph = pb::GraphProto {
+            node: vec![node("a", "x"), node("a", "y"), node("", "z"), node("b", "w")],
+            ..Default::default()
+        };
+        name_nodes(&mut graph);
+        qualify_operators(&mut graph);
+        let names: Vec<(&str, &str)> = graph.node.iter().map(|node| (&*node.name, &*node.op_type)).collect();
+        assert_eq!(names, [("a", "Relu"), ("a#1", "Relu"), ("z", "Relu"), ("b", "com.microsoft.Relu")]);
+    }
+}

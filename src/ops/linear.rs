@@ -1,0 +1,123 @@
+//! `Linear`: a matrix product with constant weights, and what commonly follows it.
+//!
+//! Inputs: `x` f32 `[..., inputs]`, and with `residual` a second f32 `[..., outputs]`.
+//! Output: f32 `[..., outputs]` = `activation(x · weights + bias) + residual`.
+//! Weights: f32, int8 with scales (per column or one), or 4-bit blocks with scales (com.microsoft `MatMulNBits`).
+
+use super::{Shared, f32_slice, f32_tensor, rows};
+use crate::kernels::activation::Activation;
+use crate::kernels::linear::{LinearWeights, linear};
+use tract_onnx::tract_hir::internal::*;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linear {
+    /// `[inputs, outputs]`, packed for the kernel.
+    pub weights: Shared<LinearWeights>,
+    /// `[outputs]`.
+    pub bias: Option<Shared<Vec<f32>>>,
+    /// Applied after the bias.
+    pub activation: Activation,
+    /// Whether a second input is added after the activation.
+    pub residual: bool,
+}
+
+impl Linear {
+    /// Without bias, activation or residual.
+    pub fn new(weights: LinearWeights) -> Linear {
+        Linear { weights: Shared::new(weights), bias: None, activation: Activation::Identity, residual: false }
+    }
+}
+
+impl Op for Linear {
+    fn name(&self) -> StaticName {
+        "Linear".into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        let Linear { weights, bias, activation, residual } = self;
+        let mut info = vec![format!("{} x {} {}", weights.inputs(), weights.outputs(), weights.format())];
+        info.extend(bias.is_some().then(|| "bias".to_string()));
+        info.extend((*activation != Activation::Identity).then(|| activation.name().to_string()));
+        info.extend(residual.then(|| "residual".to_string()));
+        Ok(info)
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Linear {
+    not_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let x = &inputs[0];
+        let mut shape: TVec<usize> = x.shape().into();
+        let rows = rows(&shape);
+        *shape.last_mut().context("Linear of a scalar")? = self.weights.outputs();
+        let residual = self.residual.then(|| f32_slice(&inputs[1])).transpose()?;
+        let bias = self.bias.as_ref().map(|bias| bias.as_slice());
+        let output = f32_tensor(&shape, |out| {
+            linear(f32_slice(x)?, rows, &self.weights, bias, self.activation, residual, out);
+            Ok(())
+        })?;
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+impl TypedOp for Linear {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        ensure!(inputs.len() == 1 + self.residual as usize, "Linear takes {} inputs", 1 + self.residual as usize);
+        let x = inputs[0];
+        ensure!(x.datum_type == f32::datum_type() && x.rank() > 0, "Linear takes float32 of rank 1 or more");
+        let mut shape: TVec<TDim> = x.shape.to_tvec();
+        let last = shape.len() - 1;
+        let expected = self.weights.inputs().to_dim();
+        ensure!(shape[last].compatible_with(&expected), "Linear takes {expected} columns, not {}", shape[last]);
+        shape[last] = self.weights.outputs().to_dim();
+        if self.residual {
+            let fits = inputs[1].datum_type == f32::datum_type() && *inputs[1].shape == *shape;
+            ensure!(fits, "the residual of Linear must have the output's shape {shape:?}, not {:?}", inputs[1]);
+        }
+        Ok(tvec!(f32::fact(shape)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assert_close, evaluate, tensor};
+    use super::*;
+
+    #[test]
+    fn product_and_epilogue() {
+        struct Case {
+            bias: Option<Vec<f32>>,
+            activation: Activation,
+            residual: bool,
+            expected: &'static [f32],
+        }
+        // x = [[1, 2], [-3, 4]], weights = [[1, 0, 2], [0, 1, -1]], worked out by hand.
+        let cases = [
+            Case { bias: None, activation: Activation::Identity, residual: false, expected: &[1., 2., 0., -3., 4., -10.] },
+            Case {
+                bias: Some(vec![0.5, -4., 1.]),
+                activation: Activation::Relu,
+                residual: true,
+                expected: &[11.5, 10., 11., 10., 10., 10.],
+            },
+        ];
+        for case in cases {
+            let weights = LinearWeights::from_f32(&[1., 0., 2., 0., 1., -1.], 2, 3, 3, 1);
+            let operator = Linear {
+                bias: case.bias.map(Shared::new),
+                activation: case.activation,
+                residual: case.residual,
+                ..Linear::new(weights)
+            };
+            let mut inputs = vec![tensor(&[1, 2, 2], &[1., 2., -3., 4.])];
+            inputs.extend(case.residual.then(|| tensor(&[1, 2, 3], &[10.; 6])));
+            assert_close("linear", &evaluate(&operator, &inputs).unwrap(), &[1, 2, 3], case.expected);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The operations that decide the speed of a Transformer: their fields, shapes, dtypes and meaning, as tract operators.
+//! Each computes on the CPU through [`crate::kernels`]; [`crate::exec`] may place it elsewhere.
+
+mod activate;
+mod attention;
+mod dequantize_linear;
+mod embedding;
+mod layer_norm;
+mod linear;
+mod matmul;
+
+pub use activate::Activate;
+pub use attention::{Attention, HeadLayout};
+pub use dequantize_linear::DequantizeLinear;
+pub use embedding::Embedding;
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;
+pub use matmul::MatMul;
+
+use std::fmt;
+use std::sync::Arc;
+use tract_onnx::tract_hir::internal::*;
+
+/// A weight that operators share. Equal when it is the same one in memory: comparing the elements would cost more than it
+/// could save.
+pub struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    /// Shares a value.
+    pub fn new(value: T) -> Shared<T> {
+        Shared(Arc::new(value))
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Shared(self.0.clone())
+    }
+}
+
+impl<T> std::ops::Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Eq for Shared<T> {}
+
+impl<T> fmt::Debug for Shared<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(std::any::type_name::<T>())
+    }
+}
+
+/// The elements of an f32 tensor.
+pub(crate) fn f32_slice(tensor: &Tensor) -> TractResult<&[f32]> {
+    tensor.try_as_plain_ram()?.as_slice::<f32>()
+}
+
+/// A new f32 tensor whose elements `fill` writes.
+fn f32_tensor(shape: &[usize], fill: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<Tensor> {
+    let mut tensor = Tensor::zero::<f32>(shape)?;
+    fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)?;
+    Ok(tensor)
+}
+
+/// Rows of a tensor seen as a matrix with the last axis as columns.
+fn rows(shape: &[usize]) -> usize {
+    shape[..shape.len() - 1].iter().product()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Evaluates an operator on f32 tensors outside any plan.
+    pub fn evaluate(operator: &dyn TypedOp, inputs: &[Tensor]) -> TractResult<Tensor> {
+        let inputs = inputs.iter().map(|tensor| tensor.clone().into_tvalue()).collect();
+        Ok(operator.eval(&EvalContext::out_of_plan(), inputs)?.remove(0).into_tensor())
+    }
+
+    /// An f32 tensor.
+    pub fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
+        Tensor::from_shape(shape, values).unwrap()
+    }
+
+    /// Panics unless the tensor has that shape and, within 1e-5, those values.
+    pub fn assert_close(what: &str, actual: &Tensor, shape: &[usize], expected: &[f32]) {
+        assert_eq!(actual.shape(), shape, "{what}");
+        for (actual, expected) in f32_slice(actual).unwrap().iter().zip(expected) {
+            assert!((actual - expected).abs() <= 1e-5, "{what}: {actual} instead of {expected}");
+        }
+    }
+}
