@@ -18,7 +18,7 @@ pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// Failed allocations panic with a message of the standard library's.
 fn from_panic(message: &str) -> Error {
-    if message.contains("capacity overflow") || message.contains("memory allocation") {
+    if ["capacity overflow", "memory allocation", "failed to allocate"].iter().any(|words| message.contains(words)) {
         return Error::out_of_memory(message).remedy("use a smaller model or shorter inputs");
     }
     Error::internal(message).remedy("load the model again; if it happens again, the model does what sottovoce does not expect")

@@ -131,6 +131,11 @@ impl Session {
         &self.report
     }
 
+    /// Bytes of the weights, as they lie in memory.
+    pub fn weight_bytes(&self) -> usize {
+        self.executor.weight_bytes()
+    }
+
     /// What the session has done, on the whole and on the GPU.
     pub fn counters(&self) -> (RunCounters, Counters) {
         let now = self.gpu.as_ref().map(Gpu::counters).unwrap_or_default();

@@ -6,7 +6,7 @@ use super::guard::guarded;
 use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
-use crate::ops::{Attention, f32_slice};
+use crate::ops::{Attention, Embedding, Linear, f32_slice};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{IntoTValue, TVec, TValue, Tensor, TypedModel, TypedSimplePlan, tvec};
@@ -49,6 +49,11 @@ impl Executor {
         let order = plan.order_without_consts();
         let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
         Ok(Executor { plan, state, flush })
+    }
+
+    /// Bytes of the weights, as they lie in memory.
+    pub fn weight_bytes(&self) -> usize {
+        self.plan.model().nodes().iter().map(weight_bytes).sum()
     }
 
     /// Runs the plan on inputs in the model's order; gives the outputs in the model's order, and the sizes that the symbols
@@ -211,6 +216,18 @@ impl GpuValues<'_> {
         for node in nodes {
             self.release(node);
         }
+    }
+}
+
+fn weight_bytes(node: &TypedNode) -> usize {
+    if let Some(linear) = node.op_as::<Linear>() {
+        linear.weights.bytes()
+    } else if let Some(embedding) = node.op_as::<Embedding>() {
+        embedding.table.bytes()
+    } else if let Some(constant) = node.op_as::<Const>() {
+        constant.val().as_plain_ram().map_or(0, |plain| plain.as_bytes().len())
+    } else {
+        0
     }
 }
 

@@ -25,23 +25,20 @@ pub(super) async fn open_device() -> Result<(wgpu::Device, wgpu::Queue, AdapterS
         flags: wgpu::InstanceFlags::empty(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let options = wgpu::RequestAdapterOptions {
-        power_preference: wgpu::PowerPreference::HighPerformance,
-        ..Default::default()
-    };
-    let adapter = instance
-        .request_adapter(&options)
-        .await
-        .map_err(|error| unavailable(format!("there is no GPU adapter: {error}")))?;
+    let options =
+        wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+    let adapter = instance.request_adapter(&options).await.map_err(|_| unavailable("no GPU adapter was found"))?;
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("sottovoce"),
         required_limits: required_limits(&adapter.limits())?,
         ..Default::default()
     };
-    let (device, queue) = adapter
-        .request_device(&descriptor)
-        .await
-        .map_err(|error| unavailable(format!("the GPU device could not be opened: {error}")))?;
+    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
+        unavailable(format!(
+            "the GPU device could not be opened: {}",
+            error.to_string().lines().next().unwrap_or_default()
+        ))
+    })?;
     let summary = summarize(&adapter, &device);
     Ok((device, queue, summary))
 }

@@ -12,18 +12,23 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The longest query, key or value vector that a kernel holds in registers.
+/// The longest query, key or value vector.
 const MAX_VECTOR: usize = 256;
+/// Queries that an invocation works on, keys that it scores at a time, and elements in a column of the output.
+const FOUR: usize = 4;
+/// Invocations of a workgroup.
+const INVOCATIONS: usize = 64;
 
 /// The attention shader with everything that is compiled into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct AttentionKernel {
-    head_dim: u32,
-    value_dim: u32,
     /// Whether every vector is made of whole, aligned groups of four floats.
     vectors: bool,
     mask: MaskAccess,
-    tiling: Tiling,
+    /// Groups of four queries that a workgroup works on; a power of two.
+    groups: usize,
+    /// Columns of the output that an invocation works on.
+    chunks: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,117 +38,64 @@ enum MaskAccess {
     PerQuery,
 }
 
-/// How the queries of a head are dealt out to invocations. All powers of two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Tiling {
-    /// Invocations beside each other in a workgroup, on different queries.
-    lanes: u32,
-    /// Queries that an invocation works on.
-    rows: u32,
-    /// Invocations that share a query, each with some of the keys.
-    splits: u32,
-    /// Keys that an invocation works on at a time.
-    key_block: u32,
-}
-thread_local!{ pub static HACK: std::cell::Cell<(u32,u32,u32)> = const { std::cell::Cell::new((0,0,0)) }; }
-
-/// Invocations of a workgroup.
-const INVOCATIONS: u32 = 64;
-/// Workgroups that keep a GPU busy.
-const BUSY_WORKGROUPS: u64 = 256;
-
-impl Tiling {
-    /// A GPU wants many invocations with few registers each: the fewer the queries, the more invocations share one. On the
-    /// CPU loads are dear and parallelism is not needed: every value loaded serves several queries.
-    fn choose(shape: &AttentionShape, software: bool, limits: &wgpu::Limits) -> Tiling {
-        let queries = (shape.queries as u32).next_power_of_two();
-        let (rows, lanes, invocations) = if software {
-            let rows = if shape.head_dim + shape.value_dim <= 128 { 4 } else { 2 };
-            let rows = rows.min(queries);
-            (rows, (queries / rows).min(INVOCATIONS), 4)
-        } else {
-            let heads = (shape.batch * shape.heads) as u64;
-            let mut lanes = queries.min(INVOCATIONS);
-            while lanes > 16 && heads * u64::from(queries / lanes) < BUSY_WORKGROUPS {
-                lanes /= 2;
-            }
-            (1, lanes, INVOCATIONS)
-        };
-        let blocks = (shape.keys as u32).div_ceil(4).next_power_of_two();
-        let mut tiling = Tiling { lanes, rows, splits: (invocations / lanes).clamp(1, blocks), key_block: 4 };
- let (r,k,l)=HACK.get(); if r>0 { tiling.rows=r; tiling.key_block=k; tiling.lanes=(queries/r).clamp(1,l); tiling.splits=1; }
-        while tiling.workgroup_storage(shape) > limits.max_compute_workgroup_storage_size {
-            tiling.splits /= 2;
-        }
-        tiling
-    }
-
-    /// Bytes of workgroup memory that the shader declares.
-    fn workgroup_storage(&self, shape: &AttentionShape) -> u32 {
-        let per_invocation = 8 + 16 * (shape.value_dim as u32).div_ceil(4);
-        if self.splits == 1 { 0 } else { self.lanes * self.splits * per_invocation }
-    }
-
-    fn workgroups(&self, shape: &AttentionShape) -> [u32; 3] {
-        [(shape.queries as u32).div_ceil(self.lanes * self.rows), shape.heads as u32, shape.batch as u32]
-    }
-}
-
 impl AttentionKernel {
-    fn new(call: &AttentionCall, tiling: Tiling) -> AttentionKernel {
+    fn new(call: &AttentionCall) -> AttentionKernel {
         let shape = &call.shape;
         let operands = [call.query, call.key, call.value, call.output];
-        let mut strides = operands.iter().flat_map(|operand| [operand.batch, operand.head, operand.position]);
+        let mut lengths = operands
+            .iter()
+            .flat_map(|operand| [operand.batch, operand.head, operand.position])
+            .chain([shape.head_dim, shape.value_dim]);
+        let groups = if shape.queries <= FOUR { 1 } else { 8 };
         AttentionKernel {
-            head_dim: shape.head_dim as u32,
-            value_dim: shape.value_dim as u32,
-            vectors: shape.head_dim % 4 == 0 && shape.value_dim % 4 == 0 && strides.all(|stride| stride % 4 == 0),
+            vectors: lengths.all(|length| length % FOUR == 0),
             mask: match call.mask {
                 None => MaskAccess::None,
                 Some(MaskStrides { query: 0, .. }) => MaskAccess::SharedByQueries,
                 Some(_) => MaskAccess::PerQuery,
             },
-            tiling,
+            groups,
+            chunks: shape.value_dim.div_ceil(FOUR).div_ceil(INVOCATIONS / groups),
         }
     }
 
     /// The shader's text.
     pub fn source(&self) -> Result<String> {
-        let Tiling { lanes, rows, splits, key_block } = self.tiling;
+        let columns = INVOCATIONS / self.groups;
         let constants = [
-            ("HEAD_DIM", self.head_dim),
-            ("VALUE_DIM", self.value_dim),
-            ("HEAD_VECTORS", self.head_dim.div_ceil(4)),
-            ("VALUE_VECTORS", self.value_dim.div_ceil(4)),
             ("VECTORS", self.vectors.into()),
             ("MASKED", (self.mask != MaskAccess::None).into()),
-            ("MASK_SHARED_BY_QUERIES", (self.mask == MaskAccess::SharedByQueries).into()),
-            ("LANES", lanes),
-            ("ROWS", rows),
-            ("SPLITS", splits),
-            ("JOINED", (splits > 1).into()),
-            ("KEY_BLOCK", key_block),
+            ("MASK_SHARED_BY_ROWS", (self.mask == MaskAccess::SharedByQueries).into()),
+            ("GROUPS", self.groups as u32),
+            ("COLUMNS", columns as u32),
+            ("TILE", (FOUR * columns) as u32),
+            ("ROWS", FOUR as u32),
+            ("KEYS", FOUR as u32),
+            ("CHUNKS", self.chunks as u32),
         ];
         expand(include_str!("attention.wgsl"), &constants)
     }
 
     /// The shader's uniform struct.
     fn parameters(&self, call: &AttentionCall) -> ParameterWords {
-        let shape = &call.shape;
-        let unit = if self.vectors { 4 } else { 1 };
-        let strides = |operand: HeadStrides| [operand.batch, operand.head, operand.position].map(|stride| stride / unit);
-        let all_masked: f32 = if call.zero_when_all_masked { 0.0 } else { f32::NAN };
-        let mask = call.mask.unwrap_or(MaskStrides { batch: 0, head: 0, query: 0, key: 0 });
-        let sizes = [shape.queries as u32, shape.keys as u32, (shape.heads / shape.kv_heads) as u32];
+        let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = call.shape;
+        let unit = if self.vectors { FOUR } else { 1 };
+        let strides =
+            |operand: HeadStrides| [operand.batch, operand.head, operand.position].map(|stride| stride / unit);
         let operands = [call.query, call.key, call.value, call.output].map(strides);
-        let words = sizes
-            .into_iter()
+        let mask = call.mask.map_or([0; 4], |mask| [mask.batch, mask.head, mask.query, mask.key]);
+        let all_masked: f32 = if call.zero_when_all_masked { 0.0 } else { f32::NAN };
+        let sizes = [queries, keys, heads / kv_heads, head_dim, value_dim];
+        let words = (sizes.iter().map(|&size| size as u32))
             .chain([call.scale.to_bits(), all_masked.to_bits()])
-            .chain(operands.as_flattened().iter().map(|&stride| stride as u32))
-            .chain([mask.batch, mask.head, mask.query, mask.key].map(|stride| stride as u32));
+            .chain(operands.as_flattened().iter().chain(&mask).map(|&stride| stride as u32));
         let mut parameters: ParameterWords = std::array::from_fn(|_| 0);
         parameters.iter_mut().zip(words).for_each(|(parameter, word)| *parameter = word);
         parameters
+    }
+
+    fn workgroups(&self, shape: &AttentionShape) -> [usize; 3] {
+        [shape.queries.div_ceil(FOUR * self.groups), shape.heads, shape.batch]
     }
 }
 
@@ -164,17 +116,17 @@ impl Gpu {
         if !call.scale.is_finite() {
             return Err(format!("the scale {} is not finite", call.scale));
         }
-        if output_overlaps(call) {
-            return Err("elements of the output overlap".into());
-        }
         let largest = self.limits().max_storage_buffer_binding_size.min(u64::from(u32::MAX)) / 4;
         for (operand, elements) in operands(call) {
             if elements > largest {
                 return Err(format!("the {operand} has {elements} elements, the GPU binds at most {largest}"));
             }
         }
-        let groups = self.attention_tiling(shape).workgroups(shape);
-        let most = self.limits().max_compute_workgroups_per_dimension;
+        if output_overlaps(call) {
+            return Err("elements of the output overlap".into());
+        }
+        let groups = AttentionKernel::new(call).workgroups(shape);
+        let most = self.limits().max_compute_workgroups_per_dimension as usize;
         if groups.iter().any(|&groups| groups > most) {
             return Err(format!("{groups:?} workgroups are needed, the GPU allows {most} along each axis"));
         }
@@ -184,7 +136,7 @@ impl Gpu {
     /// Encodes one attention call. Nothing is submitted.
     ///
     /// `output` must be none of the others and be as large as the call's layout of it says; elements between the call's
-    /// stay as they are. A query with NaN or plus infinity in its mask gives NaN.
+    /// stay as they are. A query with NaN or plus infinity among its scores or in its mask gives NaN.
     ///
     /// # Errors
     /// `UnsupportedOp` for a call that [`supports_attention`](Gpu::supports_attention) refuses, `InternalError` for a tensor
@@ -199,34 +151,24 @@ impl Gpu {
         output: BufferId,
     ) -> Result<()> {
         self.supports_attention(call).map_err(|reason| Error::unsupported_op(reason).op("Attention"))?;
-        let tiling = self.attention_tiling(&call.shape);
         let tensors: Vec<BufferId> = [query, key, value].into_iter().chain(mask).chain([output]).collect();
-        self.encode_attention(call, tiling, &tensors)
-    }
-
-    fn attention_tiling(&self, shape: &AttentionShape) -> Tiling {
-        Tiling::choose(shape, self.adapter().software, self.limits())
-    }
-
-    /// Encodes a supported call; the tensors come in the order of [`operands`].
-    fn encode_attention(&mut self, call: &AttentionCall, tiling: Tiling, tensors: &[BufferId]) -> Result<()> {
         let operands = operands(call);
         if operands.len() != tensors.len() {
             return Err(Error::internal("attention has a mask if and only if its call has").op("Attention"));
         }
-        for ((operand, elements), &tensor) in operands.iter().zip(tensors) {
+        for ((operand, elements), &tensor) in operands.iter().zip(&tensors) {
             let present = self.elements(tensor)? as u64;
             if present < *elements {
                 let message = format!("the {operand} has {present} elements, the call reaches {elements}");
                 return Err(Error::internal(message).op("Attention"));
             }
         }
-        let kernel = AttentionKernel::new(call, tiling);
+        let kernel = AttentionKernel::new(call);
         self.dispatch(&Dispatch {
             kernel: Kernel::Attention(kernel),
             parameters: &kernel.parameters(call),
-            tensors,
-            workgroups: tiling.workgroups(&call.shape),
+            tensors: &tensors,
+            workgroups: kernel.workgroups(&call.shape).map(|groups| groups as u32),
         })
     }
 }
@@ -253,19 +195,15 @@ fn operands(call: &AttentionCall) -> Vec<(&'static str, u64)> {
 
 /// One more than the offset of the last element, given the length and stride of each axis.
 fn reach(axes: [(usize, usize); 4]) -> u64 {
-    axes.iter().fold(1, |reach, &(length, stride)| {
-        (length as u64 - 1).saturating_mul(stride as u64).saturating_add(reach)
-    })
+    axes.iter()
+        .fold(1, |reach, &(length, stride)| (length as u64 - 1).saturating_mul(stride as u64).saturating_add(reach))
 }
 
 /// Whether two elements of the output would lie in the same place.
 fn output_overlaps(call: &AttentionCall) -> bool {
     let shape = &call.shape;
-    let mut axes = [
-        (call.output.position, shape.queries),
-        (call.output.head, shape.heads),
-        (call.output.batch, shape.batch),
-    ];
+    let mut axes =
+        [(call.output.position, shape.queries), (call.output.head, shape.heads), (call.output.batch, shape.batch)];
     axes.sort_unstable();
     let mut reach = shape.value_dim;
     axes.iter().filter(|(_, length)| *length > 1).any(|&(stride, length)| {
@@ -350,10 +288,20 @@ mod cases {
         layout: Layout,
         mask: Mask,
         zero_when_all_masked: bool,
+        /// Which of query, key and value has a NaN among its elements.
+        spoiled: Option<usize>,
     }
 
     const fn case(shape: [usize; 7], layout: Layout, mask: Mask) -> Case {
-        Case { shape, layout, mask, zero_when_all_masked: false }
+        Case { shape, layout, mask, zero_when_all_masked: false, spoiled: None }
+    }
+
+    const fn zero_when_all_masked(case: Case) -> Case {
+        Case { zero_when_all_masked: true, ..case }
+    }
+
+    const fn spoiled(operand: usize, case: Case) -> Case {
+        Case { spoiled: Some(operand), ..case }
     }
 
     const MINUS_INFINITY: f32 = f32::NEG_INFINITY;
@@ -382,18 +330,12 @@ mod cases {
         case([1, 1, 1, 7, 7, 32, 32], HeadsFirst, Mask::Everywhere(f32::NAN)),
         case([1, 1, 1, 7, 7, 32, 32], HeadsFirst, Mask::Everywhere(f32::INFINITY)),
         case([1, 1, 1, 33, 33, 32, 32], HeadsFirst, Mask::Full(f32::NAN)),
-        Case {
-            shape: [2, 1, 1, 7, 33, 32, 32],
-            layout: HeadsFirst,
-            mask: Mask::Everywhere(MINUS_INFINITY),
-            zero_when_all_masked: true,
-        },
-        Case {
-            shape: [1, 2, 2, 33, 7, 32, 32],
-            layout: PositionsFirst,
-            mask: Mask::Full(MINUS_INFINITY),
-            zero_when_all_masked: true,
-        },
+        zero_when_all_masked(case([2, 1, 1, 7, 33, 32, 32], HeadsFirst, Mask::Everywhere(MINUS_INFINITY))),
+        zero_when_all_masked(case([1, 2, 2, 33, 7, 32, 32], PositionsFirst, Mask::Full(MINUS_INFINITY))),
+        zero_when_all_masked(case([1, 1, 1, 7, 33, 32, 32], HeadsFirst, Mask::Everywhere(f32::MIN))),
+        spoiled(0, case([1, 1, 1, 7, 7, 32, 32], HeadsFirst, Mask::None)),
+        spoiled(1, case([1, 2, 1, 33, 33, 32, 32], HeadsFirst, Mask::Causal(f32::MIN))),
+        spoiled(2, case([1, 1, 1, 7, 33, 32, 32], HeadsFirst, Mask::Padding(MINUS_INFINITY))),
     ];
 
     impl Case {
@@ -410,14 +352,6 @@ mod cases {
                 mask: self.mask.strides(&shape),
                 zero_when_all_masked: self.zero_when_all_masked,
             }
-        }
-
-        /// Every kernel that some device would choose for the call.
-        fn tilings(&self, gpu: &Gpu) -> Vec<Tiling> {
-            let choose = |software| Tiling::choose(&self.call().shape, software, gpu.limits());
-            let mut tilings = vec![choose(true), choose(false), Tiling { lanes: INVOCATIONS, rows: 1, splits: 1, key_block: 4 }];
-            tilings.dedup();
-            tilings
         }
     }
 
@@ -442,7 +376,8 @@ mod cases {
         let call = case.call();
         let shape = &call.shape;
         let sizes = operands(&call);
-        let noise = |operand: usize, salt: usize| (0..sizes[operand].1 as usize).map(|i| noise(i + salt)).collect();
+        let noise =
+            |operand: usize, salt: usize| (0..sizes[operand].1 as usize).map(|i| noise(i + salt)).collect::<Vec<_>>();
         let mut mask = Vec::new();
         if let Some(strides) = call.mask {
             mask = vec![0.0; sizes[3].1 as usize];
@@ -451,7 +386,12 @@ mod cases {
                 mask[index] = case.mask.at(shape, place);
             }
         }
-        Inputs { query: noise(0, 1000), key: noise(1, 2_000_000), value: noise(2, 5_000_000), mask }
+        let mut vectors = [noise(0, 1000), noise(1, 2_000_000), noise(2, 5_000_000)];
+        if let Some(operand) = case.spoiled {
+            vectors[operand][7] = f32::NAN;
+        }
+        let [query, key, value] = vectors;
+        Inputs { query, key, value, mask }
     }
 
     fn places([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
@@ -474,8 +414,7 @@ mod cases {
                     let k = &inputs.key[start(call.key, [batch, kv_head, key])..][..shape.head_dim];
                     let dot: f64 = q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
                     let mask = call.mask.map_or(0.0, |mask| {
-                        inputs.mask
-                            [batch * mask.batch + head * mask.head + query * mask.query + key * mask.key]
+                        inputs.mask[batch * mask.batch + head * mask.head + query * mask.query + key * mask.key]
                     });
                     f64::from((f64::from(call.scale) * dot) as f32 + mask)
                 })
@@ -498,23 +437,20 @@ mod cases {
         output
     }
 
-    /// Runs every case of the table on the device with every kernel that fits it, and says what came out wrong. An empty
+    /// Runs every case of the table on the device and says what came out wrong. An empty
     /// list means that the device computes attention as it should.
     pub async fn self_test(gpu: &mut Gpu) -> Vec<String> {
         let mut failures = Vec::new();
         for case in CASES {
-            for tiling in case.tilings(gpu) {
-                if let Err(reason) = run(gpu, case, tiling).await {
-                    failures.push(format!("{case:?} {tiling:?}: {reason}"));
-                }
+            if let Err(reason) = run(gpu, case).await {
+                failures.push(format!("{case:?}: {reason}"));
             }
         }
         failures
     }
 
-    async fn run(gpu: &mut Gpu, case: &Case, tiling: Tiling) -> Result<(), String> {
+    async fn run(gpu: &mut Gpu, case: &Case) -> Result<(), String> {
         let call = case.call();
-        gpu.supports_attention(&call)?;
         let inputs = inputs(case);
         let expected = reference(&call, &inputs);
         let untouched = vec![UNTOUCHED; expected.len()];
@@ -522,8 +458,10 @@ mod cases {
         contents.retain(|data| !data.is_empty());
         let got = async {
             let tensors = contents.into_iter().map(|data| gpu.upload(data)).collect::<Result<Vec<_>>>()?;
-            gpu.encode_attention(&call, tiling, &tensors)?;
-            let got = gpu.read(*tensors.last().unwrap()).await;
+            let [query, key, value] = [tensors[0], tensors[1], tensors[2]];
+            let output = *tensors.last().unwrap();
+            gpu.attention(&call, query, key, value, call.mask.map(|_| tensors[3]), output)?;
+            let got = gpu.read(output).await;
             tensors.into_iter().for_each(|tensor| gpu.release(tensor));
             got
         };
@@ -546,5 +484,91 @@ mod tests {
         let Some(mut gpu) = test_gpu() else { return };
         let failures = pollster::block_on(self_test(&mut gpu));
         assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    fn call() -> AttentionCall {
+        let strides = HeadStrides { batch: 64, head: 32, position: 8 };
+        AttentionCall {
+            shape: AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 4, keys: 4, head_dim: 8, value_dim: 8 },
+            scale: 1.0,
+            query: strides,
+            key: strides,
+            value: strides,
+            output: strides,
+            mask: None,
+            zero_when_all_masked: false,
+        }
+    }
+
+    #[test]
+    fn calls_that_the_device_cannot_do_are_refused() {
+        struct Case {
+            change: fn(&mut AttentionCall),
+            reason: Option<&'static str>,
+        }
+        let cases = [
+            Case { change: |_| (), reason: None },
+            Case { change: |call| call.shape.keys = 0, reason: Some("a size is zero") },
+            Case { change: |call| call.shape.kv_heads = 3, reason: Some("do not divide into groups") },
+            Case { change: |call| call.shape.head_dim = 257, reason: Some("longer than 256") },
+            Case { change: |call| call.shape.value_dim = 257, reason: Some("longer than 256") },
+            Case { change: |call| call.scale = f32::NAN, reason: Some("is not finite") },
+            Case { change: |call| call.output.position = 7, reason: Some("overlap") },
+            Case { change: |call| call.output.batch = 0, reason: Some("overlap") },
+            Case { change: |call| call.key.batch = usize::MAX, reason: Some("the key has") },
+            Case {
+                change: |call| {
+                    call.mask = Some(MaskStrides { batch: 1 << 40, head: 0, query: 0, key: 1 });
+                },
+                reason: Some("the mask has"),
+            },
+            Case {
+                change: |call| {
+                    call.shape.batch = 70_000;
+                    call.shape.heads = 1;
+                    call.shape.kv_heads = 1;
+                },
+                reason: Some("workgroups are needed"),
+            },
+        ];
+        let Some(gpu) = test_gpu() else { return };
+        for case in cases {
+            let mut call = call();
+            (case.change)(&mut call);
+            match (gpu.supports_attention(&call), case.reason) {
+                (Ok(()), None) => {}
+                (Err(got), Some(reason)) => assert!(got.contains(reason), "{got}"),
+                (got, reason) => panic!("got {got:?}, expected {reason:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_that_do_not_fit_the_call_are_refused() {
+        let Some(mut gpu) = test_gpu() else { return };
+        let [whole, output, short] = [128, 128, 127].map(|elements| gpu.allocate(elements).unwrap());
+        struct Case {
+            tensors: [BufferId; 4],
+            mask: Option<BufferId>,
+            reason: &'static str,
+        }
+        let cases = [
+            Case { tensors: [short, whole, whole, output], mask: None, reason: "the query has 127 elements" },
+            Case { tensors: [whole, short, whole, output], mask: None, reason: "the key has 127 elements" },
+            Case { tensors: [whole, whole, short, output], mask: None, reason: "the value has 127 elements" },
+            Case { tensors: [whole, whole, whole, short], mask: None, reason: "the output has 127 elements" },
+            Case { tensors: [whole, whole, whole, output], mask: Some(whole), reason: "if and only if" },
+            Case {
+                tensors: [whole, whole, whole, whole],
+                mask: None,
+                reason: "cannot write to a tensor that it reads",
+            },
+        ];
+        for case in cases {
+            let [query, key, value, output] = case.tensors;
+            let error = gpu.attention(&call(), query, key, value, case.mask, output).unwrap_err();
+            assert!(error.message.contains(case.reason), "{error}");
+        }
+        assert_eq!(gpu.counters().dispatches, 0);
     }
 }

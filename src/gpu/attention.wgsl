@@ -1,7 +1,8 @@
 // softmax(scale · Q·Kᵀ + mask) · V in one pass over the keys (Milakov and Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022,
-// arXiv:2205.14135). One workgroup computes LANES * ROWS queries of one head. An invocation holds ROWS queries and their
-// running sums in registers and walks over the keys, KEY_BLOCK at a time; with SPLITS > 1 the keys are dealt out to SPLITS
-// invocations per query, whose sums are joined at the end.
+// arXiv:2205.14135). A workgroup is GROUPS × COLUMNS invocations on one head. The invocations of a group share four queries,
+// the rows; at a time the workgroup takes a tile of 4 * COLUMNS keys. Each invocation first scores four of the keys for its
+// rows; then, the tile's weights being known to its group, it adds the tile's values to its columns of the output, each
+// column four elements wide. A vec4 or the columns of a matrix run over the rows where nothing else is said.
 //
 // WGSL lets implementations assume that no float is infinite or NaN. So the mask is read and the result written as bits, and
 // minus infinity in the mask takes a key out by a flag, not by arithmetic.
@@ -10,6 +11,8 @@ struct Parameters {
     queries: u32,
     keys: u32,
     heads_per_kv_head: u32,
+    head_dim: u32,
+    value_dim: u32,
     scale: f32,
     // Bits of the result for a query whose every key the mask takes out.
     all_masked: u32,
@@ -81,20 +84,20 @@ fn inside(i: u32, elements: u32) -> vec4<bool> {
 fn query_vector(at: u32, i: u32) -> vec4<f32> {
     let e = at + 4u * i;
     let four = vec4<f32>(queries[e], queries[e + 1u], queries[e + 2u], queries[e + 3u]);
-    return select(vec4<f32>(0.0), four, inside(i, HEAD_DIM));
+    return select(vec4<f32>(0.0), four, inside(i, parameters.head_dim));
 }
 fn key_vector(at: u32, i: u32) -> vec4<f32> {
     let e = at + 4u * i;
     let four = vec4<f32>(keys[e], keys[e + 1u], keys[e + 2u], keys[e + 3u]);
-    return select(vec4<f32>(0.0), four, inside(i, HEAD_DIM));
+    return select(vec4<f32>(0.0), four, inside(i, parameters.head_dim));
 }
 fn value_vector(at: u32, i: u32) -> vec4<f32> {
     let e = at + 4u * i;
     let four = vec4<f32>(values[e], values[e + 1u], values[e + 2u], values[e + 3u]);
-    return select(vec4<f32>(0.0), four, inside(i, VALUE_DIM));
+    return select(vec4<f32>(0.0), four, inside(i, parameters.value_dim));
 }
 fn write_output(at: u32, i: u32, bits: vec4<u32>) {
-    let present = inside(i, VALUE_DIM);
+    let present = inside(i, parameters.value_dim);
     for (var element = 0u; element < 4u; element++) {
         if (present[element]) {
             output[at + 4u * i + element] = bits[element];
@@ -103,28 +106,34 @@ fn write_output(at: u32, i: u32, bits: vec4<u32>) {
 }
 //: end
 
-// exp of a difference that is not positive, exactly 0 where float32 would be denormal or 0.
-fn weight(difference: f32) -> f32 {
-    return select(0.0, exp(max(difference, -87.0)), difference > -87.0);
+// exp of differences that are not positive, exactly 0 where float32 would be denormal or 0.
+fn weight(difference: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), exp(max(difference, vec4<f32>(-87.0))), difference > vec4<f32>(-87.0));
 }
 
-// Whether the mask's value makes the row's softmax undefined: NaN or plus infinity.
-fn is_undefined(bits: u32) -> bool {
-    return (bits & EXPONENT) == EXPONENT && bits != MINUS_INFINITY;
+// Whether a score or mask with these bits makes its row's softmax undefined: NaN or plus infinity.
+fn is_undefined(bits: vec4<u32>) -> vec4<bool> {
+    return ((bits & vec4<u32>(EXPONENT)) == vec4<u32>(EXPONENT)) & (bits != vec4<u32>(MINUS_INFINITY));
 }
 
-//: if JOINED
-const INVOCATIONS: u32 = LANES * SPLITS;
-var<workgroup> shared_peak: array<f32, INVOCATIONS>;
-// Negative where the row is undefined.
-var<workgroup> shared_total: array<f32, INVOCATIONS>;
-var<workgroup> shared_sum: array<vec4<f32>, INVOCATIONS * VALUE_VECTORS>;
-//: end
+// The same vector for each row, times the row's factor.
+fn outer(vector: vec4<f32>, factors: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(vector * factors.x, vector * factors.y, vector * factors.z, vector * factors.w);
+}
 
-@compute @workgroup_size(LANES * SPLITS)
+fn scale_rows(rows: mat4x4<f32>, factors: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(rows[0] * factors.x, rows[1] * factors.y, rows[2] * factors.z, rows[3] * factors.w);
+}
+
+// Of each invocation: the highest score of its four keys; in the end its part of the sum of weights, negative if undefined.
+var<workgroup> shared_rows: array<vec4<f32>, GROUPS * COLUMNS>;
+// The weights of a tile, group by group for each key.
+var<workgroup> shared_weights: array<vec4<f32>, TILE * GROUPS>;
+
+@compute @workgroup_size(GROUPS * COLUMNS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let lane = invocation % LANES;
-    let split = invocation / LANES;
+    let group = invocation / COLUMNS;
+    let column = invocation % COLUMNS;
     let head = workgroup.y;
     let batch = workgroup.z;
     let kv_head = head / parameters.heads_per_kv_head;
@@ -132,144 +141,110 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let key_start = head_start(batch, kv_head, parameters.key_batch, parameters.key_head);
     let value_start = head_start(batch, kv_head, parameters.value_batch, parameters.value_head);
     let output_start = head_start(batch, head, parameters.output_batch, parameters.output_head);
-    let mask_start = head_start(batch, head, parameters.mask_batch, parameters.mask_head);
-    //: for row in ROWS
-    let position{row} = workgroup.x * (LANES * ROWS) + {row}u * LANES + lane;
-    // Invocations past the last query compute it again and write nothing.
-    let query{row} = min(position{row}, parameters.queries - 1u);
-    let query_at{row} = query_start + query{row} * parameters.query_position;
-    let mask_at{row} = mask_start + query{row} * parameters.mask_query;
-    //: for i in HEAD_VECTORS
-    let query{row}_{i} = query_vector(query_at{row}, {i}u) * parameters.scale;
-    //: end
-    var peak{row} = LOWEST;
-    var total{row} = 0.0;
-    var undefined{row} = false;
-    //: for i in VALUE_VECTORS
-    var sum{row}_{i} = vec4<f32>(0.0);
-    //: end
-    //: end
+    let head_vectors = (parameters.head_dim + 3u) / 4u;
+    let value_vectors = (parameters.value_dim + 3u) / 4u;
 
-    let blocks = (parameters.keys + KEY_BLOCK - 1u) / KEY_BLOCK;
-    let rounds = (blocks + SPLITS - 1u) / SPLITS;
-    for (var round = 0u; round < rounds; round++) {
-        let first_key = (round * SPLITS + split) * KEY_BLOCK;
-        //: for key in KEY_BLOCK
-        let exists{key} = first_key + {key}u < parameters.keys;
-        let index{key} = min(first_key + {key}u, parameters.keys - 1u);
-        let key_at{key} = key_start + index{key} * parameters.key_position;
-        let value_at{key} = value_start + index{key} * parameters.value_position;
-        //: for row in ROWS
-        var products{row}_{key} = vec4<f32>(0.0);
+    let positions = vec4<u32>((workgroup.x * GROUPS + group) * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    // Rows past the last query repeat it and are not written.
+    let rows = min(positions, vec4<u32>(parameters.queries - 1u));
+    let query_at = query_start + rows * parameters.query_position;
+    //: if MASKED
+    let mask_at = head_start(batch, head, parameters.mask_batch, parameters.mask_head) + rows * parameters.mask_query;
+    //: end
+    //: for chunk in CHUNKS
+    let column{chunk} = column + {chunk}u * COLUMNS;
+    var sum{chunk} = mat4x4<f32>();
+    //: end
+    var peak = vec4<f32>(LOWEST);
+    var total = vec4<f32>(0.0);
+    var undefined = vec4<bool>(false);
+
+    for (var tile = 0u; tile < parameters.keys; tile += TILE) {
+        //: for j in KEYS
+        let key{j} = tile + {j}u * COLUMNS + column;
+        let present{j} = min(key{j}, parameters.keys - 1u);
+        let key_at{j} = key_start + present{j} * parameters.key_position;
+        var score{j} = vec4<f32>(0.0);
         //: end
-        //: end
-        //: for i in HEAD_VECTORS
-        {
-            //: for key in KEY_BLOCK
-            let key{key} = key_vector(key_at{key}, {i}u);
-            //: for row in ROWS
-            products{row}_{key} += query{row}_{i} * key{key};
-            //: end
+        for (var i = 0u; i < head_vectors; i++) {
+            let query_rows = mat4x4<f32>(
+                query_vector(query_at.x, i),
+                query_vector(query_at.y, i),
+                query_vector(query_at.z, i),
+                query_vector(query_at.w, i),
+            );
+            //: for j in KEYS
+            score{j} += key_vector(key_at{j}, i) * query_rows;
             //: end
         }
-        //: end
 
-        //: if MASK_SHARED_BY_QUERIES
-        //: for key in KEY_BLOCK
-        let mask{key} = mask[mask_start + index{key} * parameters.mask_key];
-        //: end
-        //: end
-        //: for row in ROWS
-        var block_peak{row} = peak{row};
-        //: for key in KEY_BLOCK
+        var tile_peak = vec4<f32>(LOWEST);
+        //: for j in KEYS
+        var taken{j} = vec4<bool>(key{j} < parameters.keys);
+        score{j} *= parameters.scale;
+        undefined |= is_undefined(bitcast<vec4<u32>>(score{j}));
         //: if MASKED
-        //: if MASK_SHARED_BY_QUERIES
-        let mask{row}_{key} = mask{key};
+        //: if MASK_SHARED_BY_ROWS
+        let mask{j} = vec4<u32>(mask[mask_at.x + present{j} * parameters.mask_key]);
         //: else
-        let mask{row}_{key} = mask[mask_at{row} + index{key} * parameters.mask_key];
+        let mask_at{j} = mask_at + present{j} * parameters.mask_key;
+        let mask{j} = vec4<u32>(mask[mask_at{j}.x], mask[mask_at{j}.y], mask[mask_at{j}.z], mask[mask_at{j}.w]);
         //: end
-        let taken{row}_{key} = exists{key} && mask{row}_{key} != MINUS_INFINITY;
-        undefined{row} = undefined{row} || is_undefined(mask{row}_{key});
-        let added{row}_{key} = bitcast<f32>(select(0u, mask{row}_{key}, taken{row}_{key}));
-        //: else
-        let taken{row}_{key} = exists{key};
-        let added{row}_{key} = 0.0;
+        taken{j} &= mask{j} != vec4<u32>(MINUS_INFINITY);
+        undefined |= is_undefined(mask{j});
+        score{j} += bitcast<vec4<f32>>(select(vec4<u32>(0u), mask{j}, taken{j}));
         //: end
-        let score{row}_{key} = max(dot(products{row}_{key}, vec4<f32>(1.0)) + added{row}_{key}, LOWEST);
-        block_peak{row} = max(block_peak{row}, select(LOWEST, score{row}_{key}, taken{row}_{key}));
+        score{j} = max(score{j}, vec4<f32>(LOWEST));
+        tile_peak = max(tile_peak, select(vec4<f32>(LOWEST), score{j}, taken{j}));
         //: end
-        let decay{row} = weight(peak{row} - block_peak{row});
-        peak{row} = block_peak{row};
-        total{row} *= decay{row};
-        //: for key in KEY_BLOCK
-        let weight{row}_{key} = select(0.0, weight(score{row}_{key} - peak{row}), taken{row}_{key});
-        total{row} += weight{row}_{key};
-        //: end
-        //: end
+        shared_rows[invocation] = tile_peak;
+        workgroupBarrier();
 
-        //: for i in VALUE_VECTORS
-        {
-            //: for key in KEY_BLOCK
-            let value{key} = value_vector(value_at{key}, {i}u);
-            //: end
-            //: for row in ROWS
-            sum{row}_{i} = sum{row}_{i} * decay{row}
-                //: for key in KEY_BLOCK
-                + weight{row}_{key} * value{key}
-                //: end
-                ;
+        let former_peak = peak;
+        for (var other = 0u; other < COLUMNS; other++) {
+            peak = max(peak, shared_rows[group * COLUMNS + other]);
+        }
+        let decay = weight(former_peak - peak);
+        total *= decay;
+        //: for j in KEYS
+        let weight{j} = select(vec4<f32>(0.0), weight(score{j} - peak), taken{j});
+        shared_weights[({j}u * COLUMNS + column) * GROUPS + group] = weight{j};
+        total += weight{j};
+        //: end
+        workgroupBarrier();
+
+        //: for chunk in CHUNKS
+        sum{chunk} = scale_rows(sum{chunk}, decay);
+        //: end
+        let tile_keys = min(TILE, parameters.keys - tile);
+        for (var key = 0u; key < tile_keys; key++) {
+            let weights = shared_weights[key * GROUPS + group];
+            let value_at = value_start + (tile + key) * parameters.value_position;
+            //: for chunk in CHUNKS
+            sum{chunk} += outer(value_vector(value_at, min(column{chunk}, value_vectors - 1u)), weights);
             //: end
         }
-        //: end
     }
 
+    shared_rows[invocation] = select(total, vec4<f32>(-1.0), undefined);
+    workgroupBarrier();
+    total = vec4<f32>(0.0);
+    for (var other = 0u; other < COLUMNS; other++) {
+        let part = shared_rows[group * COLUMNS + other];
+        undefined |= part < vec4<f32>(0.0);
+        total += part;
+    }
+    let masked = total == vec4<f32>(0.0);
+    let reciprocal = 1.0 / select(total, vec4<f32>(1.0), masked);
+    let replaced = masked | undefined;
+    let replacement = select(vec4<u32>(parameters.all_masked), vec4<u32>(NOT_A_NUMBER), undefined);
+    //: for chunk in CHUNKS
+    let result{chunk} = scale_rows(sum{chunk}, reciprocal);
     //: for row in ROWS
-    {
-        let output_at = output_start + query{row} * parameters.output_position;
-        //: if JOINED
-        shared_peak[invocation] = peak{row};
-        shared_total[invocation] = select(total{row}, -1.0, undefined{row});
-        workgroupBarrier();
-        var joined_peak = LOWEST;
-        for (var other = lane; other < INVOCATIONS; other += LANES) {
-            joined_peak = max(joined_peak, shared_peak[other]);
-        }
-        var undefined = false;
-        var total = 0.0;
-        for (var other = lane; other < INVOCATIONS; other += LANES) {
-            undefined = undefined || shared_total[other] < 0.0;
-            total += shared_total[other] * weight(shared_peak[other] - joined_peak);
-        }
-        let decay = weight(peak{row} - joined_peak);
-        //: for i in VALUE_VECTORS
-        shared_sum[{i}u * INVOCATIONS + invocation] = sum{row}_{i} * decay;
-        //: end
-        workgroupBarrier();
-        //: else
-        let undefined = undefined{row};
-        let total = total{row};
-        //: end
-        let reciprocal = 1.0 / select(1.0, total, total > 0.0);
-        let replaced = undefined || total == 0.0;
-        let replacement = vec4<u32>(select(parameters.all_masked, NOT_A_NUMBER, undefined));
-        if (position{row} < parameters.queries) {
-            //: if JOINED
-            for (var i = split; i < VALUE_VECTORS; i += SPLITS) {
-                var sum = vec4<f32>(0.0);
-                for (var other = lane; other < INVOCATIONS; other += LANES) {
-                    sum += shared_sum[i * INVOCATIONS + other];
-                }
-                write_output(output_at, i, select(bitcast<vec4<u32>>(sum * reciprocal), replacement, replaced));
-            }
-            //: else
-            //: for i in VALUE_VECTORS
-            write_output(output_at, {i}u, select(bitcast<vec4<u32>>(sum{row}_{i} * reciprocal), replacement, replaced));
-            //: end
-            //: end
-        }
-        //: if JOINED
-        workgroupBarrier();
-        //: end
+    if (column{chunk} < value_vectors && positions[{row}] < parameters.queries) {
+        let bits = select(bitcast<vec4<u32>>(result{chunk}[{row}]), vec4<u32>(replacement[{row}]), replaced[{row}]);
+        write_output(output_start + rows[{row}] * parameters.output_position, column{chunk}, bits);
     }
+    //: end
     //: end
 }

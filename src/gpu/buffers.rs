@@ -43,6 +43,8 @@ pub(super) struct BufferTable {
     free_after_submission: Vec<PooledBuffer>,
     next_id: u64,
     next_serial: u64,
+    /// Buffers made before the one with this serial are not used again.
+    oldest_trusted: u64,
     largest_buffer: u64,
 }
 
@@ -55,6 +57,7 @@ impl BufferTable {
             free_after_submission: Vec::new(),
             next_id: 0,
             next_serial: 0,
+            oldest_trusted: 0,
             largest_buffer: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 * 4,
         }
     }
@@ -78,9 +81,11 @@ impl BufferTable {
     }
 
     fn take_free(&mut self, class: u64, source: Source) -> Option<PooledBuffer> {
+        let oldest_trusted = self.oldest_trusted;
         let pools = [Some(&mut self.free), (source == Source::Command).then_some(&mut self.free_after_submission)];
         pools.into_iter().flatten().find_map(|pool| {
-            let position = pool.iter().rposition(|free| free.buffer.size() == class)?;
+            let suits = |free: &PooledBuffer| free.buffer.size() == class && free.serial >= oldest_trusted;
+            let position = pool.iter().rposition(suits)?;
             Some(pool.remove(position))
         })
     }
@@ -117,8 +122,20 @@ impl BufferTable {
         self.trim()
     }
 
-    /// Destroys the buffers that have waited longest, as far as they exceed [`MAX_POOLED_BYTES`].
+    /// To be called when the device reported an error: buffers made so far may be without memory, so none of them is used
+    /// for another tensor.
+    pub fn distrust(&mut self) {
+        self.oldest_trusted = self.next_serial;
+    }
+
+    /// Destroys the free buffers that are not trusted, and the ones that have waited longest as far as they exceed
+    /// [`MAX_POOLED_BYTES`].
     fn trim(&mut self) -> bool {
+        let before = self.free.len();
+        let oldest_trusted = self.oldest_trusted;
+        for distrusted in self.free.extract_if(.., |free| free.serial < oldest_trusted) {
+            distrusted.buffer.destroy();
+        }
         let mut pooled = 0;
         let kept = self.free.iter().rev().take_while(|free| {
             pooled += free.buffer.size();
@@ -126,6 +143,6 @@ impl BufferTable {
         });
         let excess = self.free.len() - kept.count();
         self.free.drain(..excess).for_each(|free| free.buffer.destroy());
-        excess > 0
+        self.free.len() < before
     }
 }

@@ -149,8 +149,7 @@ impl Gpu {
     /// As [`read`](Gpu::read).
     pub async fn read_many(&mut self, buffers: &[BufferId]) -> Result<Vec<Vec<f32>>> {
         self.check()?;
-        let elements: Vec<usize> =
-            buffers.iter().map(|&id| Ok(self.buffers.get(id)?.1)).collect::<Result<_>>()?;
+        let elements: Vec<usize> = buffers.iter().map(|&id| Ok(self.buffers.get(id)?.1)).collect::<Result<_>>()?;
         let bytes = 4 * elements.iter().sum::<usize>() as u64;
         let staging = self.take_staging(bytes)?;
         self.copy_to(&staging, buffers)?;
@@ -160,10 +159,9 @@ impl Gpu {
         #[cfg(not(target_arch = "wasm32"))]
         self.wait()?;
         let mapped = mapping.await;
-        if let Some(error) = settled.await {
-            return Err(error);
-        }
-        self.check()?;
+        let reported = settled.await;
+        self.check_lost()?;
+        self.fail_with(reported)?;
         mapped.map_err(|error| unreadable(&error))?;
         let data = split_floats(&staging.get_mapped_range(..).map_err(|error| unreadable(&error))?, &elements);
         staging.unmap();
@@ -178,8 +176,7 @@ impl Gpu {
         if dispatch.tensors.split_last().is_some_and(|(written, read)| read.contains(written)) {
             return Err(Error::internal("a GPU operation cannot write to a tensor that it reads"));
         }
-        let tensors =
-            dispatch.tensors.iter().map(|&id| Ok(self.buffers.get(id)?.0)).collect::<Result<Vec<_>>>()?;
+        let tensors = dispatch.tensors.iter().map(|&id| Ok(self.buffers.get(id)?.0)).collect::<Result<Vec<_>>>()?;
         let pipeline = self.pipelines.pipeline(&self.device, dispatch.kernel, tensors.len())?;
         let group = self.pipelines.tensors(&self.device, &tensors);
         let slot = self.parameters.push(&self.device, self.pipelines.parameters_layout(), dispatch.parameters);
@@ -205,10 +202,19 @@ impl Gpu {
     }
 
     fn check(&mut self) -> Result<()> {
-        if let Some(reason) = self.lost() {
-            return Err(device_lost(reason));
-        }
-        self.errors.known().map_or(Ok(()), Err)
+        self.check_lost()?;
+        let reported = self.errors.known();
+        self.fail_with(reported)
+    }
+
+    fn check_lost(&self) -> Result<()> {
+        self.lost().map_or(Ok(()), |reason| Err(device_lost(reason)))
+    }
+
+    fn fail_with(&mut self, reported: Option<Error>) -> Result<()> {
+        let Some(error) = reported else { return Ok(()) };
+        self.buffers.distrust();
+        Err(error)
     }
 
     fn take_staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
@@ -282,6 +288,10 @@ fn unreadable(error: &dyn std::error::Error) -> Error {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::{
+        attention::{AttentionCall, AttentionShape, HeadStrides},
+        error::ErrorCode,
+    };
 
     /// A device to test on, or `None`, said aloud, where there is none. With `SOTTOVOCE_REQUIRE_GPU=1` that is a failure.
     pub fn test_gpu() -> Option<Gpu> {
@@ -293,5 +303,141 @@ pub(super) mod tests {
                 None
             }
         }
+    }
+
+    /// One query of four elements over `keys` keys.
+    fn call(keys: usize, scale: f32) -> AttentionCall {
+        let strides = HeadStrides { batch: 4, head: 4, position: 4 };
+        AttentionCall {
+            shape: AttentionShape { batch: 1, heads: 1, kv_heads: 1, queries: 1, keys, head_dim: 4, value_dim: 4 },
+            scale,
+            query: strides,
+            key: strides,
+            value: strides,
+            output: strides,
+            mask: None,
+            zero_when_all_masked: false,
+        }
+    }
+
+    /// Attention over a single key gives that key's value, whatever the query.
+    fn copy(gpu: &mut Gpu, from: BufferId, to: BufferId) {
+        gpu.attention(&call(1, 1.0), from, from, from, None, to).unwrap();
+    }
+
+    #[test]
+    fn counters_count() {
+        let Some(mut gpu) = test_gpu() else { return };
+        let from = gpu.upload(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let [first, second] = [4, 4].map(|elements| gpu.allocate(elements).unwrap());
+        copy(&mut gpu, from, first);
+        copy(&mut gpu, first, second);
+        let encoded = Counters { dispatches: 2, submissions: 0, bytes_uploaded: 16, bytes_read_back: 0 };
+        assert_eq!(gpu.counters(), encoded);
+        let read = pollster::block_on(gpu.read_many(&[second, from])).unwrap();
+        assert_eq!(read, [[1.0, 2.0, 3.0, 4.0]; 2]);
+        assert_eq!(gpu.counters(), Counters { submissions: 1, bytes_read_back: 32, ..encoded });
+        gpu.submit();
+        assert_eq!(gpu.counters().submissions, 1);
+    }
+
+    #[test]
+    fn a_released_tensor_is_kept_for_the_commands_that_read_it() {
+        let Some(mut gpu) = test_gpu() else { return };
+        let from = gpu.upload(&[1.0; 4]).unwrap();
+        let to = gpu.allocate(4).unwrap();
+        copy(&mut gpu, from, to);
+        gpu.release(from);
+        let next = gpu.upload(&[2.0; 4]).unwrap();
+        let read = pollster::block_on(gpu.read_many(&[to, next])).unwrap();
+        assert_eq!(read, [[1.0; 4], [2.0; 4]]);
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let Some(mut gpu) = test_gpu() else { return };
+        let serial = |gpu: &Gpu, id| gpu.buffers.get(id).unwrap().0.serial;
+        let first = gpu.upload(&[1.0; 100]).unwrap();
+        let first_serial = serial(&gpu, first);
+        gpu.release(first);
+        let second = gpu.upload(&[1.0; 128]).unwrap();
+        assert_eq!(serial(&gpu, second), first_serial);
+        let third = gpu.upload(&[1.0; 128]).unwrap();
+        assert_ne!(serial(&gpu, third), first_serial);
+        gpu.release(second);
+        let larger = gpu.upload(&[1.0; 129]).unwrap();
+        let larger_serial = serial(&gpu, larger);
+        assert_ne!(larger_serial, first_serial);
+        gpu.release(larger);
+        let smaller = gpu.upload(&[1.0]).unwrap();
+        assert_ne!(serial(&gpu, smaller), larger_serial);
+        gpu.buffers.distrust();
+        let fourth = gpu.upload(&[1.0; 128]).unwrap();
+        assert_ne!(serial(&gpu, fourth), first_serial);
+    }
+
+    #[test]
+    fn each_of_many_dispatches_has_its_own_parameters() {
+        let Some(mut gpu) = test_gpu() else { return };
+        // Of two keys the query scores one with the scale and the other with 0: the weight of the first is the logistic function.
+        let keys = gpu.upload(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
+        for _ in 0..2 {
+            let scales = (0..150).map(|i| i as f32 / 50.0);
+            let outputs: Vec<BufferId> = scales.clone().map(|_| gpu.allocate(4).unwrap()).collect();
+            for (scale, &output) in scales.clone().zip(&outputs) {
+                gpu.attention(&call(2, scale), keys, keys, keys, None, output).unwrap();
+            }
+            let read = pollster::block_on(gpu.read_many(&outputs)).unwrap();
+            for (scale, output) in scales.zip(read) {
+                assert!((output[0] - 1.0 / (1.0 + (-scale).exp())).abs() < 1e-5, "{output:?} at {scale}");
+            }
+            outputs.into_iter().for_each(|output| gpu.release(output));
+            assert_eq!(gpu.parameters.pages(), 3);
+        }
+    }
+
+    #[test]
+    fn misuse_and_failures_are_typed_errors() {
+        struct Case {
+            attempt: fn(&mut Gpu) -> Result<()>,
+            code: ErrorCode,
+        }
+        let cases = [
+            Case {
+                attempt: |gpu| {
+                    let tensor = gpu.allocate(4)?;
+                    gpu.release(tensor);
+                    gpu.release(tensor);
+                    pollster::block_on(gpu.read(tensor)).map(drop)
+                },
+                code: ErrorCode::InternalError,
+            },
+            Case { attempt: |gpu| gpu.allocate(1 << 40).map(drop), code: ErrorCode::OutOfMemory },
+            Case {
+                attempt: |gpu| {
+                    let size = gpu.limits.max_buffer_size + 1;
+                    let usage = wgpu::BufferUsages::STORAGE;
+                    let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+                    let _refused = gpu.device.create_buffer(&descriptor);
+                    gpu.allocate(4).map(drop)
+                },
+                code: ErrorCode::InternalError,
+            },
+            Case {
+                attempt: |gpu| {
+                    let tensor = gpu.upload(&[1.0])?;
+                    gpu.device.destroy();
+                    pollster::block_on(gpu.read(tensor)).map(drop)
+                },
+                code: ErrorCode::DeviceLost,
+            },
+        ];
+        let Some(mut gpu) = test_gpu() else { return };
+        for case in cases {
+            let error = (case.attempt)(&mut gpu).unwrap_err();
+            assert_eq!(error.code, case.code, "{error}");
+        }
+        assert!(gpu.lost().is_some());
+        assert_eq!(gpu.upload(&[1.0]).unwrap_err().code, ErrorCode::DeviceLost);
     }
 }

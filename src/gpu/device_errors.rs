@@ -6,6 +6,7 @@ use crate::error::Error;
 
 /// The typed form of an error that the device reported.
 fn typed(out_of_memory: bool, message: &str) -> Error {
+    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     if out_of_memory {
         Error::out_of_memory(format!("the GPU has too little memory left: {message}"))
             .remedy("use shorter or fewer inputs at a time, or run on the CPU")

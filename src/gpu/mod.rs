@@ -18,7 +18,6 @@ mod template;
 pub use adapter::AdapterSummary;
 #[cfg(any(test, feature = "selftest"))]
 pub use attention::self_test;
-pub use attention::HACK;
 pub use buffers::BufferId;
 pub use counters::Counters;
 pub use device::Gpu;

@@ -48,6 +48,11 @@ impl Parameters {
         &self.pages[slot.page].bind_group
     }
 
+    #[cfg(test)]
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Sends the parameters to the device, ahead of the commands that use them; what comes next starts anew.
     pub fn flush(&mut self, queue: &wgpu::Queue) {
         for (page, bytes) in self.pages.iter().zip(self.pending.chunks(SLOTS_PER_PAGE * SLOT_BYTES)) {

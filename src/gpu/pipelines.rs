@@ -54,12 +54,7 @@ impl Pipelines {
     }
 
     /// The pipeline of a kernel that binds `tensors` tensors.
-    pub fn pipeline(
-        &mut self,
-        device: &wgpu::Device,
-        kernel: Kernel,
-        tensors: usize,
-    ) -> Result<wgpu::ComputePipeline> {
+    pub fn pipeline(&mut self, device: &wgpu::Device, kernel: Kernel, tensors: usize) -> Result<wgpu::ComputePipeline> {
         if let Some(pipeline) = self.pipelines.get(&kernel) {
             return Ok(pipeline.clone());
         }
@@ -111,8 +106,10 @@ impl Pipelines {
                     binding(index, wgpu::BufferBindingType::Storage { read_only: index != written }, false, None)
                 })
                 .collect();
-            let group = device
-                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("tensors"), entries: &entries });
+            let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some("tensors"),
+                entries: &entries,
+            });
             let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: None,
                 bind_group_layouts: &[Some(parameters), Some(&group)],

@@ -115,7 +115,10 @@ mod tests {
             Case { source: "//: if TWO\na\n//: else\nb\n//: end", expected: Ok("a\n") },
             Case { source: "//: if NONE\na\n//: else\nb\n//: end", expected: Ok("b\n") },
             Case { source: "//: if NONE\na\n//: end\nb", expected: Ok("b\n") },
-            Case { source: "//: if NONE\n//: if TWO\na\n//: else\nb\n//: end\n//: else\nc\n//: end", expected: Ok("c\n") },
+            Case {
+                source: "//: if NONE\n//: if TWO\na\n//: else\nb\n//: end\n//: else\nc\n//: end",
+                expected: Ok("c\n"),
+            },
             Case { source: "//: for i in TWO\na", expected: Err("//: for i in TWO") },
             Case { source: "//: if MANY\n//: end", expected: Err("MANY") },
             Case { source: "//: while TWO\n//: end", expected: Err("//: while TWO") },

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::panel::{PANEL, PanelRow};
+use super::simd::F32x4;
 use crate::error::{Error, Result};
 
 /// Rows of a panel that are multiplied, and dequantised, at a time: 16 KiB of f32, which stay in the first-level cache.
@@ -256,26 +257,50 @@ fn pack<T: Copy>(rows: usize, outputs: usize, fill: T, element: impl Fn(usize, u
     packed
 }
 
+/// Writes `(q - zero_point) * scale` for rows of eight columns.
 fn dequantise_int8(values: &[[i8; PANEL]], scales: &PanelRow, zero_points: &PanelRow, out: &mut [PanelRow]) {
+    let columns = Columns::new(scales, zero_points);
     for (row, out) in values.iter().zip(out) {
-        for n in 0..PANEL {
-            out[n] = (f32::from(row[n]) - zero_points[n]) * scales[n];
-        }
+        columns.dequantise(F32x4::pair_from_i8(row), out);
     }
 }
 
+/// Writes `(q - zero_point) * scale` for pairs of rows of eight columns; of the last pair perhaps only the first row.
 fn dequantise_int4(pairs: &[[u8; PANEL]], scales: &PanelRow, zero_points: &[u8; PANEL], out: &mut [PanelRow]) {
-    let zero_points = zero_points.map(f32::from);
+    let columns = Columns::new(scales, &zero_points.map(f32::from));
     let (two_rows, last_row) = out.as_chunks_mut::<2>();
-    for (pair, [low, high]) in pairs.iter().zip(two_rows) {
-        for n in 0..PANEL {
-            low[n] = (f32::from(pair[n] & 15) - zero_points[n]) * scales[n];
-            high[n] = (f32::from(pair[n] >> 4) - zero_points[n]) * scales[n];
-        }
+    for (pair, [low_row, high_row]) in pairs.iter().zip(two_rows) {
+        let [low, high] = F32x4::pairs_from_nibbles(pair);
+        columns.dequantise(low, low_row);
+        columns.dequantise(high, high_row);
     }
-    if let (Some(pair), [low]) = (pairs.last(), last_row) {
-        for n in 0..PANEL {
-            low[n] = (f32::from(pair[n] & 15) - zero_points[n]) * scales[n];
+    if let (Some(pair), [low_row]) = (pairs.last(), last_row) {
+        let [low, _] = F32x4::pairs_from_nibbles(pair);
+        columns.dequantise(low, low_row);
+    }
+}
+
+/// Scales and zero points of eight columns.
+struct Columns {
+    scales: [F32x4; 2],
+    zero_points: [F32x4; 2],
+}
+
+impl Columns {
+    #[inline(always)]
+    fn new(scales: &PanelRow, zero_points: &PanelRow) -> Columns {
+        let halves = |row: &PanelRow| {
+            let (halves, _) = row.as_chunks();
+            [F32x4::load(&halves[0]), F32x4::load(&halves[1])]
+        };
+        Columns { scales: halves(scales), zero_points: halves(zero_points) }
+    }
+
+    #[inline(always)]
+    fn dequantise(&self, values: [F32x4; 2], out: &mut PanelRow) {
+        let (halves, _) = out.as_chunks_mut();
+        for (half, out) in halves.iter_mut().enumerate() {
+            ((values[half] - self.zero_points[half]) * self.scales[half]).store(out);
         }
     }
 }

@@ -4,13 +4,14 @@
 use super::index::ModelIndex;
 use super::qualified_op_type;
 use crate::error::{Error, Result};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tract_onnx::pb;
 
 /// Opset versions of ONNX's own domain whose operators are understood.
 const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;
 
-/// Checks that every name is defined before it is used and only once, and that the opset is known.
+/// Checks that every name is defined, and only once, that no node depends on itself, and that the opset is known. Nodes may
+/// stand in any order: tools that convert graphs do not always sort them.
 ///
 /// # Errors
 /// `InvalidModel` or, for an opset outside 9 to 23, `UnsupportedOp`.
@@ -50,10 +51,12 @@ fn validate_graph(graph: &pb::GraphProto, mut defined: HashSet<String>) -> Resul
         defined.insert(initializer.name.clone());
     }
     for node in &graph.node {
-        validate_node(node, &mut defined).map_err(|error| {
-            error.node(node_name(node)).op(qualified_op_type(&node.domain, &node.op_type))
-        })?;
+        define_outputs(node, &mut defined).map_err(|error| at(error, node))?;
     }
+    for node in &graph.node {
+        validate_node(node, &defined).map_err(|error| at(error, node))?;
+    }
+    refuse_cycles(graph)?;
     for output in &graph.output {
         if !defined.contains(&output.name) {
             return Err(Error::invalid_model("an output of the graph is computed by no node").tensor(&*output.name));
@@ -62,30 +65,82 @@ fn validate_graph(graph: &pb::GraphProto, mut defined: HashSet<String>) -> Resul
     Ok(())
 }
 
-fn validate_node(node: &pb::NodeProto, defined: &mut HashSet<String>) -> Result<()> {
+fn at(error: Error, node: &pb::NodeProto) -> Error {
+    error.node(node_name(node)).op(qualified_op_type(&node.domain, &node.op_type))
+}
+
+fn define_outputs(node: &pb::NodeProto, defined: &mut HashSet<String>) -> Result<()> {
+    match node.output.iter().find(|name| !name.is_empty() && !defined.insert((*name).clone())) {
+        Some(twice) => Err(defined_twice(twice)),
+        None => Ok(()),
+    }
+}
+
+fn validate_node(node: &pb::NodeProto, defined: &HashSet<String>) -> Result<()> {
     if node.op_type.is_empty() {
         return Err(Error::invalid_model("a node has no operator"));
     }
     if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !defined.contains(*name)) {
-        return Err(Error::invalid_model("an input is computed by no earlier node")
+        return Err(Error::invalid_model("an input is computed by no node")
             .tensor(&**missing)
-            .remedy("the graph has a cycle, is not sorted, or is corrupted: export it again"));
+            .remedy("the graph is corrupted: export it again"));
     }
     let mut names = HashSet::new();
     if let Some(twice) = node.attribute.iter().find(|attribute| !names.insert(&*attribute.name)) {
         return Err(Error::invalid_model(format!("attribute `{}` is given twice", twice.name)));
+    }
+    if node.op_type == "Transpose" {
+        validate_permutation(node)?;
     }
     for attribute in &node.attribute {
         for graph in attribute.g.iter().chain(&attribute.graphs) {
             validate_graph(graph, defined.clone())?;
         }
     }
-    for output in node.output.iter().filter(|name| !name.is_empty()) {
-        if !defined.insert(output.clone()) {
-            return Err(defined_twice(output));
-        }
+    Ok(())
+}
+
+/// tract would follow a broken permutation without end.
+fn validate_permutation(node: &pb::NodeProto) -> Result<()> {
+    let Some(permutation) = node.attribute.iter().find(|attribute| attribute.name == "perm") else { return Ok(()) };
+    let mut axes = permutation.ints.clone();
+    axes.sort_unstable();
+    if axes.iter().enumerate().any(|(position, axis)| *axis != position as i64) {
+        return Err(Error::invalid_model(format!("{:?} is no permutation of axes", permutation.ints)));
     }
     Ok(())
+}
+
+/// Removes nodes that depend on no other until none is left; what remains is a cycle.
+fn refuse_cycles(graph: &pb::GraphProto) -> Result<()> {
+    let producers: HashMap<&str, usize> = graph
+        .node
+        .iter()
+        .enumerate()
+        .flat_map(|(position, node)| node.output.iter().map(move |name| (&**name, position)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let mut readers = vec![Vec::new(); graph.node.len()];
+    let mut waiting = vec![0usize; graph.node.len()];
+    for (position, node) in graph.node.iter().enumerate() {
+        for producer in node.input.iter().filter_map(|name| producers.get(&**name)) {
+            readers[*producer].push(position);
+            waiting[position] += 1;
+        }
+    }
+    let mut ready: Vec<usize> = (0..waiting.len()).filter(|position| waiting[*position] == 0).collect();
+    while let Some(position) = ready.pop() {
+        for reader in &readers[position] {
+            waiting[*reader] -= 1;
+            if waiting[*reader] == 0 {
+                ready.push(*reader);
+            }
+        }
+    }
+    match waiting.iter().position(|count| *count > 0) {
+        Some(position) => Err(at(Error::invalid_model("a node depends on itself"), &graph.node[position])),
+        None => Ok(()),
+    }
 }
 
 fn defined_twice(name: &str) -> Error {
@@ -141,6 +196,12 @@ mod tests {
             (model(17, vec![relu()], &["z"]), Some(ErrorCode::InvalidModel)),
             (model(17, vec![relu(), relu()], &["y"]), Some(ErrorCode::InvalidModel)),
             (model(17, vec![node("Relu", &["y"], &["y"])], &["y"]), Some(ErrorCode::InvalidModel)),
+            (model(17, vec![node("Relu", &["z"], &["y"]), node("Relu", &["x"], &["z"])], &["y"]), None),
+            (
+                model(17, vec![node("Relu", &["z"], &["y"]), node("Relu", &["y"], &["z"])], &["y"]),
+                Some(ErrorCode::InvalidModel),
+            ),
+            (model(17, vec![node("Relu", &["w"], &["y"])], &["y"]), Some(ErrorCode::InvalidModel)),
             (model(17, vec![node("", &["x"], &["y"])], &["y"]), Some(ErrorCode::InvalidModel)),
         ];
         for (index, expected) in cases {

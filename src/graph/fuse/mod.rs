@@ -6,6 +6,7 @@ mod axes;
 mod embedding;
 mod epilogue;
 mod gelu;
+mod layer_norm;
 mod linear;
 mod pattern;
 
@@ -35,6 +36,7 @@ struct Rule {
 /// Later rules build on what earlier ones found.
 const RULES: &[Rule] = &[
     Rule { pattern: "gelu", look: gelu::look },
+    Rule { pattern: "layer norm", look: layer_norm::look },
     Rule { pattern: "attention", look: attention::look },
     Rule { pattern: "linear", look: linear::look },
     Rule { pattern: "linear epilogue", look: epilogue::look },

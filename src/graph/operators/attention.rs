@@ -20,8 +20,18 @@ impl Wiring for Attention {
     const OPERATOR: &'static str = "Attention";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        let known = ["q_num_heads", "kv_num_heads", "scale", "is_causal", "softcap", "softmax_precision"];
-        super::only_attributes(node, &known)?;
+        super::only_attributes(
+            node,
+            &[
+                "q_num_heads",
+                "kv_num_heads",
+                "scale",
+                "is_causal",
+                "softcap",
+                "softmax_precision",
+                "qk_matmul_output_mode",
+            ],
+        )?;
         let plain = int(node, "is_causal", 0) == 0
             && float(node, "softcap").unwrap_or(0.0) == 0.0
             && matches!(int(node, "softmax_precision", 1), 1)

@@ -1,7 +1,7 @@
 //! [`F32x4`] as a `v128` of WebAssembly's `simd128`, with `relaxed-simd` where the build has it.
 //!
-//! `max` and `min` are written as a comparison and a selection of bits: where `relaxed-simd` is on, LLVM 22 and earlier
-//! turn `f32x4.pmax` and `f32x4.pmin` into their relaxed forms, which may lose a NaN.
+//! `max` and `min` are written as a comparison and a selection of bits: where `relaxed-simd` is on, LLVM 22
+//! turns `f32x4.pmax` and `f32x4.pmin` into their relaxed forms, which may lose a NaN.
 #![allow(unsafe_code)]
 
 use core::arch::wasm32::*;
@@ -23,6 +23,30 @@ impl F32x4 {
     pub(in crate::kernels) fn load(values: &[f32; 4]) -> F32x4 {
         // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
         F32x4(unsafe { v128_load(values.as_ptr().cast()) })
+    }
+
+    /// Eight signed bytes as numbers.
+    #[inline(always)]
+    pub(in crate::kernels) fn pair_from_i8(bytes: &[i8; 8]) -> [F32x4; 2] {
+        // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
+        let words = unsafe { i16x8_load_extend_i8x8(bytes.as_ptr()) };
+        [
+            F32x4(f32x4_convert_i32x4(i32x4_extend_low_i16x8(words))),
+            F32x4(f32x4_convert_i32x4(i32x4_extend_high_i16x8(words))),
+        ]
+    }
+
+    /// The low and the high halves of eight bytes as numbers from 0 to 15.
+    #[inline(always)]
+    pub(in crate::kernels) fn pairs_from_nibbles(bytes: &[u8; 8]) -> [[F32x4; 2]; 2] {
+        // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
+        let words = unsafe { u16x8_load_extend_u8x8(bytes.as_ptr()) };
+        [v128_and(words, u16x8_splat(15)), u16x8_shr(words, 4)].map(|words| {
+            [
+                F32x4(f32x4_convert_i32x4(u32x4_extend_low_u16x8(words))),
+                F32x4(f32x4_convert_i32x4(u32x4_extend_high_u16x8(words))),
+            ]
+        })
     }
 
     /// Writes four elements.

@@ -1,0 +1,36 @@
+// The tables of cases of kernels and shaders, inside the WebAssembly that a browser compiled.
+
+import { expect, type JSHandle, type Page } from '@playwright/test';
+
+import { test, type Variant } from './support/test.ts';
+
+/** What a module that tests itself exports; each function gives a line per failure. */
+interface SelfTest {
+  default(): Promise<unknown>;
+  kernel_self_test(): string;
+  gpu_self_test(): Promise<string>;
+}
+
+const VARIANTS: Variant[] = ['simd', 'relaxed'];
+
+for (const variant of VARIANTS) {
+  test(`kernels hold all their cases: ${variant}`, async ({ page, origin }) => {
+    const module = await openSelfTest(page, origin, variant);
+    expect(await module.evaluate((module) => module.kernel_self_test())).toBe('');
+  });
+}
+
+test('shaders hold all their cases', { tag: '@webgpu' }, async ({ page, origin }) => {
+  test.setTimeout(300_000);
+  const module = await openSelfTest(page, origin, 'relaxed');
+  expect(await module.evaluate((module) => module.gpu_self_test())).toBe('');
+});
+
+async function openSelfTest(page: Page, origin: string, variant: Variant): Promise<JSHandle<SelfTest>> {
+  await page.goto(`${origin}/tests/browser/pages/blank.html`);
+  return page.evaluateHandle(async (address) => {
+    const module = (await import(address)) as SelfTest;
+    await module.default();
+    return module;
+  }, `${origin}/pkg/dist/wasm/selftest-${variant}/sottovoce.js`);
+}

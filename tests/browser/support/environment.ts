@@ -1,0 +1,6 @@
+/** A variable that `cargo xtask test` sets. */
+export function environment(name: 'CHROME_BIN' | 'SOTTOVOCE_DEMO_URL' | 'SOTTOVOCE_ROOT_URL'): string {
+  const value = process.env[name];
+  if (value === undefined) throw new Error(`${name} is not set: run the tests with \`cargo xtask test --only browser\``);
+  return value;
+}
