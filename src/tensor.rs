@@ -75,8 +75,11 @@ impl Tensor {
         let data = data.into();
         let volume = dims.iter().try_fold(1usize, |volume, dim| volume.checked_mul(*dim));
         if volume != Some(data.len()) {
-            return Err(Error::invalid_input(format!("a tensor of shape {dims:?} cannot hold {} elements", data.len()))
-                .remedy("pass as many elements as the product of the dimensions"));
+            return Err(Error::invalid_input(format!(
+                "a tensor of shape {dims:?} cannot hold {} elements",
+                data.len()
+            ))
+            .remedy("pass as many elements as the product of the dimensions"));
         }
         Ok(Tensor { dims: dims.to_vec(), data })
     }

@@ -18,7 +18,9 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
         Error::network(format!("the file cannot be read: {error}")).file(&*file).remedy("check the path")
     })?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
-        Error::invalid_input(format!("not a safetensors file: {error}")).file(&*file).remedy("write it with safetensors")
+        Error::invalid_input(format!("not a safetensors file: {error}"))
+            .file(&*file)
+            .remedy("write it with safetensors")
     })?;
     let named = |(name, view): (String, TensorView)| {
         let tensor = from_view(&view).map_err(|error| error.tensor(&*name).file(&*file))?;
@@ -32,9 +34,8 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
 /// # Errors
 /// `NetworkError` when the file cannot be written.
 pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let failed = |error: String| {
-        Error::network(format!("the file cannot be written: {error}")).file(path.display().to_string())
-    };
+    let failed =
+        |error: String| Error::network(format!("the file cannot be written: {error}")).file(path.display().to_string());
     let bytes: Vec<(Dtype, Vec<u8>)> = tensors.iter().map(|(_, tensor)| to_bytes(tensor.data())).collect();
     let mut views = Vec::new();
     for ((name, tensor), (dtype, bytes)) in tensors.iter().zip(&bytes) {

@@ -35,8 +35,10 @@ fn real_models_agree_with_onnx_runtime() {
                     if device == DevicePreference::Gpu && batch * length > 1024 {
                         continue;
                     }
-                    let case = format!("tests/fixtures/agreement/{}/batch{batch}-length{length}.safetensors", model.name);
-                    let error = case_error(&folder(&case), &mut |feeds| run(&mut session, feeds).unwrap(), model.output);
+                    let case =
+                        format!("tests/fixtures/agreement/{}/batch{batch}-length{length}.safetensors", model.name);
+                    let error =
+                        case_error(&folder(&case), &mut |feeds| run(&mut session, feeds).unwrap(), model.output);
                     let allowed = if device == DevicePreference::Cpu { 1e-4 } else { 1e-3 };
                     println!("{} {batch}x{length} {device:?}: max error {error:.1e}", model.name);
                     assert!(error <= allowed, "{} {batch}x{length} {device:?}: error {error}", model.name);

@@ -29,7 +29,8 @@ pub fn to_tract(tensor: &Tensor) -> Result<TractTensor> {
 /// tract's tensor as the caller wants it: of the type that the model declares. tract computes shapes as symbolic
 /// expressions; their values are int64.
 pub fn from_tract(tensor: &TractTensor, declared: DType, symbols: &SymbolValues) -> Result<Tensor> {
-    let other = || Error::unsupported_op(format!("an output is {:?} instead of {}", tensor.datum_type(), declared.name()));
+    let other =
+        || Error::unsupported_op(format!("an output is {:?} instead of {}", tensor.datum_type(), declared.name()));
     let data = elements(tensor, symbols).map_err(|_| other())?.filter(|data| data.dtype() == declared);
     Tensor::new(tensor.shape(), data.ok_or_else(other)?)
 }

@@ -57,8 +57,9 @@ fn check<'a>(input: &'a TensorInfo, tensor: &Tensor, symbols: &mut HashMap<&'a s
             Dimension::Symbol(name) if !name.is_empty() => {
                 let expected = *symbols.entry(name).or_insert(*actual);
                 if expected != *actual {
-                    return Err(mismatch()
-                        .remedy(format!("`{name}` is {expected} in an earlier input: make the inputs agree")));
+                    return Err(
+                        mismatch().remedy(format!("`{name}` is {expected} in an earlier input: make the inputs agree"))
+                    );
                 }
             }
             _ => {}
@@ -97,7 +98,11 @@ mod tests {
             match (arrange(&inputs, &feeds), culprit) {
                 (Ok(arranged), None) => assert_eq!(arranged[0].shape(), feeds[1].1.dims(), "{what}"),
                 (Err(error), Some(culprit)) => {
-                    assert_eq!((error.code, error.tensor.as_deref()), (ErrorCode::InvalidInput, Some(culprit)), "{what}");
+                    assert_eq!(
+                        (error.code, error.tensor.as_deref()),
+                        (ErrorCode::InvalidInput, Some(culprit)),
+                        "{what}"
+                    );
                 }
                 (result, _) => panic!("{what}: {result:?}"),
             }

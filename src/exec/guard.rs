@@ -21,7 +21,8 @@ fn from_panic(message: &str) -> Error {
     if ["capacity overflow", "memory allocation", "failed to allocate"].iter().any(|words| message.contains(words)) {
         return Error::out_of_memory(message).remedy("use a smaller model or shorter inputs");
     }
-    Error::internal(message).remedy("load the model again; if it happens again, the model does what sottovoce does not expect")
+    Error::internal(message)
+        .remedy("load the model again; if it happens again, the model does what sottovoce does not expect")
 }
 
 #[cfg(test)]

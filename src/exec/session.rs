@@ -153,7 +153,9 @@ impl Session {
         checkpoint: &impl Checkpoint,
     ) -> Result<Vec<(String, Tensor)>> {
         if self.closed {
-            return Err(Error::invalid_input("the session was closed by an earlier failure").remedy("load the model again"));
+            return Err(
+                Error::invalid_input("the session was closed by an earlier failure").remedy("load the model again")
+            );
         }
         let wanted = self.wanted(fetches)?;
         let mut outcome = self.run_once(feeds, &wanted, checkpoint).await;
@@ -190,8 +192,7 @@ impl Session {
         checkpoint: &impl Checkpoint,
     ) -> Result<Vec<(String, Tensor)>> {
         let inputs = arrange(&self.inputs, feeds).map_err(|error| error.doing("running the model"))?;
-        let (values, symbols) =
-            self.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
+        let (values, symbols) = self.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
         let output = |position: &usize| {
             let TensorInfo { name, dtype, .. } = &self.outputs[*position];
             let tensor = from_tract(&values[*position], *dtype, &symbols).map_err(|error| error.tensor(name))?;
@@ -262,8 +263,7 @@ async fn trusted_gpu() -> Result<Gpu> {
 
 /// Two sequences, two heads of 4, 3 queries and 5 keys, packed.
 fn probe() -> AttentionCall {
-    let shape =
-        AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 3, keys: 5, head_dim: 4, value_dim: 4 };
+    let shape = AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 3, keys: 5, head_dim: 4, value_dim: 4 };
     let queries = HeadStrides { batch: 24, head: 4, position: 8 };
     let keys = HeadStrides { batch: 40, head: 4, position: 8 };
     AttentionCall {

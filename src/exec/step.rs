@@ -9,7 +9,7 @@ use crate::gpu::{BufferId, Gpu};
 use crate::ops::{Attention, Embedding, Linear, f32_slice};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_onnx::prelude::{IntoTValue, TVec, TValue, Tensor, TypedModel, TypedSimplePlan, tvec};
+use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
 use tract_onnx::tract_hir::internal::{OutletId, SymbolValues, TDim, TractError, TypedNode, TypedSimpleState};
 use tract_onnx::tract_hir::tract_core::model::order::build_flush_list;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
@@ -247,7 +247,8 @@ fn at(error: Error, node: &TypedNode) -> Error {
 fn run_error(error: &TractError) -> Error {
     match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
         Some(own) => own.clone(),
-        None => Error::invalid_input(error.root_cause().to_string())
-            .remedy("check that the inputs' sizes are those that the model was made for, and not more tokens than it allows"),
+        None => Error::invalid_input(error.root_cause().to_string()).remedy(
+            "check that the inputs' sizes are those that the model was made for, and not more tokens than it allows",
+        ),
     }
 }

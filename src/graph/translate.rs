@@ -31,13 +31,8 @@ pub fn translate(rewritten: &RewrittenModel, weights: &WeightStore) -> Result<Ty
     let mut typed = TypedModel { symbols: source.symbols.clone(), ..TypedModel::default() };
     let mut mapping: HashMap<OutletId, OutletId> = HashMap::new();
     let order = source.eval_order().map_err(|error| cause(&error))?;
-    let operator_of: HashMap<&str, &str> = rewritten
-        .model
-        .graph
-        .iter()
-        .flat_map(|graph| &graph.node)
-        .map(|node| (&*node.name, &*node.op_type))
-        .collect();
+    let operator_of: HashMap<&str, &str> =
+        rewritten.model.graph.iter().flat_map(|graph| &graph.node).map(|node| (&*node.name, &*node.op_type)).collect();
     let initializers: HashMap<&str, _> =
         rewritten.initializers.iter().map(|initializer| (&*initializer.name, initializer)).collect();
     for id in order {

@@ -39,8 +39,10 @@ pub enum Place {
 pub struct Initializer {
     /// Name of the tensor.
     pub name: String,
-    /// `TensorProto.DataType`.
+    /// `TensorProto.DataType` of the stored elements.
     pub data_type: i32,
+    /// `TensorProto.DataType` of the elements that the graph gets.
+    pub wired_type: i32,
     /// Shape as the file has it, not yet validated.
     pub dims: Vec<i64>,
     /// Where its elements lie.
@@ -129,7 +131,7 @@ fn index_initializer(source: &dyn ReadAt, start: u64, end: u64) -> Result<Initia
         None if !proto.external_data.is_empty() => external_place(&proto)?,
         None => Place::Proto(Box::new(proto)),
     };
-    Ok(Initializer { name, data_type, dims, place })
+    Ok(Initializer { name, data_type, wired_type: data_type, dims, place })
 }
 
 fn external_place(proto: &pb::TensorProto) -> Result<Place> {
@@ -139,9 +141,8 @@ fn external_place(proto: &pb::TensorProto) -> Result<Place> {
             Error::invalid_model(format!("`{key}` of the external data is not a number")).tensor(proto.name.clone())
         })
     };
-    let path = value("location").ok_or_else(|| {
-        Error::invalid_model("external data without a location").tensor(proto.name.clone())
-    })?;
+    let path = value("location")
+        .ok_or_else(|| Error::invalid_model("external data without a location").tensor(proto.name.clone()))?;
     Ok(Place::External { path: path.to_string(), offset: number("offset")?.unwrap_or(0), len: number("length")? })
 }
 

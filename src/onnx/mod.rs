@@ -10,6 +10,7 @@ mod read_at;
 mod rewrite;
 mod validate;
 mod weights;
+mod widen;
 mod wire;
 
 pub use index::{Initializer, ModelIndex, index};

@@ -3,6 +3,7 @@
 
 use super::index::{Initializer, ModelIndex};
 use super::weights::datum_type;
+use super::widen::widen;
 use super::{MICROSOFT, qualified_op_type};
 use crate::error::{Error, Result};
 use crate::tensor::DType;
@@ -69,6 +70,7 @@ pub fn rewrite(index: ModelIndex) -> Result<RewrittenModel> {
     graph.input.retain(|input| !weights.contains(&*input.name));
     let inputs = graph.input.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
     let outputs = graph.output.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
+    widen(&mut graph, &mut initializers);
     scaled_weights_to_dequantize_linear(&mut graph, &mut initializers);
     rename_symbols(&mut graph.input);
     qualify_operators(&mut graph);
@@ -90,9 +92,7 @@ fn tensor_info(value: &pb::ValueInfoProto) -> Result<TensorInfo> {
 
 fn dimension(dim: &tensor_shape_proto::Dimension) -> Dimension {
     match &dim.value {
-        Some(tensor_shape_proto::dimension::Value::DimValue(value)) if *value >= 0 => {
-            Dimension::Fixed(*value as usize)
-        }
+        Some(tensor_shape_proto::dimension::Value::DimValue(value)) if *value >= 0 => Dimension::Fixed(*value as usize),
         Some(tensor_shape_proto::dimension::Value::DimParam(name)) => Dimension::Symbol(name.clone()),
         _ => Dimension::Symbol(String::new()),
     }
@@ -122,7 +122,8 @@ fn dtype(elem_type: i32, tensor: &str) -> Result<DType> {
 fn rename_symbols(inputs: &mut [pb::ValueInfoProto]) {
     let mut symbols: HashMap<String, String> = HashMap::new();
     for input in inputs {
-        let Some(type_proto::Value::TensorType(kind)) = input.r#type.as_mut().and_then(|kind| kind.value.as_mut()) else {
+        let Some(type_proto::Value::TensorType(kind)) = input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+        else {
             continue;
         };
         for dim in kind.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
@@ -170,7 +171,7 @@ fn weight_input(initializer: &Initializer) -> Result<pb::ValueInfoProto> {
         ..Default::default()
     });
     let shape = Some(pb::TensorShapeProto { dim: dim.collect() });
-    let tensor = type_proto::Tensor { elem_type: initializer.data_type, shape };
+    let tensor = type_proto::Tensor { elem_type: initializer.wired_type, shape };
     let value = Some(type_proto::Value::TensorType(tensor));
     let kind = pb::TypeProto { value, ..Default::default() };
     Ok(pb::ValueInfoProto { name: initializer.name.clone(), r#type: Some(kind), ..Default::default() })
@@ -193,10 +194,8 @@ fn scaled_weights_to_dequantize_linear(graph: &mut pb::GraphProto, initializers:
         .filter_map(|(at, node)| {
             let weight = *positions.get(node.input.first()?)?;
             let output = node.output.first()?;
-            let eight_bits = matches!(
-                DataType::try_from(initializers[weight].data_type),
-                Ok(DataType::Int8) | Ok(DataType::Uint8)
-            );
+            let eight_bits =
+                matches!(DataType::try_from(initializers[weight].data_type), Ok(DataType::Int8) | Ok(DataType::Uint8));
             let to_float = node.attribute.iter().any(|a| a.name == "to" && a.i == DataType::Float as i64);
             let fits = node.op_type == "Cast" && node.domain.is_empty() && eight_bits && to_float && uses[output] == 1;
             fits.then(|| (output.clone(), (at, weight)))
@@ -255,7 +254,8 @@ mod tests {
 
     fn initializer(name: &str, data_type: DataType, dims: &[i64]) -> Initializer {
         let place = Place::Inline { offset: 0, len: 0 };
-        Initializer { name: name.into(), data_type: data_type as i32, dims: dims.into(), place }
+        let data_type = data_type as i32;
+        Initializer { name: name.into(), data_type, wired_type: data_type, dims: dims.into(), place }
     }
 
     #[test]

@@ -19,8 +19,11 @@ pub fn validate(index: &ModelIndex) -> Result<()> {
     let version = index.model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
     let version = version.map(|import| import.version).ok_or_else(|| Error::invalid_model("no ONNX opset is named"))?;
     if !OPSETS.contains(&version) {
-        return Err(Error::unsupported_op(format!("opset {version} is not supported"))
-            .remedy(format!("export with an opset from {} to {}", OPSETS.start(), OPSETS.end())));
+        return Err(Error::unsupported_op(format!("opset {version} is not supported")).remedy(format!(
+            "export with an opset from {} to {}",
+            OPSETS.start(),
+            OPSETS.end()
+        )));
     }
     let graph = index.model.graph.as_ref().ok_or_else(|| Error::invalid_model("the model holds no graph"))?;
     if !graph.sparse_initializer.is_empty() {

@@ -33,7 +33,14 @@ impl<'a> WeightStore<'a> {
     /// `InvalidModel` when shape and bytes disagree, `UnsupportedOp` for an element type that is not supported,
     /// `InvalidInput` when a file beside the model was not supplied, `OutOfMemory` when there is no room for it.
     pub fn read(&self, initializer: &Initializer) -> Result<Tensor> {
-        self.read_elements(initializer).map_err(|error| error.tensor(&*initializer.name).file(self.model.name()))
+        let named = |error: Error| error.tensor(&*initializer.name).file(self.model.name());
+        let stored = self.read_elements(initializer).map_err(named)?;
+        if initializer.wired_type == initializer.data_type {
+            return Ok(stored);
+        }
+        let wired_type = datum_type(initializer.wired_type).map_err(named)?;
+        let wired = stored.cast_to_dt(wired_type).map_err(|error| named(Error::unsupported_op(error.to_string())))?;
+        Ok(wired.into_owned())
     }
 
     fn read_elements(&self, initializer: &Initializer) -> Result<Tensor> {
@@ -246,7 +253,7 @@ mod tests {
         for case in cases {
             let (data_type, dims) = (case.proto.data_type, case.proto.dims.clone());
             let place = Place::Proto(Box::new(case.proto));
-            let initializer = Initializer { name: "weight".into(), data_type, dims, place };
+            let initializer = Initializer { name: "weight".into(), data_type, wired_type: data_type, dims, place };
             let model: (&str, &[u8]) = ("model.onnx", &[]);
             let result = WeightStore::new(&model, &[]).read(&initializer);
             let result = result.map(|tensor| tensor.as_bytes().to_vec()).map_err(|error| error.code);
@@ -267,7 +274,7 @@ mod tests {
         ];
         for (path, offset, len, expected) in cases {
             let place = Place::External { path: path.into(), offset, len: Some(len) };
-            let initializer = Initializer { name: "weight".into(), data_type: 2, dims: vec![2], place };
+            let initializer = Initializer { name: "weight".into(), data_type: 2, wired_type: 2, dims: vec![2], place };
             let result = WeightStore::new(&model, std::slice::from_ref(&file)).read(&initializer);
             let result = result.map(|tensor| tensor.as_bytes().to_vec()).map_err(|error| error.code);
             assert_eq!(result, expected, "{path} at {offset}");

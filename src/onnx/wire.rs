@@ -102,8 +102,8 @@ impl<'a> Fields<'a> {
         if self.position >= self.end {
             return Err(ends_early(self.source, self.position, 1));
         }
-        let in_window = self.position >= self.window_start
-            && self.position < self.window_start + self.window.len() as u64;
+        let in_window =
+            self.position >= self.window_start && self.position < self.window_start + self.window.len() as u64;
         if !in_window {
             let len = (self.end - self.position).min(WINDOW as u64) as usize;
             self.window.resize(len, 0);
@@ -126,9 +126,9 @@ impl<'a> Fields<'a> {
 pub fn append(source: &dyn ReadAt, start: u64, end: u64, target: &mut Vec<u8>) -> Result<()> {
     let len = usize::try_from(end - start).map_err(|_| ends_early(source, start, usize::MAX))?;
     let filled = target.len();
-    target.try_reserve(len).map_err(|_| {
-        Error::out_of_memory(format!("no memory for {len} bytes of the graph")).file(source.name())
-    })?;
+    target
+        .try_reserve(len)
+        .map_err(|_| Error::out_of_memory(format!("no memory for {len} bytes of the graph")).file(source.name()))?;
     target.resize(filled + len, 0);
     source.read_at(start, &mut target[filled..])
 }
@@ -163,7 +163,10 @@ mod tests {
             Case { bytes: &[], fields: Some(vec![]) },
             Case { bytes: &[0x08, 0x96, 0x01], fields: Some(vec![(1, Value::Varint(150))]) },
             Case { bytes: &[0x12, 0x02, 0x68, 0x69], fields: Some(vec![(2, Value::Bytes { offset: 2, len: 2 })]) },
-            Case { bytes: &[0x0d, 0, 0, 0, 0, 0x08, 0x01], fields: Some(vec![(1, Value::Fixed), (1, Value::Varint(1))]) },
+            Case {
+                bytes: &[0x0d, 0, 0, 0, 0, 0x08, 0x01],
+                fields: Some(vec![(1, Value::Fixed), (1, Value::Varint(1))]),
+            },
             Case { bytes: &[0x12, 0x05, 0x68], fields: None },
             Case { bytes: &[0x08, 0x96], fields: None },
             Case { bytes: &[0x0b], fields: None },

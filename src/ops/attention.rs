@@ -117,8 +117,7 @@ impl Attention {
             value_dim: value.dim,
         };
         let mask = self.mask.then(|| mask_strides(shapes[3], &shape)).transpose()?;
-        let output =
-            Operand { batch: query.batch, heads: self.heads, positions: query.positions, dim: value.dim };
+        let output = Operand { batch: query.batch, heads: self.heads, positions: query.positions, dim: value.dim };
         let call = AttentionCall {
             shape,
             scale: self.scale,
@@ -188,12 +187,8 @@ impl TypedOp for Attention {
         let query = self.query.operand(&inputs[0].shape.to_tvec(), self.heads)?;
         self.key.operand(&inputs[1].shape.to_tvec(), self.kv_heads)?;
         let value = self.value.operand(&inputs[2].shape.to_tvec(), self.kv_heads)?;
-        let output = Operand {
-            batch: query.batch,
-            heads: self.heads.to_dim(),
-            positions: query.positions,
-            dim: value.dim,
-        };
+        let output =
+            Operand { batch: query.batch, heads: self.heads.to_dim(), positions: query.positions, dim: value.dim };
         Ok(tvec!(f32::fact(self.output.shape(output))))
     }
 }
@@ -272,11 +267,8 @@ mod tests {
             };
             let packed = case.layout == HeadLayout::Packed;
             let shape = |positions| if packed { vec![1, positions, 2] } else { vec![1, 2, positions, 1] };
-            let mut inputs = vec![
-                tensor(&shape(1), &[0., 0.]),
-                tensor(&shape(2), &[1., 2., 3., 4.]),
-                tensor(&shape(2), case.value),
-            ];
+            let mut inputs =
+                vec![tensor(&shape(1), &[0., 0.]), tensor(&shape(2), &[1., 2., 3., 4.]), tensor(&shape(2), case.value)];
             inputs.extend(case.mask.map(|(shape, values)| tensor(shape, values)));
             match (evaluate(&operator, &inputs), case.expected) {
                 (Ok(output), Some(expected)) => assert_close(case.what, &output, &[1, 1, 2], expected),

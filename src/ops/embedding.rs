@@ -65,12 +65,8 @@ mod tests {
     fn rows_and_ids_out_of_range() {
         let table = EmbeddingTable::from_f32(vec![0., 1., 10., 11., 20., 21.], 3, 2);
         let operator = Embedding { table: Shared::new(table) };
-        let cases: [(&[i64], Option<&[f32]>); 4] = [
-            (&[2, 0], Some(&[20., 21., 0., 1.])),
-            (&[-1], Some(&[20., 21.])),
-            (&[3], None),
-            (&[0, -4], None),
-        ];
+        let cases: [(&[i64], Option<&[f32]>); 4] =
+            [(&[2, 0], Some(&[20., 21., 0., 1.])), (&[-1], Some(&[20., 21.])), (&[3], None), (&[0, -4], None)];
         for (ids, expected) in cases {
             let result = evaluate(&operator, &[Tensor::from_shape(&[ids.len()], ids).unwrap()]);
             match expected {

@@ -99,7 +99,12 @@ mod tests {
         }
         // x = [[1, 2], [-3, 4]], weights = [[1, 0, 2], [0, 1, -1]], worked out by hand.
         let cases = [
-            Case { bias: None, activation: Activation::Identity, residual: false, expected: &[1., 2., 0., -3., 4., -10.] },
+            Case {
+                bias: None,
+                activation: Activation::Identity,
+                residual: false,
+                expected: &[1., 2., 0., -3., 4., -10.],
+            },
             Case {
                 bias: Some(vec![0.5, -4., 1.]),
                 activation: Activation::Relu,

@@ -8,6 +8,7 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod matmul;
+mod quantize_linear;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
@@ -16,6 +17,7 @@ pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use matmul::MatMul;
+pub use quantize_linear::QuantizeLinear;
 
 use std::fmt;
 use std::sync::Arc;

@@ -27,7 +27,8 @@ pub fn to_js(error: &Error) -> JsValue {
 
 /// What JavaScript threw, where it should not have.
 pub fn from_js(thrown: &JsValue) -> Error {
-    let message = thrown.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{thrown:?}"), |error| error.message().into());
+    let message =
+        thrown.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{thrown:?}"), |error| error.message().into());
     Error::internal(message)
 }
 

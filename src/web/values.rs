@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor, TensorData};
 use half::f16;
 use js_sys::{
-    Array, BigInt64Array, BigUint64Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Object, Reflect,
-    Uint8Array, Uint16Array, Uint32Array,
+    Array, BigInt64Array, BigUint64Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Object,
+    Reflect, Uint8Array, Uint16Array, Uint32Array,
 };
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue};
@@ -45,7 +45,8 @@ pub fn tensor_from_js(value: &JsValue) -> Result<(String, Tensor)> {
 
 fn unnamed_tensor(value: &JsValue) -> Result<Tensor> {
     let kind = string_property(value, "type")?;
-    let dtype = DType::from_name(&kind).ok_or_else(|| Error::invalid_input(format!("tensors of type {kind} are not supported")))?;
+    let dtype = DType::from_name(&kind)
+        .ok_or_else(|| Error::invalid_input(format!("tensors of type {kind} are not supported")))?;
     let dims: Option<Vec<usize>> = Array::from(&property(value, "dims")?)
         .iter()
         .map(|dim| dim.as_f64().filter(|dim| *dim >= 0.0 && dim.fract() == 0.0).map(|dim| dim as usize))

@@ -106,12 +106,7 @@ pub fn heads(model: &TypedModel, outlet: OutletId, transposed: bool) -> TractRes
     }
 }
 
-fn layout(
-    model: &TypedModel,
-    start: OutletId,
-    chain: &[&AxisOp],
-    transposed: bool,
-) -> TractResult<Option<HeadLayout>> {
+fn layout(model: &TypedModel, start: OutletId, chain: &[&AxisOp], transposed: bool) -> TractResult<Option<HeadLayout>> {
     let shape = model.outlet_fact(start)?.shape.to_tvec();
     let mut axes = Axes::of(&shape);
     if chain.iter().rev().any(|operation| axes.apply(operation).is_none()) {

@@ -15,7 +15,8 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Some((scaled, gamma)) = scaled else {
         return Ok(Match::Almost("the normalised rows are not multiplied by a constant vector".into()));
     };
-    let shifted = sole_reader(model, scaled).and_then(|reader| Some((reader, vector(model, reader, "Add", scaled, width)?)));
+    let shifted =
+        sole_reader(model, scaled).and_then(|reader| Some((reader, vector(model, reader, "Add", scaled, width)?)));
     let (last, beta) = shifted.map_or((scaled, None), |(reader, beta)| (reader, Some(Shared::new(beta))));
     let norm = LayerNorm { gamma: Shared::new(gamma), beta, epsilon };
     Ok(Match::Found(replace(model, &last.name, norm, &[x], OutletId::new(last.id, 0))?))
@@ -57,7 +58,13 @@ fn mean_of(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
 }
 
 /// The constant vector of that width with which a node combines the other node's rows.
-fn vector(model: &TypedModel, node: &TypedNode, name: &str, other: &TypedNode, width: Option<usize>) -> Option<Vec<f32>> {
+fn vector(
+    model: &TypedModel,
+    node: &TypedNode,
+    name: &str,
+    other: &TypedNode,
+    width: Option<usize>,
+) -> Option<Vec<f32>> {
     let [left, right] = binary(node, name)?;
     let outlet = if left.node == other.id { right } else { left };
     let constant = model.outlet_fact(outlet).ok()?.konst.clone()?;

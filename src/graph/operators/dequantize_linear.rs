@@ -28,11 +28,7 @@ impl Wiring for DequantizeLinear {
         if !is_f32(model, &inputs[1..2])? {
             return Err(unsupported("only float32 scales are supported"));
         }
-        let rank = model.outlet_fact(inputs[0])?.rank() as i64;
-        let scalar = model.outlet_fact(inputs[1])?.shape.volume() == 1.to_dim();
-        let axis = if self.axis < 0 { self.axis + rank } else { self.axis };
-        ensure!(scalar || (0..rank).contains(&axis), "axis {} of a tensor of rank {rank}", self.axis);
-        let axis = if scalar { 0 } else { axis as usize };
+        let axis = super::scale_axis(model, inputs, self.axis)?;
         model.wire_node(prefix, crate::ops::DequantizeLinear { axis }, inputs).map(Some)
     }
 }

@@ -8,6 +8,7 @@ mod gelu;
 mod layer_normalization;
 mod mat_mul;
 mod mat_mul_n_bits;
+mod quantize_linear;
 
 use crate::error::Error;
 use std::fmt::Debug;
@@ -90,10 +91,8 @@ impl<W: Wiring> Expansion for Forward<W> {
 
 /// tract's ONNX front end with our operators in it.
 pub fn onnx() -> Onnx {
-    let mut onnx = tract_onnx::onnx()
-        .with_ignore_output_shapes(true)
-        .with_ignore_output_types(true)
-        .with_ignore_value_info(true);
+    let mut onnx =
+        tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     register::<attention::Attention>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
@@ -101,6 +100,7 @@ pub fn onnx() -> Onnx {
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
+    register::<quantize_linear::QuantizeLinear>(&mut onnx);
     onnx
 }
 
@@ -139,6 +139,17 @@ fn only_attributes(node: &NodeProto, known: &[&str]) -> TractResult<()> {
 
 fn unsupported(message: impl Into<String>) -> TractError {
     Error::unsupported_op(message).remedy("export the model without this use of the operator").into()
+}
+
+/// The axis along which the scales of a quantised tensor vary; 0 where there is one scale for all.
+fn scale_axis(model: &TypedModel, inputs: &[OutletId], axis: i64) -> TractResult<usize> {
+    let rank = model.outlet_fact(inputs[0])?.rank() as i64;
+    if model.outlet_fact(inputs[1])?.shape.volume() == 1.to_dim() {
+        return Ok(0);
+    }
+    let axis = if axis < 0 { axis + rank } else { axis };
+    ensure!((0..rank).contains(&axis), "axis {axis} of a tensor of rank {rank}");
+    Ok(axis as usize)
 }
 
 /// The constant behind an outlet, where there is one.

