@@ -7,7 +7,7 @@ macro_rules! tensor_types {
     ($($variant:ident, $type:ty, $onnx:literal;)*) => {
         /// Element type of a [`Tensor`], by the names that `onnxruntime-common` uses.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-        pub enum DType { $(#[doc = $onnx] $variant),* }
+        pub enum DType { $(#[doc = $onnx] #[serde(rename = $onnx)] $variant),* }
 
         impl DType {
             /// Name of the type in `onnxruntime-common`, e.g. `float32`.

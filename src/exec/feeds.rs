@@ -48,12 +48,13 @@ fn check<'a>(input: &'a TensorInfo, tensor: &Tensor, symbols: &mut HashMap<&'a s
         let expected: Vec<String> = shape.iter().map(Dimension::to_string).collect();
         Error::invalid_input(format!("expected shape [{}], got {:?}", expected.join(", "), tensor.dims()))
     };
+    let reshape = || mismatch().remedy("pass a tensor of the expected shape");
     if shape.len() != tensor.dims().len() {
-        return Err(mismatch());
+        return Err(reshape());
     }
     for (dimension, actual) in shape.iter().zip(tensor.dims()) {
         match dimension {
-            Dimension::Fixed(expected) if expected != actual => return Err(mismatch()),
+            Dimension::Fixed(expected) if expected != actual => return Err(reshape()),
             Dimension::Symbol(name) if !name.is_empty() => {
                 let expected = *symbols.entry(name).or_insert(*actual);
                 if expected != *actual {

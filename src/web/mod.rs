@@ -20,7 +20,7 @@ static PANIC: Mutex<Option<String>> = Mutex::new(None);
 fn start() {
     std::panic::set_hook(Box::new(|info| {
         if let Ok(mut panic) = PANIC.lock() {
-            *panic = Some(info.to_string());
+            *panic = Some(info.payload_as_str().unwrap_or("a panic without a message").to_string());
         }
         console_error_panic_hook::hook(info);
     }));

@@ -3,7 +3,7 @@
 use super::checkpoint::JsCheckpoint;
 use super::errors::{promise, to_js};
 use super::session::Session;
-use super::values::{object, property, string_property, tensor_to_js};
+use super::values::{object, property, tensor_to_js};
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::tasks::{self, Model, PipelineFiles, PipelineOutput};

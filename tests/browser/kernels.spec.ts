@@ -6,7 +6,7 @@ import { test, type Variant } from './support/test.ts';
 
 /** What a module that tests itself exports; each function gives a line per failure. */
 interface SelfTest {
-  default(): Promise<unknown>;
+  default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   kernel_self_test(): string;
   gpu_self_test(): Promise<string>;
 }
@@ -28,9 +28,9 @@ test('shaders hold all their cases', { tag: '@webgpu' }, async ({ page, origin }
 
 async function openSelfTest(page: Page, origin: string, variant: Variant): Promise<JSHandle<SelfTest>> {
   await page.goto(`${origin}/tests/browser/pages/blank.html`);
-  return page.evaluateHandle(async (address) => {
-    const module = (await import(address)) as SelfTest;
-    await module.default();
+  return page.evaluateHandle(async (folder) => {
+    const module = (await import(`${folder}/sottovoce.js`)) as SelfTest;
+    await module.default({ module_or_path: await WebAssembly.compileStreaming(fetch(`${folder}/sottovoce_bg.wasm`)) });
     return module;
-  }, `${origin}/pkg/dist/wasm/selftest-${variant}/sottovoce.js`);
+  }, `${origin}/pkg/dist/wasm/selftest-${variant}`);
 }

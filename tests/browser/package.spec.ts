@@ -62,6 +62,16 @@ test('a page without a bundler runs under a strict policy', async ({ page, origi
   await expectEmbedding(page, `${origin}/tests/browser/pages/plain.html`);
 });
 
+test('a page that is cross-origin isolated runs too', async ({ page }) => {
+  const server = await serve({ folders: { '/': REPOSITORY }, isolated: true });
+  try {
+    await expectEmbedding(page, `${server.address}/tests/browser/pages/plain.html`);
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+  } finally {
+    await server.close();
+  }
+});
+
 /** Expects a page to load the model and to embed a text without a request and without a complaint. */
 async function expectEmbedding(page: Page, address: string): Promise<void> {
   const complaints = await collectComplaints(page);

@@ -14,10 +14,12 @@ export interface TestServer {
 export interface Site {
   readonly folders: Readonly<Record<string, string>>;
   readonly answers?: Readonly<Record<string, RequestListener>>;
+  /** Whether the pages are cross-origin isolated (COOP and COEP). */
+  readonly isolated?: boolean;
 }
 
 /** Nothing but the server's own files runs or loads. */
-export const STRICT_POLICY =
+const STRICT_POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:";
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -28,10 +30,14 @@ const TYPES: Readonly<Record<string, string>> = {
   '.wasm': 'application/wasm',
 };
 
-/** Serves a site under {@link STRICT_POLICY}. */
+/** Serves a site under a strict policy. */
 export async function serve(site: Site): Promise<TestServer> {
   const server = createServer((request, response) => {
     response.setHeader('content-security-policy', STRICT_POLICY);
+    if (site.isolated === true) {
+      response.setHeader('cross-origin-opener-policy', 'same-origin');
+      response.setHeader('cross-origin-embedder-policy', 'require-corp');
+    }
     const path = decodeURIComponent(new URL(request.url!, 'http://localhost').pathname);
     const answer = site.answers?.[path];
     if (answer !== undefined) answer(request, response);

@@ -1,0 +1,48 @@
+// What is measured: the models, the shapes, and the engines that run them. Read by Node.js and by the page.
+
+/** A difference above this between an engine's output and the peer's makes their times incomparable. */
+export const TOLERANCE = 1e-3;
+
+/** The peer that every ratio is taken against. */
+export const PEER = 'onnxruntime-web';
+
+/**
+ * Engines by name: the build of ours (`variant`) and whether it runs in a worker. The peer computes in the page's thread
+ * (`wasm.proxy` is false), so ours is compared in the page's thread; in a worker is how users run it by default.
+ */
+export const ENGINES = {
+  relaxed: { variant: 'relaxed', worker: false, device: 'wasm' },
+  simd: { variant: 'simd', worker: false, device: 'wasm' },
+  'relaxed-worker': { variant: 'relaxed', worker: true, device: 'wasm' },
+  webgpu: { variant: 'relaxed', worker: false, device: 'webgpu' },
+  [PEER]: { device: 'wasm' },
+};
+
+/** The engines of the suites that time, in the order of the tables. */
+export const TIMED_ENGINES = [PEER, 'relaxed', 'simd', 'relaxed-worker'];
+
+/** Models by name, `path` below models/. Token ids are drawn from `firstId` up to, not including, `vocabSize`. */
+export const MODELS = {
+  'all-MiniLM-L6-v2': { path: 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', firstId: 999, vocabSize: 30522 },
+  rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730 },
+};
+
+/** Shapes of the suite `encoder`, as batch × sequence. */
+export const ENCODER_SHAPES = ['1x8', '1x32', '1x128', '8x128'];
+
+/** Shapes of the suite `long`. */
+export const LONG_SHAPES = ['1x512'];
+
+/** Shapes of the suite `webgpu`: a software adapter takes seconds for larger ones. */
+export const WEBGPU_SHAPES = ['1x8', '1x32'];
+
+/** The shape of the first run of the suite `create`. */
+export const FIRST_RUN_SHAPE = '1x32';
+
+/** The shape whose time is divided among functions by the suite `profile`. */
+export const PROFILE_SHAPE = '1x128';
+
+/** `[batch, sequence]` of a shape such as `8x128`. */
+export function dimensionsOf(shape) {
+  return shape.split('x').map(Number);
+}

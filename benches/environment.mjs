@@ -1,0 +1,77 @@
+// What the figures were measured on and with.
+
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+
+import { PEER } from './cases.mjs';
+import { mebibytes, table } from './report.mjs';
+
+/** The environment of a run, for the JSON and for {@link printEnvironment}. Sizes in bytes. */
+export function environmentOf(root, browser) {
+  const peer = join('benches/node_modules', PEER);
+  return {
+    date: new Date().toISOString(),
+    browser: `${browser.browserType().name()} ${browser.version()}`,
+    processor: cpus()[0].model,
+    cores: availableParallelism(),
+    loadAverage: loadavg()[0],
+    threads: 1,
+    versions: { sottovoce: versionOf(join(root, 'pkg')), [PEER]: versionOf(join(root, peer)) },
+    wasm: {
+      relaxed: wasmFile(root, 'pkg/dist/wasm/relaxed/sottovoce_bg.wasm'),
+      simd: wasmFile(root, 'pkg/dist/wasm/simd/sottovoce_bg.wasm'),
+      [PEER]: wasmFile(root, join(peer, 'dist/ort-wasm-simd-threaded.wasm')),
+    },
+  };
+}
+
+export function printEnvironment({ date, browser, processor, cores, loadAverage, versions, wasm }) {
+  console.log(`${date}, ${browser}, ${processor}, ${cores} cores, load ${loadAverage.toFixed(1)}`);
+  if (loadAverage > 0.5) console.log('Other work runs on this machine: trust the ratios, not the times.');
+  console.log(`sottovoce ${versions.sottovoce} beside ${PEER} ${versions[PEER]}: one thread each, the page's own unless said otherwise\n`);
+  const rows = Object.entries(wasm).map(([name, { build, rawBytes, gzipBytes }]) => ({
+    wasm: name,
+    build,
+    MiB: mebibytes(rawBytes),
+    'MiB, gzip': mebibytes(gzipBytes),
+  }));
+  console.log(table(rows));
+}
+
+function versionOf(folder) {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version;
+}
+
+/** A module's sizes, and whether it is a debug build: those keep the names of functions. */
+function wasmFile(root, path) {
+  const bytes = readFileSync(join(root, path));
+  const build = customSections(bytes).includes('name') ? 'debug' : 'release';
+  return { build, rawBytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length };
+}
+
+/** Names of a module's custom sections. Node.js may not compile the module: it need not know all that a browser does. */
+function customSections(bytes) {
+  const names = [];
+  // After magic and version: sections, each an id, a length and that many bytes; id 0 begins with a name.
+  for (let place = 8; place < bytes.length; ) {
+    const id = bytes[place];
+    const section = readLength(bytes, place + 1);
+    if (id === 0) {
+      const name = readLength(bytes, section.start);
+      names.push(bytes.toString('utf8', name.start, name.start + name.length));
+    }
+    place = section.start + section.length;
+  }
+  return names;
+}
+
+/** An unsigned LEB128 number, and where what follows it starts. */
+function readLength(bytes, place) {
+  let length = 0;
+  for (let shift = 0; ; shift += 7, place += 1) {
+    length += (bytes[place] & 0x7f) * 2 ** shift;
+    if (bytes[place] < 0x80) return { length, start: place + 1 };
+  }
+}

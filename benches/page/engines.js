@@ -1,0 +1,55 @@
+// Our engine and the peer behind one small interface.
+
+import { ENGINES, PEER } from '../cases.mjs';
+
+/** The second and third byte of the relaxed instructions that our package looks for before it chooses a build. */
+const RELAXED_INSTRUCTIONS = [
+  [0x85, 0x02],
+  [0x93, 0x02],
+];
+
+/**
+ * Imports an engine's JavaScript.
+ *
+ * @returns `Tensor`, and `open(url)`, which loads a model and gives its `session`
+ */
+export function importEngine(name) {
+  return name === PEER ? importPeer() : importOurs(ENGINES[name]);
+}
+
+async function importPeer() {
+  const { env, InferenceSession, Tensor } = await import('../node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs');
+  env.wasm.numThreads = 1;
+  env.wasm.proxy = false;
+  return { Tensor, open: (url) => InferenceSession.create(url, { executionProviders: ['wasm'], graphOptimizationLevel: 'all' }) };
+}
+
+async function importOurs({ variant, worker, device }) {
+  const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
+  const create = (url) => InferenceSession.create(url, { executionProviders: [device], numThreads: 1, worker });
+  const open = async (url) => {
+    const session = await (variant === 'simd' ? withoutRelaxedSimd(() => create(url)) : create(url));
+    if (!performance.getEntriesByType('resource').some((entry) => entry.name.includes(`/wasm/${variant}/sottovoce_bg.wasm`))) {
+      throw new Error(`the package did not choose its build \`${variant}\` in this browser`);
+    }
+    return session;
+  };
+  return { Tensor, open };
+}
+
+/** Lets `create` see a browser that cannot compile relaxed SIMD, which is where the package chooses its build `simd`. */
+async function withoutRelaxedSimd(create) {
+  const validate = WebAssembly.validate;
+  WebAssembly.validate = (bytes) => !holdsRelaxedInstruction(bytes) && validate(bytes);
+  try {
+    return await create();
+  } finally {
+    WebAssembly.validate = validate;
+  }
+}
+
+function holdsRelaxedInstruction(bytes) {
+  return RELAXED_INSTRUCTIONS.some(([second, third]) =>
+    bytes.some((byte, index) => byte === 0xfd && bytes[index + 1] === second && bytes[index + 2] === third),
+  );
+}

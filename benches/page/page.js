@@ -1,0 +1,140 @@
+// The browser's side of the suites: `window.bench`. Whatever goes in or out is JSON.
+
+import { memoryBytes } from './memories.js';
+import { MODELS, PEER } from '../cases.mjs';
+import { importEngine } from './engines.js';
+import { encoderFeeds } from './inputs.js';
+
+/** Sessions by the name of their engine, each with a function that makes the inputs of a shape. */
+const opened = new Map();
+
+/** Loads one model into several engines. */
+async function open(engineNames, modelName) {
+  const model = MODELS[modelName];
+  for (const name of engineNames) {
+    const { Tensor, open: openModel } = await importEngine(name);
+    const session = await openModel(urlOf(model));
+    opened.set(name, { session, feedsOf: (shape) => encoderFeeds(Tensor, model, shape) });
+  }
+}
+
+/** Largest absolute difference of each engine's outputs from the peer's; null where one is not finite. */
+async function differences(shape) {
+  const expected = await runOnce(PEER, shape);
+  const found = {};
+  for (const name of opened.keys()) {
+    if (name !== PEER) found[name] = largestDifference(expected, await runOnce(name, shape));
+  }
+  return found;
+}
+
+/**
+ * Times the engines in turns. Each round takes one sample of each engine, beginning with another one each time; a sample
+ * is the mean of as many runs as take the fastest engine `sampleMs`.
+ *
+ * @param plan - `warmUpMs` and `budgetMs` (in ms, the first per engine), `minRounds`, `maxRounds`
+ * @returns `samples`, in ms by engine, and `runsPerSample`
+ */
+async function time(shape, plan) {
+  const runs = new Map();
+  let fastest = Infinity;
+  let all = 0;
+  for (const [name, { session, feedsOf }] of opened) {
+    const feeds = feedsOf(shape);
+    runs.set(name, () => session.run(feeds));
+    const duration = await warmUp(runs.get(name), plan.warmUpMs);
+    fastest = Math.min(fastest, duration);
+    all += duration;
+  }
+  const runsPerSample = Math.max(1, Math.round(plan.sampleMs / fastest));
+  const rounds = Math.round(Math.min(plan.maxRounds, Math.max(plan.minRounds, plan.budgetMs / (all * runsPerSample))));
+  const names = [...runs.keys()];
+  const samples = Object.fromEntries(names.map((name) => [name, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (let turn = 0; turn < names.length; turn += 1) {
+      const name = names[(round + turn) % names.length];
+      await idle();
+      samples[name].push(await meanDuration(runs.get(name), runsPerSample));
+    }
+  }
+  return { samples, runsPerSample };
+}
+
+/**
+ * From nothing to the first answer, in a page that has not seen the engine.
+ *
+ * @returns ms of importing the JavaScript and loading the model, and of the first run; bytes of WebAssembly memory after it
+ */
+async function create(engineName, modelName, shape) {
+  const model = MODELS[modelName];
+  const start = performance.now();
+  const { Tensor, open: openModel } = await importEngine(engineName);
+  const session = await openModel(urlOf(model));
+  const created = performance.now();
+  await session.run(encoderFeeds(Tensor, model, shape));
+  return { createMs: created - start, firstRunMs: performance.now() - created, heapBytes: memoryBytes() };
+}
+
+/** Runs one engine for a while. */
+async function repeat(engineName, shape, durationMs) {
+  const { session, feedsOf } = opened.get(engineName);
+  const feeds = feedsOf(shape);
+  await warmUp(() => session.run(feeds), durationMs);
+}
+
+/** What one run of our engine adds to its counters. */
+async function countersOfRun(engineName, shape) {
+  const { session } = opened.get(engineName);
+  const before = session.counters();
+  await runOnce(engineName, shape);
+  const after = session.counters();
+  return Object.fromEntries(Object.keys(after).map((counter) => [counter, after[counter] - before[counter]]));
+}
+
+function runOnce(engineName, shape) {
+  const { session, feedsOf } = opened.get(engineName);
+  return session.run(feedsOf(shape));
+}
+
+/** Runs until `durationMs` have passed, at least twice; returns the shortest run in ms. */
+async function warmUp(run, durationMs) {
+  const start = performance.now();
+  let shortest = Infinity;
+  for (let count = 0; count < 2 || performance.now() - start < durationMs; count += 1) {
+    shortest = Math.min(shortest, await meanDuration(run, 1));
+  }
+  return shortest;
+}
+
+async function meanDuration(run, count) {
+  const start = performance.now();
+  for (let index = 0; index < count; index += 1) await run();
+  return (performance.now() - start) / count;
+}
+
+/** Lets the browser do what it has put off. */
+function idle() {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+/** @throws where the outputs differ in name, type or shape */
+function largestDifference(expected, actual) {
+  const layout = (outputs) => JSON.stringify(Object.entries(outputs).map(([name, { type, dims }]) => [name, type, dims]));
+  if (layout(expected) !== layout(actual)) throw new Error(`outputs are ${layout(actual)} instead of ${layout(expected)}`);
+  let largest = 0;
+  for (const [name, { data }] of Object.entries(expected)) {
+    const other = actual[name].data;
+    for (let index = 0; index < data.length; index += 1) {
+      const difference = Math.abs(data[index] - other[index]);
+      if (!Number.isFinite(difference)) return null;
+      largest = Math.max(largest, difference);
+    }
+  }
+  return largest;
+}
+
+function urlOf({ path }) {
+  return new URL(`/models/${path}`, location.href).href;
+}
+
+window.bench = { open, differences, time, create, repeat, countersOfRun };

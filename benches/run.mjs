@@ -1,0 +1,99 @@
+// `node benches/run.mjs`: our engine beside onnxruntime-web in one Chromium, on the models in models/ and the package in
+// pkg/dist. `cargo xtask bench` prepares all that and calls it.
+
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { launchBrowser } from './browser.mjs';
+import { dimensionsOf, MODELS, PEER, TIMED_ENGINES, TOLERANCE } from './cases.mjs';
+import { environmentOf, printEnvironment } from './environment.mjs';
+import { startServer } from './server.mjs';
+import { create } from './suites/create.mjs';
+import { encoder, long } from './suites/encoder.mjs';
+import { profile } from './suites/profile.mjs';
+import { webgpu } from './suites/webgpu.mjs';
+
+const SUITES = { encoder, long, create, webgpu, profile };
+const DEFAULT_SUITES = ['encoder', 'create'];
+
+const USAGE = `Usage: node benches/run.mjs [options]
+  --suite NAME    one of ${Object.keys(SUITES).join(', ')}; may be repeated; ${DEFAULT_SUITES.join(' and ')} by default
+  --model NAME    one of ${Object.keys(MODELS).join(', ')}; may be repeated; all by default
+  --engine NAME   one of ${TIMED_ENGINES.filter((name) => name !== PEER).join(', ')}; may be repeated; all by default
+  --shape SHAPE   batch and sequence, such as 1x128; may be repeated; each suite's own by default
+  --quick         few samples: shows that the benches work, not how fast anything is
+  --json FILE     also write the figures to FILE
+  --help          print this`;
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+function readOptions() {
+  const strings = { type: 'string', multiple: true };
+  const { values } = parseArgs({
+    options: {
+      suite: { ...strings, default: DEFAULT_SUITES },
+      model: { ...strings, default: Object.keys(MODELS) },
+      engine: { ...strings, default: TIMED_ENGINES.filter((name) => name !== PEER) },
+      shape: strings,
+      quick: { type: 'boolean', default: false },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  checkNames('suite', values.suite, Object.keys(SUITES));
+  checkNames('model', values.model, Object.keys(MODELS));
+  checkNames('engine', values.engine, TIMED_ENGINES);
+  for (const shape of values.shape ?? []) {
+    if (!/^[1-9]\d*x[1-9]\d*$/.test(shape)) throw new Error(`--shape ${shape}: a shape is such as 8x128`);
+    if (dimensionsOf(shape)[1] > 512) throw new Error(`--shape ${shape}: the models take up to 512 tokens`);
+  }
+  return values;
+}
+
+function checkNames(option, names, known) {
+  for (const name of names) {
+    if (!known.includes(name)) throw new Error(`--${option} ${name}: there are ${known.join(', ')}`);
+  }
+}
+
+/** Runs the suites, printing each as it ends. */
+async function runSuites(options) {
+  const server = await startServer(root);
+  const browser = await launchBrowser();
+  try {
+    const environment = environmentOf(root, browser);
+    printEnvironment(environment);
+    const engines = TIMED_ENGINES.filter((name) => name === PEER || options.engine.includes(name));
+    const { model: models, shape: shapes, quick } = options;
+    const suites = {};
+    for (const name of options.suite) {
+      suites[name] = await SUITES[name].run({ browser, address: server.address, engines, models, shapes, quick });
+      SUITES[name].print(suites[name]);
+    }
+    return { environment, quick, suites };
+  } finally {
+    await browser.close();
+    server.close();
+  }
+}
+
+async function main() {
+  const options = readOptions();
+  if (options.help) {
+    console.log(USAGE);
+    return;
+  }
+  const figures = await runSuites(options);
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+  const disagreeing = Object.entries(figures.suites).filter(([name, results]) => !SUITES[name].agrees(results));
+  if (disagreeing.length > 0) {
+    throw new Error(`outputs differ by more than ${TOLERANCE} in: ${disagreeing.map(([name]) => name).join(', ')}`);
+  }
+}
+
+main().catch((error) => {
+  console.error(`error: ${error.message}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,108 @@
+/** The engine's own border: what the JavaScript beside its WebAssembly exports. */
+
+import type { ByteSource } from './bytes.js';
+import type { Checkpoint } from './checkpoint.js';
+
+/** Data of a tensor; int64 as `BigInt64Array`, bool as `Uint8Array`, float16 and bfloat16 as `Uint16Array`. */
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array;
+
+/** A tensor crossing the border: row-major data, `type` by the names of onnxruntime-common. */
+export interface PlainTensor {
+  type: string;
+  dims: number[];
+  data: TensorData;
+}
+
+/** A {@link PlainTensor} with the graph's name for it. */
+export interface NamedTensor extends PlainTensor {
+  name: string;
+}
+
+/** What a graph says of one input or output; unknown dimensions by their symbol. */
+export interface ValueInfo {
+  name: string;
+  type: string;
+  shape: (number | string)[];
+}
+
+/** Where a model may run: `auto` is WebGPU where an adapter exists, else the CPU. */
+export type EngineDevice = 'cpu' | 'webgpu' | 'auto';
+
+/** What is known of a loaded model. Sizes in bytes. */
+export interface SessionInfo {
+  inputs: ValueInfo[];
+  outputs: ValueInfo[];
+  device: 'cpu' | 'webgpu';
+  deviceReason: string;
+  adapter?: string;
+  weightBytes: number;
+  heapBytes: number;
+}
+
+/** What a session has done so far. */
+export interface Counters {
+  /** GPU dispatches encoded. */
+  dispatches: number;
+  /** GPU command submissions. */
+  submissions: number;
+  /** Bytes written to the GPU. */
+  bytesUploaded: number;
+  /** Bytes read back from the GPU. */
+  bytesReadBack: number;
+  /** Completed runs of the graph. */
+  runs: number;
+  /** Attention ops that ran on the GPU. */
+  attentionOnGpu: number;
+  /** Attention ops that ran on the CPU. */
+  attentionOnCpu: number;
+}
+
+/** A model, loaded. */
+export interface EngineSession {
+  run(feeds: NamedTensor[], fetches: string[] | undefined, checkpoint?: Checkpoint): Promise<NamedTensor[]>;
+  info(): SessionInfo;
+  counters(): Counters;
+  free(): void;
+}
+
+/** The files that a task needs beside the model. */
+export interface TaskFiles {
+  tokenizerJson: Uint8Array;
+  tokenizerConfigJson?: Uint8Array;
+  configJson?: Uint8Array;
+}
+
+/** A task's answer: one tensor for all texts, or a JSON array with one entry per text. */
+export type TaskAnswer = { tensor: PlainTensor } | { json: string };
+
+/** A task, ready for texts. */
+export interface EnginePipeline {
+  call(session: EngineSession, texts: string[], optionsJson: string, checkpoint?: Checkpoint): Promise<TaskAnswer>;
+  free(): void;
+}
+
+/** The module that holds one WebAssembly instance. */
+export interface Glue {
+  default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  Session: {
+    load(
+      source: ByteSource,
+      options: { device: EngineDevice; externalData: { path: string; source: ByteSource }[]; checkpoint?: Checkpoint },
+    ): Promise<EngineSession>;
+  };
+  Pipeline: new (task: string, files: TaskFiles) => EnginePipeline;
+  /** What a panic said that ended the instance, if it was one; may be called after a trap. */
+  panicMessage(): string | undefined;
+  /** Replaces the instance by a fresh one. */
+  __wbg_reset_state(): void;
+}

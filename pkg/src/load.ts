@@ -1,0 +1,129 @@
+import type { FileBytes } from './bytes.js';
+import { abortedError, type SottovoceError, throwIfAborted } from './errors.js';
+import { DEFAULT_STALL_TIMEOUT, download, isMissing } from './fetch.js';
+import type { EngineDevice } from './glue.js';
+import type { Host } from './host.js';
+import { checkDigest, type ExpectedDigests } from './integrity.js';
+import { withLinkedSignal } from './linked-signal.js';
+import { openHost } from './open-host.js';
+import type { ProgressReporter } from './progress.js';
+import type { Commands } from './protocol.js';
+import { Sha256 } from './sha256.js';
+
+/** One file of a load. */
+export interface LoadFile {
+  /** Name in progress events, errors and the `integrity` option; for external data the path that the model gives it. */
+  readonly name: string;
+  /** An address to fetch, or the content. */
+  readonly origin: { readonly url: URL } | { readonly bytes: FileBytes };
+  /** The model itself, its external data, or a file beside it. */
+  readonly kind: 'model' | 'data' | 'json';
+  /** Whether a file that does not exist is simply left out. */
+  readonly optional?: boolean;
+}
+
+/** A load: its files, of which one is of kind `model`, and its settings. */
+export interface LoadRequest {
+  readonly files: readonly LoadFile[];
+  readonly device: EngineDevice;
+  readonly worker: boolean | undefined;
+  readonly digests: ExpectedDigests;
+  readonly progress: ProgressReporter;
+  readonly signal: AbortSignal | undefined;
+  /** Longest silence of a server, in ms. */
+  readonly stallTimeout: number | undefined;
+  /** The task to prepare, from the files by name; optional ones may be missing. */
+  readonly prepare?: (files: ReadonlyMap<string, FileBytes>) => Commands['prepare']['input'];
+}
+
+type LoadInput = Commands['load']['input'];
+
+const DOING = 'loading the model';
+
+/**
+ * Starts an engine while the files arrive, and loads the model into it. Whatever fails, nothing is left behind.
+ *
+ * @returns the host of the loaded model
+ */
+export async function loadModel(request: LoadRequest): Promise<Host> {
+  throwIfAborted(request.signal, DOING);
+  return withLinkedSignal(request.signal, async (signal) => {
+    const opening = openHost(request.worker);
+    try {
+      const [files, { host, module }] = await Promise.all([readFiles({ ...request, signal }), opening]);
+      throwIfAborted(request.signal, DOING);
+      signal.addEventListener('abort', () => void host.close(abortedError(DOING, request.signal)));
+      await host.perform('load', { module, device: request.device, ...modelOf(request.files, files) });
+      if (request.prepare !== undefined) await host.perform('prepare', request.prepare(files));
+      return host;
+    } catch (error) {
+      void opening.then(({ host }) => host.close(error as SottovoceError)).catch(() => {});
+      throw error;
+    }
+  });
+}
+
+function modelOf(
+  files: readonly LoadFile[],
+  read: ReadonlyMap<string, FileBytes>,
+): Pick<LoadInput, 'model' | 'externalData'> {
+  const model = files.find(({ kind }) => kind === 'model')!;
+  const externalData = files.filter(({ kind }) => kind === 'data');
+  return {
+    model: read.get(model.name)!,
+    externalData: externalData.map(({ name }) => ({ path: name, bytes: read.get(name)! })),
+  };
+}
+
+/** Reads the files side by side; the first failure ends the others. */
+async function readFiles(request: LoadRequest): Promise<Map<string, FileBytes>> {
+  const read = new Map<string, FileBytes>();
+  await Promise.all(
+    request.files.map(async (file) => {
+      const bytes = await readFile(file, request);
+      if (bytes !== undefined) read.set(file.name, bytes);
+    }),
+  );
+  return read;
+}
+
+async function readFile(file: LoadFile, request: LoadRequest): Promise<FileBytes | undefined> {
+  const { name, origin } = file;
+  const digest = request.digests.get(name);
+  if ('url' in origin) return fetchFile(file, origin.url, request);
+  if (digest !== undefined) await checkGivenBytes(origin.bytes, digest, name);
+  return origin.bytes;
+}
+
+async function fetchFile(file: LoadFile, url: URL, request: LoadRequest): Promise<FileBytes | undefined> {
+  const { name, kind } = file;
+  request.progress.initiate(name);
+  try {
+    const pieces = await download({
+      url,
+      file: name,
+      kind,
+      digest: request.digests.get(name),
+      signal: request.signal,
+      stallTimeout: request.stallTimeout ?? DEFAULT_STALL_TIMEOUT,
+      onProgress: (loaded, total) => request.progress.progress(name, loaded, total),
+    });
+    request.progress.done(name);
+    return { pieces, owned: true };
+  } catch (error) {
+    if (file.optional !== true || !isMissing(error) || request.digests.has(name)) throw error;
+    request.progress.absent(name);
+    return undefined;
+  }
+}
+
+async function checkGivenBytes(bytes: FileBytes, digest: string, name: string): Promise<void> {
+  const hash = new Sha256();
+  if ('blob' in bytes) {
+    const reader = bytes.blob.stream().getReader();
+    for (let part = await reader.read(); !part.done; part = await reader.read()) hash.update(part.value);
+  } else {
+    for (const piece of bytes.pieces) hash.update(piece);
+  }
+  checkDigest(hash, digest, name);
+}

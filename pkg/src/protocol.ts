@@ -1,0 +1,51 @@
+/** What the page and a model's worker say to each other. */
+
+import type { FileBytes } from './bytes.js';
+import type { PlainError } from './errors.js';
+import type { Counters, EngineDevice, NamedTensor, SessionInfo, TaskAnswer, TaskFiles } from './glue.js';
+
+/** What an engine can be told to do, and what it answers. */
+export interface Commands {
+  /** Starts the engine and loads its one model. */
+  load: {
+    input: {
+      module: WebAssembly.Module;
+      model: FileBytes;
+      externalData: { path: string; bytes: FileBytes }[];
+      device: EngineDevice;
+    };
+    output: void;
+  };
+  /** Prepares the task whose texts `call` takes. */
+  prepare: { input: { task: string; files: TaskFiles }; output: void };
+  /** Runs the graph. */
+  run: { input: { feeds: NamedTensor[]; fetches: string[] | undefined }; output: NamedTensor[] };
+  /** Runs the task. */
+  call: { input: { texts: string[]; optionsJson: string }; output: TaskAnswer };
+}
+
+export type CommandName = keyof Commands;
+
+/** A command and what it needs. */
+export type Command = { [Name in CommandName]: { name: Name; input: Commands[Name]['input'] } }[CommandName];
+
+/** A session as it stood after a command; the device changes when a GPU is lost. */
+export interface SessionState {
+  info: SessionInfo;
+  counters: Counters;
+}
+
+/** A command's answer. */
+export interface Answer<Name extends CommandName = CommandName> {
+  output: Commands[Name]['output'];
+  state: SessionState;
+}
+
+/** From the page to the worker. */
+export type Request = { kind: 'perform'; id: number; command: Command } | { kind: 'abort'; id: number };
+
+/** From the worker to the page. After a failure that is `fatal` the engine is of no further use. */
+export type Response =
+  | { kind: 'started' }
+  | { kind: 'answer'; id: number; answer: Answer }
+  | { kind: 'failure'; id: number; error: PlainError; fatal: boolean };

@@ -1,0 +1,117 @@
+import { invalidInput } from './errors.js';
+import { resolveUrl } from './fetch.js';
+import type { EngineDevice } from './glue.js';
+import type { Integrity } from './integrity.js';
+import type { LoadFile } from './load.js';
+import { lastPart, type ModelSource, originOf } from './model-source.js';
+import { checkChoice, checkKeys, checkSignal, checkType, describe } from './options.js';
+import type { ProgressCallback } from './progress.js';
+
+/** Settings of `InferenceSession.create`. Unknown ones are refused. */
+export interface SessionOptions {
+  /**
+   * `['wasm']` (the default): the CPU. `['webgpu']`: WebGPU, or an error where no adapter exists. `['webgpu', 'wasm']`:
+   * WebGPU where an adapter exists, else the CPU; `device` and `deviceReason` tell.
+   */
+  executionProviders?: readonly (string | { readonly name: string })[];
+  /** Threads on the CPU: 1, which is what this build has. */
+  numThreads?: number;
+  /** `'all'`: graphs are always optimised in full. */
+  graphOptimizationLevel?: 'all';
+  /** Files that hold the model's weights beside it: addresses, or paths as the model gives them with their content. */
+  externalData?: readonly (string | { readonly path: string; readonly data: ModelSource })[];
+  /** Stops the load. */
+  signal?: AbortSignal;
+  /** Told of the download. */
+  progress_callback?: ProgressCallback;
+  /** A worker of its own for the model (the default where there are workers), or the calling thread. */
+  worker?: boolean;
+  /** What the files must hash to. The model's file name is the last part of its address, or `model`. */
+  integrity?: Integrity;
+  /** Longest silence of a server, in ms, before a download fails; 30,000 by default. */
+  stallTimeout?: number;
+}
+
+const SESSION_OPTIONS = [
+  'executionProviders',
+  'numThreads',
+  'graphOptimizationLevel',
+  'externalData',
+  'signal',
+  'progress_callback',
+  'worker',
+  'integrity',
+  'stallTimeout',
+] as const satisfies readonly (keyof SessionOptions)[];
+
+/** External data as files of a load. */
+export function externalDataFiles(externalData: SessionOptions['externalData']): LoadFile[] {
+  return (externalData ?? []).map((entry): LoadFile => {
+    if (typeof entry === 'string') return { name: lastPart(resolveUrl(entry)), origin: originOf(entry), kind: 'data' };
+    checkKeys(entry, ['path', 'data'], 'option `externalData`');
+    checkType(entry.path, 'string', 'externalData.path');
+    return { name: entry.path.replace(/^\.\//, ''), origin: originOf(entry.data), kind: 'data' };
+  });
+}
+
+/** Checks the options that sessions and pipelines share. */
+export function checkLoadOptions(
+  options: Pick<SessionOptions, 'signal' | 'progress_callback' | 'worker' | 'stallTimeout'>,
+): void {
+  checkSignal(options.signal);
+  checkType(options.progress_callback, 'function', 'progress_callback');
+  checkType(options.worker, 'boolean', 'worker');
+  const { stallTimeout } = options;
+  if (stallTimeout !== undefined && !(typeof stallTimeout === 'number' && stallTimeout > 0)) {
+    throw invalidInput(
+      `option \`stallTimeout\` must be a number of milliseconds above 0, got ${describe(stallTimeout)}`,
+    );
+  }
+}
+
+/** Checks the options that say how the engine computes. */
+export function checkComputeOptions(
+  options: Pick<SessionOptions, 'numThreads' | 'graphOptimizationLevel' | 'externalData'>,
+): void {
+  if (options.numThreads !== undefined && options.numThreads !== 1) {
+    throw invalidInput(`option \`numThreads\` is ${describe(options.numThreads)}, but this build runs on one thread`, {
+      remedy: 'leave it out or pass 1',
+    });
+  }
+  if (options.graphOptimizationLevel !== undefined) {
+    checkChoice(options.graphOptimizationLevel, ['all'], 'graphOptimizationLevel');
+  }
+  if (options.externalData !== undefined && !Array.isArray(options.externalData)) {
+    throw invalidInput('option `externalData` must be an array');
+  }
+}
+
+/** Checks all options of a session. */
+export function checkSessionOptions(options: SessionOptions): void {
+  checkKeys(options, SESSION_OPTIONS, 'the session options');
+  checkLoadOptions(options);
+  checkComputeOptions(options);
+}
+
+/** The device that a list of execution providers stands for. */
+export function deviceOf(providers: SessionOptions['executionProviders'] = ['wasm']): EngineDevice {
+  if (!Array.isArray(providers)) throw invalidInput('option `executionProviders` must be an array');
+  const names = providers.map((provider) => {
+    if (typeof provider === 'string') return provider;
+    checkKeys(provider, ['name'], 'option `executionProviders`');
+    return provider.name;
+  });
+  const device = DEVICES.get(names.join());
+  if (device !== undefined) return device;
+  throw invalidInput(`option \`executionProviders\` is [${names.join(', ')}]`, {
+    remedy: "pass ['wasm'], ['webgpu'] or ['webgpu', 'wasm']",
+  });
+}
+
+const DEVICES: ReadonlyMap<string, EngineDevice> = new Map([
+  ['wasm', 'cpu'],
+  ['cpu', 'cpu'],
+  ['webgpu', 'webgpu'],
+  ['webgpu,wasm', 'auto'],
+  ['webgpu,cpu', 'auto'],
+]);

@@ -1,0 +1,164 @@
+import { invalidInput } from './errors.js';
+import { checkFeeds, checkFetches, type Feeds, type Fetches } from './feeds.js';
+import type { Counters, SessionInfo, ValueInfo } from './glue.js';
+import { type Host, releasedError } from './host.js';
+import { expectedDigests } from './integrity.js';
+import { type LoadFile, loadModel } from './load.js';
+import { bufferPart, modelName, type ModelSource, originOf } from './model-source.js';
+import { checkKeys, checkSignal } from './options.js';
+import { ProgressReporter } from './progress.js';
+import { checkSessionOptions, deviceOf, externalDataFiles, type SessionOptions } from './session-options.js';
+import { Tensor, tensorFromPlain } from './tensor.js';
+import type { InferenceSession as OrtInferenceSession } from './vendor/onnxruntime-common/inference-session.js';
+
+/** Settings of one {@link InferenceSession.run}. Unknown ones are refused. */
+export interface RunOptions {
+  /** Stops the run. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A model, loaded: the interface of onnxruntime-common's `InferenceSession`.
+ *
+ * @example
+ * ```ts
+ * const session = await InferenceSession.create('/models/encoder.onnx', { executionProviders: ['webgpu', 'wasm'] });
+ * const input_ids = new Tensor('int64', [101n, 7592n, 102n], [1, 3]);
+ * const attention_mask = new Tensor('int64', [1n, 1n, 1n], [1, 3]);
+ * const { last_hidden_state } = await session.run({ input_ids, attention_mask });
+ * await session.release();
+ * ```
+ */
+export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
+  readonly #host: Host;
+
+  private constructor(host: Host) {
+    this.#host = host;
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @param model - an address (relative to the page), bytes, or a `Blob`. Bytes stay the caller's, unchanged.
+   * @throws `NetworkError`, `IntegrityError`, `InvalidModel`, `UnsupportedOp`, `InvalidInput`, `DeviceLost`, `OutOfMemory`, `Aborted`
+   */
+  static create(model: ModelSource, options?: SessionOptions): Promise<InferenceSession>;
+  /** Loads a model from part of a buffer. */
+  static create(
+    buffer: ArrayBufferLike,
+    byteOffset: number,
+    byteLength?: number,
+    options?: SessionOptions,
+  ): Promise<InferenceSession>;
+  static async create(
+    model: ModelSource,
+    second: SessionOptions | number = {},
+    byteLength?: number,
+    last?: SessionOptions,
+  ): Promise<InferenceSession> {
+    const part = typeof second === 'number' ? bufferPart(model, second, byteLength) : model;
+    const options = typeof second === 'number' ? (last ?? {}) : second;
+    checkSessionOptions(options);
+    const modelFile: LoadFile = { name: modelName(part), origin: originOf(part), kind: 'model' };
+    const files = [modelFile, ...externalDataFiles(options.externalData)];
+    const progress = new ProgressReporter(options.progress_callback, modelFile.name, files);
+    const host = await loadModel({
+      files,
+      device: deviceOf(options.executionProviders),
+      worker: options.worker,
+      digests: expectedDigests(
+        options.integrity,
+        modelFile.name,
+        files.map(({ name }) => name),
+      ),
+      progress,
+      signal: options.signal,
+      stallTimeout: options.stallTimeout,
+    });
+    progress.ready();
+    return new InferenceSession(host);
+  }
+
+  /** Names of the graph's inputs, in order. */
+  get inputNames(): readonly string[] {
+    return this.#info.inputs.map(({ name }) => name);
+  }
+
+  /** Names of the graph's outputs, in order. */
+  get outputNames(): readonly string[] {
+    return this.#info.outputs.map(({ name }) => name);
+  }
+
+  /** Element types and shapes of the inputs; unknown dimensions by their symbol. */
+  get inputMetadata(): readonly OrtInferenceSession.ValueMetadata[] {
+    return this.#info.inputs.map(metadata);
+  }
+
+  /** Element types and shapes of the outputs; unknown dimensions by their symbol. */
+  get outputMetadata(): readonly OrtInferenceSession.ValueMetadata[] {
+    return this.#info.outputs.map(metadata);
+  }
+
+  /** Where the model runs; the CPU after a GPU was lost. */
+  get device(): 'cpu' | 'webgpu' {
+    return this.#info.device;
+  }
+
+  /** Why the model runs there, in a sentence. */
+  get deviceReason(): string {
+    return this.#info.deviceReason;
+  }
+
+  /** What the session has done, as of the last finished call. */
+  counters(): Counters {
+    return { ...this.#host.state!.counters };
+  }
+
+  /**
+   * Runs the model. Runs of one session follow each other in the order of the calls.
+   *
+   * @param feeds - one tensor for each input
+   * @param fetches - which outputs to compute; all where omitted
+   * @returns the outputs by name
+   * @throws `InvalidInput`, `OutOfMemory`, `DeviceLost`, `Aborted`
+   */
+  run(feeds: Feeds, options?: RunOptions): Promise<Record<string, Tensor>>;
+  run(feeds: Feeds, fetches: Fetches, options?: RunOptions): Promise<Record<string, Tensor>>;
+  async run(feeds: Feeds, second: Fetches | RunOptions = {}, third?: RunOptions): Promise<Record<string, Tensor>> {
+    const hasFetches =
+      third !== undefined ||
+      second === null ||
+      Array.isArray(second) ||
+      this.outputNames.some((name) => Object.hasOwn(second, name));
+    const options = hasFetches ? (third ?? {}) : (second as RunOptions);
+    checkKeys(options, ['signal'], 'the run options');
+    checkSignal(options.signal);
+    const fetches = hasFetches ? checkFetches(second as Fetches, this.outputNames) : undefined;
+    const input = { feeds: checkFeeds(feeds, this.#info.inputs), fetches };
+    const outputs = await this.#host.perform('run', input, options.signal);
+    return Object.fromEntries(outputs.map((output) => [output.name, tensorFromPlain(output, output.name)]));
+  }
+
+  /** Ends the session and gives its memory back. Runs under way fail; releasing again does nothing. */
+  async release(): Promise<void> {
+    await this.#host.close(releasedError());
+  }
+
+  /** @throws `InvalidInput`: there is no profiler; use the browser's. */
+  startProfiling(): never {
+    throw invalidInput('there is no profiler here', { remedy: "use the browser's own" });
+  }
+
+  /** @throws `InvalidInput`, as {@link InferenceSession.startProfiling} does. */
+  endProfiling(): never {
+    return this.startProfiling();
+  }
+
+  get #info(): SessionInfo {
+    return this.#host.state!.info;
+  }
+}
+
+function metadata({ name, type, shape }: ValueInfo): OrtInferenceSession.ValueMetadata {
+  return { name, isTensor: true, type: type as Tensor.Type, shape };
+}

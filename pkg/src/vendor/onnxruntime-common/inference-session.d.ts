@@ -1,0 +1,1 @@
+export type { InferenceSession } from 'onnxruntime-common';

@@ -1,0 +1,1 @@
+export { Tensor, type TypedTensor } from 'onnxruntime-common';

@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { fakeModel, importFakePackage } from './support/fake-package.mjs';
+import { files, serve } from './support/server.mjs';
+
+const { InferenceSession, SottovoceError, Tensor } = await importFakePackage();
+const ECHO = fakeModel({ run: 'echo' });
+const IDS = new Tensor('int64', [1n, 2n, 3n], [1, 3]);
+
+test('models from every kind of source answer alike', async (t) => {
+  const server = await serve(t, files({ '/echo.onnx': ECHO }));
+  const padded = new Uint8Array([0, 0, ...ECHO, 0]);
+  const sources = [
+    [server.url('/echo.onnx')],
+    [server.url('/echo.onnx').href, {}],
+    [ECHO],
+    [padded.subarray(2, -1)],
+    [ECHO.buffer],
+    [padded.buffer, 2, ECHO.length],
+    [padded.buffer, 2, ECHO.length, { numThreads: 1 }],
+    [new Blob([ECHO])],
+  ];
+  for (const source of sources) {
+    const session = await InferenceSession.create(...source);
+    assert.deepEqual(session.inputNames, ['ids']);
+    assert.deepEqual(session.outputNames, ['out']);
+    assert.deepEqual(session.inputMetadata, [{ name: 'ids', isTensor: true, type: 'int64', shape: ['batch', 'seq'] }]);
+    const { out } = await session.run({ ids: IDS });
+    assert.ok(out instanceof Tensor);
+    assert.deepEqual(out.tolist(), [[1n, 2n, 3n]]);
+    assert.equal(session.counters().runs, 1);
+    await session.release();
+  }
+  assert.equal(padded.length, ECHO.length + 3);
+});
+
+test('execution providers choose the device', async () => {
+  const cases = [
+    [undefined, 'cpu'],
+    [['wasm'], 'cpu'],
+    [['cpu'], 'cpu'],
+    [['webgpu'], 'webgpu'],
+    [[{ name: 'webgpu' }], 'webgpu'],
+    [['webgpu', 'wasm'], 'auto'],
+    [[{ name: 'webgpu' }, 'cpu'], 'auto'],
+  ];
+  for (const [executionProviders, device] of cases) {
+    const session = await InferenceSession.create(ECHO, executionProviders && { executionProviders });
+    assert.match(session.deviceReason, new RegExp(`^asked for ${device},`));
+    await session.release();
+  }
+});
+
+test('options that do not fit are refused by name', async () => {
+  const cases = [
+    [{ logLevel: 1 }, /unknown option `logLevel`/],
+    [{ executionProviders: 'wasm' }, /`executionProviders` must be an array/],
+    [{ executionProviders: [] }, /`executionProviders`/],
+    [{ executionProviders: ['webnn'] }, /`executionProviders` is \[webnn\]/],
+    [{ executionProviders: ['wasm', 'webgpu'] }, /`executionProviders`/],
+    [{ executionProviders: [{ name: 'webgpu', preferredLayout: 'NCHW' }] }, /`preferredLayout`/],
+    [{ numThreads: 4 }, /`numThreads` is 4, but this build runs on one thread/],
+    [{ graphOptimizationLevel: 'disabled' }, /`graphOptimizationLevel`/],
+    [{ externalData: 'weights' }, /`externalData`/],
+    [{ externalData: [{ path: 'a', data: ECHO, more: 1 }] }, /`more`/],
+    [{ signal: 'stop' }, /`signal` must be an AbortSignal/],
+    [{ progress_callback: 1 }, /`progress_callback` must be a function/],
+    [{ worker: 'yes' }, /`worker` must be a boolean/],
+    [{ worker: true }, /no workers here/],
+    [{ stallTimeout: 0 }, /`stallTimeout`/],
+    [{ integrity: 'md5-abc' }, /`integrity` has no SHA-256 digest for `model`/],
+    [{ integrity: { other: `sha256-${'A'.repeat(43)}=` } }, /`integrity` names `other`, which is not read/],
+    [5, /outside a buffer|byte offset/],
+    [null, /must be an object/],
+  ];
+  for (const [options, message] of cases) {
+    await assert.rejects(InferenceSession.create(ECHO, options), (error) => {
+      assert.ok(error instanceof SottovoceError, String(error));
+      assert.equal(error.code, 'InvalidInput');
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  for (const source of [5, null, {}, 'not absolute']) {
+    await assert.rejects(InferenceSession.create(source), { code: 'InvalidInput' });
+  }
+});
+
+test('feeds, fetches and run options that do not fit are refused by name', async () => {
+  const session = await InferenceSession.create(ECHO);
+  const disposed = new Tensor('int64', [1n], [1]);
+  disposed.dispose();
+  const cases = [
+    [[{}], { code: 'InvalidInput', tensor: 'ids', message: /missing/ }],
+    [[{ ids: IDS, mask: IDS }], { code: 'InvalidInput', tensor: 'mask', message: /no such input/ }],
+    [
+      [{ ids: new Tensor('int32', [1], [1]) }],
+      { code: 'InvalidInput', tensor: 'ids', message: /'int32', the model takes int64/ },
+    ],
+    [
+      [{ ids: { type: 'int64', dims: [2, 2], data: new BigInt64Array(3) } }],
+      { tensor: 'ids', message: /\[2, 2\] cannot hold 3/ },
+    ],
+    [[{ ids: { type: 'int64', dims: [1], data: [1n] } }], { tensor: 'ids', message: /an array/ }],
+    [[null], { code: 'InvalidInput' }],
+    [[{ ids: null }], { tensor: 'ids', message: /missing/ }],
+    [[{ ids: { type: 'int64', data: new BigInt64Array(1) } }], { tensor: 'ids', message: /dims are undefined/ }],
+    [[{ ids: disposed }], { tensor: 'ids', message: /cannot be read/ }],
+    [[{ ids: IDS }, ['none']], { tensor: 'none', message: /no such output/ }],
+    [[{ ids: IDS }, []], { message: /no outputs/ }],
+    [[{ ids: IDS }, { out: IDS }], { tensor: 'out', message: /given tensors/ }],
+    [[{ ids: IDS }, { tag: 'x' }], { message: /unknown option `tag`/ }],
+    [[{ ids: IDS }, ['out'], { terminate: true }], { message: /unknown option `terminate`/ }],
+    [[{ ids: IDS }, { signal: 1 }], { message: /AbortSignal/ }],
+  ];
+  for (const [given, expected] of cases)
+    await assert.rejects(session.run(...given), { code: 'InvalidInput', ...expected });
+  for (const fetches of [['out'], { out: null }])
+    assert.deepEqual(Object.keys(await session.run({ ids: IDS }, fetches)), ['out']);
+  assert.throws(() => session.startProfiling(), { code: 'InvalidInput' });
+  await session.release();
+});
+
+test('a tensor keeps its type and elements through a run', async () => {
+  const cases = [
+    new Tensor('float32', [1.5, -2], [2]),
+    new Tensor('float64', [0.1], [1]),
+    new Tensor('bool', [true, false], [2]),
+    new Tensor('uint8', [255], [1, 1]),
+    new Tensor('int8', [-1], []),
+    new Tensor('uint64', [2n ** 63n], [1]),
+    new Tensor('float16', Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7c00), [2, 2]),
+    new Tensor('int32', [], [0, 4]),
+  ];
+  const lists = [
+    [1.5, -2],
+    [0.1],
+    [true, false],
+    [[255]],
+    -1,
+    [2n ** 63n],
+    [
+      [1, -2],
+      [2 ** -24, Infinity],
+    ],
+    [],
+  ];
+  for (const [index, tensor] of cases.entries()) {
+    const session = await InferenceSession.create(fakeModel({ run: 'echo', type: tensor.type }));
+    const { out } = await session.run({ ids: tensor });
+    assert.equal(out.type, tensor.type);
+    assert.deepEqual(out.tolist(), lists[index]);
+    assert.deepEqual(tensor.tolist(), lists[index]);
+    await session.release();
+  }
+  const session = await InferenceSession.create(fakeModel({ run: 'echo', type: 'bfloat16' }));
+  await assert.rejects(session.run({ ids: { type: 'bfloat16', dims: [1], data: new Uint16Array(1) } }), {
+    code: 'UnsupportedOp',
+    tensor: 'out',
+  });
+});
+
+test('external data is found by address or handed over by path', async (t) => {
+  const server = await serve(t, files({ '/weights.bin': '<raw>' }));
+  const session = await InferenceSession.create(ECHO, {
+    externalData: [server.url('/weights.bin').href, { path: './more.bin', data: new Uint8Array(7) }],
+  });
+  assert.match(session.deviceReason, /external data weights\.bin:5,more\.bin:7/);
+});
+
+test('integrity is checked of addresses and of bytes', async (t) => {
+  const server = await serve(t, files({ '/echo.onnx': ECHO }));
+  const digest = `sha256-${createHash('sha256').update(ECHO).digest('base64')}`;
+  const wrong = `sha256-${'A'.repeat(43)}=`;
+  for (const source of [server.url('/echo.onnx'), ECHO, new Blob([ECHO])]) {
+    await (await InferenceSession.create(source, { integrity: digest })).release();
+    await assert.rejects(InferenceSession.create(source, { integrity: wrong }), { code: 'IntegrityError' });
+  }
+});
+
+test('errors of the engine keep their places; traps close the model and the next load works', async () => {
+  const typed = { code: 'UnsupportedOp', op: 'Frobnicate', node: 'node_7', remedy: 'export without it' };
+  await assert.rejects(InferenceSession.create(fakeModel({ load: 'typed' })), typed);
+  const session = await InferenceSession.create(fakeModel({ run: 'typed' }));
+  await assert.rejects(session.run({ ids: IDS }), typed);
+  await assert.rejects(session.run({ ids: IDS }), typed, 'the session goes on');
+
+  await assert.rejects(InferenceSession.create(fakeModel({ load: 'trap' })), {
+    code: 'InternalError',
+    doing: 'loading the model',
+    message: /unreachable/,
+  });
+  await assert.rejects(session.run({ ids: IDS }), { code: 'InternalError', message: /this model is closed/ });
+  const next = await InferenceSession.create(fakeModel({ run: 'trap' }));
+  assert.match(next.deviceReason, /instance 2/);
+  await assert.rejects(next.run({ ids: IDS }), { code: 'InternalError', doing: 'running the model' });
+  await assert.rejects(next.run({ ids: IDS }), { code: 'InternalError', message: /this model is closed/ });
+  const panicking = await InferenceSession.create(fakeModel({ run: 'panic' }));
+  await assert.rejects(panicking.run({ ids: IDS }), { code: 'InternalError', message: /index out of bounds/ });
+  const last = await InferenceSession.create(ECHO);
+  assert.match(last.deviceReason, /instance 4/);
+  assert.equal((await last.run({ ids: IDS })).out.size, 3);
+});
+
+test('aborts stop loads and runs, and leave the session usable', async () => {
+  const abortSoon = () => AbortSignal.timeout(60);
+  await assert.rejects(InferenceSession.create(fakeModel({ load: 'loop' }), { signal: abortSoon() }), {
+    code: 'Aborted',
+    name: 'AbortError',
+  });
+  await assert.rejects(InferenceSession.create(ECHO, { signal: AbortSignal.abort() }), { code: 'Aborted' });
+  const session = await InferenceSession.create(fakeModel({ run: 'loop' }));
+  const waiting = new AbortController();
+  const first = session.run({ ids: IDS }, { signal: abortSoon() });
+  const second = session.run({ ids: IDS }, { signal: waiting.signal });
+  waiting.abort();
+  await assert.rejects(second, { code: 'Aborted' });
+  await assert.rejects(first, { code: 'Aborted' });
+  await assert.rejects(session.run({ ids: IDS }, { signal: abortSoon() }), { code: 'Aborted' });
+});
+
+test('release ends what runs and refuses what follows', async () => {
+  const session = await InferenceSession.create(fakeModel({ run: 'loop' }));
+  const running = session.run({ ids: IDS });
+  const waiting = session.run({ ids: IDS });
+  const released = session.release();
+  await assert.rejects(running, { code: 'InvalidInput', message: /released/ });
+  await assert.rejects(waiting, { code: 'InvalidInput', message: /released/ });
+  await released;
+  await session.release();
+  await assert.rejects(session.run({ ids: IDS }), { code: 'InvalidInput', message: /closed: the model was released/ });
+});

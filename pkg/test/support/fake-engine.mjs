@@ -1,0 +1,143 @@
+// Stands in for the engine's JavaScript. A model's bytes are JSON and say how it behaves:
+//   { "run": "echo" | "loop" | "stuck" | "trap" | "lateTrap" | "panic" | "typed", "load": the same without "echo" }
+// `echo` answers with the feeds; `loop` goes on until the checkpoint ends it; `stuck` never returns to the event loop;
+// `lateTrap` traps in a microtask, where the engine polls its futures, and leaves its promise pending.
+
+const trapping = new WebAssembly.Module(
+  // (module (func (export "f") unreachable))
+  new Uint8Array([
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 5, 1, 3, 0, 0, 11,
+  ]),
+);
+
+let instances = 0;
+let panic;
+
+export default async function init({ module_or_path }) {
+  if (!(module_or_path instanceof WebAssembly.Module)) throw new TypeError('no module');
+  instances ||= 1;
+  return { memory: new WebAssembly.Memory({ initial: 1, maximum: 1000 }) };
+}
+
+export function __wbg_reset_state() {
+  instances += 1;
+  panic = undefined;
+}
+
+export function panicMessage() {
+  return panic;
+}
+
+async function behave(behaviour, checkpoint) {
+  switch (behaviour) {
+    case 'loop':
+      while (!(await checkpoint()));
+      throw engineError('Aborted', 'the caller asked to stop');
+    case 'stuck':
+      for (;;);
+    case 'trap':
+      return new WebAssembly.Instance(trapping).exports.f();
+    case 'panic':
+      panic = 'panicked at op.rs:1:1: index out of bounds';
+      return new WebAssembly.Instance(trapping).exports.f();
+    case 'lateTrap':
+      queueMicrotask(() => new WebAssembly.Instance(trapping).exports.f());
+      return new Promise(() => {});
+    case 'typed':
+      throw engineError('UnsupportedOp', 'no such op', {
+        op: 'Frobnicate',
+        node: 'node_7',
+        remedy: 'export without it',
+      });
+  }
+}
+
+function engineError(code, message, places = {}) {
+  return Object.assign(new Error(message), { code, ...places });
+}
+
+function readAll(source) {
+  const bytes = new Uint8Array(source.size);
+  source.readAt(0, bytes);
+  return bytes;
+}
+
+export class Session {
+  #behaviour;
+  #options;
+  #runs = 0;
+  #freed = false;
+
+  static async load(source, options) {
+    const session = new Session();
+    session.#behaviour = JSON.parse(new TextDecoder().decode(readAll(source)));
+    session.#options = options;
+    await behave(session.#behaviour.load, options.checkpoint);
+    return session;
+  }
+
+  async run(feeds, fetches, checkpoint) {
+    if (this.#freed) throw new Error('used after free');
+    await behave(this.#behaviour.run, checkpoint);
+    this.#runs += 1;
+    const outputs = feeds.map(({ name, type, dims, data }) => ({
+      name: name === 'ids' ? 'out' : name,
+      type,
+      dims,
+      data: data.slice(),
+    }));
+    return fetches === undefined ? outputs : outputs.filter(({ name }) => fetches.includes(name));
+  }
+
+  info() {
+    const external = this.#options.externalData.map(({ path, source }) => `${path}:${source.size}`);
+    return {
+      inputs: [{ name: 'ids', type: this.#behaviour.type ?? 'int64', shape: ['batch', 'seq'] }],
+      outputs: [{ name: 'out', type: this.#behaviour.type ?? 'int64', shape: ['batch', 'seq'] }],
+      device: this.#options.device === 'webgpu' ? 'webgpu' : 'cpu',
+      deviceReason: `asked for ${this.#options.device}, external data ${external.join() || 'none'}, instance ${instances}`,
+      weightBytes: 0,
+      heapBytes: 0,
+    };
+  }
+
+  counters() {
+    return {
+      dispatches: 0,
+      submissions: 0,
+      bytesUploaded: 0,
+      bytesReadBack: 0,
+      runs: this.#runs,
+      attentionOnGpu: 0,
+      attentionOnCpu: 0,
+    };
+  }
+
+  free() {
+    this.#freed = true;
+  }
+}
+
+/** Answers with what it was given. */
+export class Pipeline {
+  #task;
+  #files;
+
+  constructor(task, files) {
+    this.#task = task;
+    this.#files = files;
+  }
+
+  async call(session, texts, optionsJson, checkpoint) {
+    await session.run([], undefined, checkpoint);
+    if (this.#task === 'feature-extraction') {
+      return {
+        tensor: { type: 'float32', dims: [texts.length, 1], data: Float32Array.from(texts, (text) => text.length) },
+      };
+    }
+    const files = Object.entries(this.#files).map(([name, bytes]) => `${name}=${new TextDecoder().decode(bytes)}`);
+    return { json: JSON.stringify(texts.map((text) => [{ word: text, options: JSON.parse(optionsJson), files }])) };
+  }
+
+  free() {}
+}
