@@ -37,8 +37,7 @@ fn real_models_agree_with_onnx_runtime() {
                     }
                     let case =
                         format!("tests/fixtures/agreement/{}/batch{batch}-length{length}.safetensors", model.name);
-                    let error =
-                        case_error(&folder(&case), &mut |feeds| run(&mut session, feeds).unwrap(), model.output);
+                    let error = case_error(&folder(&case), |feeds| run(&mut session, feeds).unwrap(), model.output);
                     let allowed = if device == DevicePreference::Cpu { 1e-4 } else { 1e-3 };
                     println!("{} {batch}x{length} {device:?}: max error {error:.1e}", model.name);
                     assert!(error <= allowed, "{} {batch}x{length} {device:?}: error {error}", model.name);
@@ -57,7 +56,7 @@ fn real_models_agree_with_onnx_runtime() {
 type Tensors = Vec<(String, Tensor)>;
 
 /// The largest error over the rows that were recorded.
-fn case_error(file: &Path, run: &mut dyn FnMut(&[(String, Tensor)]) -> Tensors, output: &str) -> f32 {
+fn case_error(file: &Path, run: impl FnOnce(&[(String, Tensor)]) -> Tensors, output: &str) -> f32 {
     let mut feeds = tensor_file::read(file).unwrap();
     let expected = named(&feeds, "expected").clone();
     let TensorData::Int64(rows) = named(&feeds, "rows").data().clone() else { panic!("rows must be int64") };

@@ -30,11 +30,13 @@ mod tests {
     use super::*;
     use crate::error::ErrorCode;
 
+    type Work = fn() -> Result<u8>;
+
     #[test]
     fn panics_become_errors() {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let cases: [(fn() -> Result<u8>, Result<u8, ErrorCode>); 4] = [
+        let cases: [(Work, Result<u8, ErrorCode>); 4] = [
             (|| Ok(1), Ok(1)),
             (|| Err(Error::aborted("stop")), Err(ErrorCode::Aborted)),
             (|| panic!("index {} out of bounds", 3), Err(ErrorCode::InternalError)),

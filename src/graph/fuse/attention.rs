@@ -28,7 +28,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         return Ok(Match::Almost("the softmax is not over masked and scaled products".into()));
     };
     match operands(model, node, &scores)? {
-        Ok(operands) => Ok(Match::Found(fused(model, node, &scores, operands, zero_when_all_masked)?)),
+        Ok(operands) => Ok(Match::Found(Box::new(fused(model, node, &scores, operands, zero_when_all_masked)?))),
         Err(reason) => Ok(Match::Almost(reason)),
     }
 }

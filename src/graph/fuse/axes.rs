@@ -66,7 +66,7 @@ fn regroup(parts: Vec<Part>, to: &[TDim]) -> Option<Vec<Vec<Part>>> {
         let (mut group, mut size) = (Vec::new(), 1.to_dim());
         while size != *dim {
             let part = parts.next()?;
-            size = size * &part.dim;
+            size *= &part.dim;
             group.push(part);
         }
         groups.push(group);

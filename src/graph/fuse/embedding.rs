@@ -24,7 +24,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     }
     let outlet = patch.wire_node(&*node.name, Embedding { table: Shared::new(table) }, &[tap])?[0];
     patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
-    Ok(Match::Found(patch))
+    Ok(Match::Found(Box::new(patch)))
 }
 
 fn is_gather(node: &TypedNode) -> bool {

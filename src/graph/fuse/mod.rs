@@ -22,7 +22,7 @@ enum Match {
     /// It looks like the pattern but differs in a way that is not supported.
     Almost(String),
     /// The pattern, replaced.
-    Found(TypedModelPatch),
+    Found(Box<TypedModelPatch>),
 }
 
 /// A pattern and its replacement.

@@ -84,10 +84,10 @@ pub fn replace(
     operator: impl Into<Box<dyn TypedOp>>,
     inputs: &[OutletId],
     replaced: OutletId,
-) -> TractResult<TypedModelPatch> {
+) -> TractResult<Box<TypedModelPatch>> {
     let mut patch = TypedModelPatch::default();
     let taps = inputs.iter().map(|outlet| patch.tap_model(model, *outlet)).collect::<TractResult<TVec<_>>>()?;
     let outlet = patch.wire_node(name, operator, &taps)?[0];
     patch.shunt_outside(model, replaced, outlet)?;
-    Ok(patch)
+    Ok(Box::new(patch))
 }
