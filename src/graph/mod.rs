@@ -1,5 +1,5 @@
-//! From an ONNX graph to a plan of few, fat operators: [`translate`] goes forward through the nodes into tract's
-//! `TypedModel`, [`fuse`] recognises the patterns of Transformers, [`declutter`] simplifies what is left.
+//! From an ONNX graph to a plan of few, fat operators: `translate` goes forward through the nodes into tract's
+//! `TypedModel`, [`fuse`] recognises the patterns of Transformers, `declutter` simplifies what is left.
 
 mod declutter;
 pub mod fuse;

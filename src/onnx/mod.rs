@@ -1,9 +1,9 @@
 //! Reading ONNX files: an index of the protobuf that leaves the weights where they lie, validation, and rewriting of the
 //! graph into the form that [`crate::graph`] translates.
 //!
-//! The way of a file: [`index::index`] walks the wire format through [`ReadAt`] and records each initializer's place,
-//! [`validate::validate`] refuses graphs that are not well formed, [`rewrite::rewrite`] brings names, domains and symbols
-//! into one form, and [`weights::WeightStore`] reads an initializer's elements when it is wired.
+//! The way of a file: [`index`] walks the wire format through [`ReadAt`] and records each initializer's place,
+//! [`validate`] refuses graphs that are not well formed, [`rewrite`] brings names, domains and symbols
+//! into one form, and [`WeightStore`] reads an initializer's elements when it is wired.
 
 mod index;
 mod read_at;
