@@ -17,6 +17,8 @@ pub use index::{Initializer, ModelIndex, index};
 #[cfg(not(target_arch = "wasm32"))]
 pub use read_at::FileSource;
 pub use read_at::ReadAt;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use read_at::ends_early;
 pub use rewrite::{Dimension, RewrittenModel, TensorInfo, rewrite};
 pub use validate::validate;
 pub use weights::{ExternalFile, WeightStore};

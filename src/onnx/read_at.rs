@@ -23,7 +23,7 @@ pub trait ReadAt {
 }
 
 /// The error of a read beyond the end of `source`.
-pub(super) fn ends_early(source: &dyn ReadAt, offset: u64, wanted: usize) -> Error {
+pub(crate) fn ends_early(source: &dyn ReadAt, offset: u64, wanted: usize) -> Error {
     Error::invalid_model(format!(
         "the file ends after {} bytes, but {wanted} bytes were expected at offset {offset}",
         source.len()

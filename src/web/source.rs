@@ -3,7 +3,7 @@
 use super::errors::from_js;
 use super::values::property;
 use crate::error::{Error, Result};
-use crate::onnx::ReadAt;
+use crate::onnx::{ReadAt, ends_early};
 use js_sys::{Function, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -39,9 +39,7 @@ impl ReadAt for JsSource {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
-            return Err(Error::invalid_model(format!("the file ends after {} bytes", self.size))
-                .file(&*self.name)
-                .remedy("fetch the file again; it is truncated or corrupted"));
+            return Err(ends_early(self, offset, buffer.len()));
         }
         let mut position = offset;
         for piece in buffer.chunks_mut(PIECE) {

@@ -11,7 +11,7 @@ pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The folders to run on: the CPU, and the GPU where there is an adapter.
+/// The devices to run on: the CPU, and the GPU where there is an adapter.
 pub fn devices() -> Vec<DevicePreference> {
     let gpu = pollster::block_on(sottovoce::gpu::Gpu::request());
     let required = std::env::var("SOTTOVOCE_REQUIRE_GPU").is_ok_and(|value| value == "1");
