@@ -1,105 +1,269 @@
 //! ONNX nodes, one by one, forward into tract's `TypedModel`. tract-hir's shape solver does not run: each node is wired on
 //! the facts of its inputs, and small constants fold as they are wired, so that shape arithmetic over symbols resolves.
 
-use super::operators::onnx;
+use super::control_flow::{wire_if, wire_loop, wire_scan};
+use super::deferred::Deferred;
+use super::operators;
 use crate::error::{Error, Result};
-use crate::onnx::{RewrittenModel, WeightStore};
-use std::collections::{BTreeMap, HashMap};
-use tract_onnx::model::OnnxOpRegister;
-use tract_onnx::pb::{GraphProto, ModelProto};
+use crate::onnx::{Dimension, Initializer, TensorInfo, WeightStore, node_name, tensor_from_proto};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::prelude::DatumType;
 use tract_onnx::tract_hir::internal::*;
 
-/// Nodes of the main graph, by operator.
-pub fn operators(model: &ModelProto) -> BTreeMap<String, usize> {
-    let mut operators = BTreeMap::new();
-    for node in model.graph.iter().flat_map(|graph| &graph.node) {
-        *operators.entry(node.op_type.clone()).or_default() += 1;
-    }
-    operators
+/// Where names that the graph itself does not define come from.
+pub struct Weights<'a> {
+    initializers: HashMap<&'a str, &'a Initializer>,
+    store: &'a WeightStore<'a>,
 }
 
-/// Translates a model; its weights are read from `weights` as they are wired.
-///
-/// # Errors
-/// `UnsupportedOp` for an operator, or a use of one, that cannot be translated; what [`WeightStore::read`] gives.
-pub fn translate(rewritten: &RewrittenModel, weights: &WeightStore) -> Result<TypedModel> {
-    let onnx = onnx();
-    if let Some(graph) = &rewritten.model.graph {
-        refuse_unknown_operators(graph, &onnx.op_register)?;
+impl<'a> Weights<'a> {
+    /// The weights of the main graph.
+    pub fn new(initializers: &'a [Initializer], store: &'a WeightStore<'a>) -> Weights<'a> {
+        let initializers = initializers.iter().map(|initializer| (&*initializer.name, initializer)).collect();
+        Weights { initializers, store }
     }
-    let source = onnx.parse(&rewritten.model, None).map_err(|error| cause(&error))?.model;
-    let mut typed = TypedModel { symbols: source.symbols.clone(), ..TypedModel::default() };
-    let mut mapping: HashMap<OutletId, OutletId> = HashMap::new();
-    let order = source.eval_order().map_err(|error| cause(&error))?;
-    let operator_of: HashMap<&str, &str> =
-        rewritten.model.graph.iter().flat_map(|graph| &graph.node).map(|node| (&*node.name, &*node.op_type)).collect();
-    let initializers: HashMap<&str, _> =
-        rewritten.initializers.iter().map(|initializer| (&*initializer.name, initializer)).collect();
-    for id in order {
-        let node = source.node(id);
-        let outlets = if let Some(initializer) = initializers.get(&*node.name) {
-            let tensor = weights.read(initializer)?;
-            typed.add_const(node.name.clone(), tensor).map(|outlet| tvec!(outlet))
-        } else if source.inputs.contains(&OutletId::new(id, 0)) {
-            TypedFact::try_from(&node.outputs[0].fact)
-                .and_then(|fact| typed.add_source(node.name.clone(), fact))
-                .map(|outlet| tvec!(outlet))
-        } else {
-            node.op.to_typed(&source, node, &mut typed, &mapping)
-        };
-        let outlets = outlets.map_err(|error| {
-            let operator = operator_of.get(&*node.name).map_or_else(|| node.op.name().to_string(), |op| op.to_string());
-            cause(&error).node(&*node.name).op(operator).doing("translating the graph")
-        })?;
-        for (slot, outlet) in outlets.iter().enumerate() {
-            mapping.insert(OutletId::new(id, slot), *outlet);
+}
+
+/// What a tensor of the graph is known to be before it is translated: element type and rank.
+pub type Declared = HashMap<String, (DatumType, usize)>;
+
+/// A graph on its way into a `TypedModel`.
+pub struct Translation<'a> {
+    /// What has been translated.
+    pub model: TypedModel,
+    /// Version of ONNX's operators.
+    pub opset: i64,
+    weights: Option<&'a Weights<'a>>,
+    declared: Rc<Declared>,
+    scopes: Vec<HashMap<String, OutletId>>,
+    names: HashSet<String>,
+    /// Whether nodes whose values are not known yet may be left to run time.
+    pub may_defer: bool,
+}
+
+impl<'a> Translation<'a> {
+    /// An empty model.
+    pub fn new(opset: i64, symbols: SymbolScope) -> Translation<'a> {
+        Translation {
+            model: TypedModel { symbols, ..TypedModel::default() },
+            opset,
+            weights: None,
+            declared: Rc::default(),
+            scopes: vec![HashMap::new()],
+            names: HashSet::new(),
+            may_defer: true,
         }
     }
-    connect(rewritten, &source, &mapping, typed).map_err(|error| cause(&error))
-}
 
-/// Inputs and outputs in the model's own order: sources were added in evaluation order.
-fn connect(
-    rewritten: &RewrittenModel,
-    source: &InferenceModel,
-    mapping: &HashMap<OutletId, OutletId>,
-    mut typed: TypedModel,
-) -> TractResult<TypedModel> {
-    let mapped = |outlet: &OutletId| mapping.get(outlet).copied().context("an input or output was not translated");
-    let mut inputs = Vec::new();
-    for input in &rewritten.inputs {
-        let id = source.node_id_by_name(&input.name)?;
-        let outlet = OutletId::new(id, 0);
-        // An input that no node reads is not visited, yet callers may feed it.
-        inputs.push(match mapping.get(&outlet) {
-            Some(outlet) => *outlet,
-            None => typed.add_source(input.name.clone(), TypedFact::try_from(source.outlet_fact(outlet)?)?)?,
-        });
+    /// Takes names that nothing else defines from the weights.
+    pub fn with_weights(self, weights: &'a Weights<'a>, declared: Declared) -> Translation<'a> {
+        Translation { weights: Some(weights), declared: Rc::new(declared), ..self }
     }
-    typed.inputs = inputs;
-    let outputs = source.output_outlets()?.iter().map(mapped).collect::<TractResult<Vec<_>>>()?;
-    typed.select_output_outlets(&outputs)?;
-    Ok(typed)
+
+    /// Gives a name to an outlet.
+    pub fn define(&mut self, name: &str, outlet: OutletId) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name.to_string(), outlet);
+        }
+    }
+
+    /// Adds an input under its own name.
+    pub fn add_source(&mut self, name: &str, fact: TypedFact) -> TractResult<OutletId> {
+        let unique = self.unique(name);
+        let outlet = self.model.add_source(unique, fact)?;
+        self.define(name, outlet);
+        Ok(outlet)
+    }
+
+    /// Adds a constant under its own name.
+    pub fn add_const(&mut self, name: &str, tensor: impl IntoArcTensor) -> TractResult<OutletId> {
+        let unique = self.unique(name);
+        let outlet = self.model.add_const(unique, tensor)?;
+        self.define(name, outlet);
+        Ok(outlet)
+    }
+
+    /// The outlet of that name; a weight is read when it is first asked for.
+    pub fn outlet(&mut self, name: &str) -> Result<OutletId> {
+        if let Some(outlet) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
+            return Ok(*outlet);
+        }
+        let initializer =
+            self.weights.and_then(|weights| weights.initializers.get(name).map(|found| (weights, *found)));
+        let Some((weights, initializer)) = initializer else {
+            return Err(Error::invalid_model("a tensor is computed by no node").tensor(name));
+        };
+        let tensor = weights.store.read(initializer)?;
+        let unique = self.unique(name);
+        let outlet = self.model.add_const(unique, tensor).map_err(|error| cause(&error).tensor(name))?;
+        self.scopes[0].insert(name.to_string(), outlet);
+        Ok(outlet)
+    }
+
+    /// Element type and rank of a tensor, where the model declares them.
+    pub fn declared(&self, name: &str) -> Option<(DatumType, usize)> {
+        self.declared.get(name).copied()
+    }
+
+    /// Translates a graph whose inputs are defined; gives its outputs. What it defines is not seen outside it.
+    pub fn graph(&mut self, prefix: &str, graph: &GraphProto) -> Result<TVec<OutletId>> {
+        self.scopes.push(HashMap::new());
+        let outputs = self.graph_in_scope(prefix, graph);
+        self.scopes.pop();
+        outputs
+    }
+
+    fn graph_in_scope(&mut self, prefix: &str, graph: &GraphProto) -> Result<TVec<OutletId>> {
+        for initializer in &graph.initializer {
+            let tensor = tensor_from_proto(initializer).map_err(|error| error.tensor(&*initializer.name))?;
+            self.add_const(&initializer.name, tensor).map_err(|error| cause(&error).tensor(&*initializer.name))?;
+        }
+        for position in evaluation_order(graph) {
+            let node = &graph.node[position];
+            self.node(prefix, node).map_err(|error| {
+                let error = if error.node.is_none() { error.node(node_name(node)).op(&*node.op_type) } else { error };
+                error.doing("translating the graph")
+            })?;
+        }
+        graph.output.iter().map(|output| self.outlet(&output.name)).collect()
+    }
+
+    fn node(&mut self, prefix: &str, node: &NodeProto) -> Result<()> {
+        let name = self.unique(&format!("{prefix}{}", node_name(node)));
+        let outlets = match &*node.op_type {
+            "If" => wire_if(self, &name, node)?,
+            "Loop" => wire_loop(self, &name, node)?,
+            "Scan" if self.opset >= 9 => wire_scan(self, &name, node)?,
+            _ => self.operator(&name, node)?,
+        };
+        let outputs: Vec<&String> = node.output.iter().filter(|output| !output.is_empty()).collect();
+        if outlets.len() < outputs.len() {
+            return Err(Error::unsupported_op(format!("its output {} is not supported", outlets.len() + 1)));
+        }
+        for (output, outlet) in outputs.iter().zip(outlets) {
+            self.define(output, outlet);
+        }
+        Ok(())
+    }
+
+    fn operator(&mut self, name: &str, node: &NodeProto) -> Result<TVec<OutletId>> {
+        let inputs = node.input.iter().filter(|input| !input.is_empty());
+        let inputs = inputs.map(|input| self.outlet(input)).collect::<Result<TVec<_>>>()?;
+        let error = match operators::wire_node(node, self.opset, name, &mut self.model, &inputs) {
+            Ok(outlets) => return Ok(outlets),
+            Err(error) => error,
+        };
+        if own(&error).is_none()
+            && self.may_defer
+            && let Some(deferred) = Deferred::new(self, node, &inputs)
+        {
+            let name = self.unique(&format!("{name}.deferred"));
+            return self.model.wire_node(name, deferred, &inputs).map_err(|error| cause(&error));
+        }
+        Err(cause(&error))
+    }
+
+    /// A name for a node that no other has.
+    pub fn unique(&mut self, name: &str) -> String {
+        let mut unique = name.to_string();
+        while !self.names.insert(unique.clone()) {
+            unique = format!("{name}#{}", self.names.len());
+        }
+        unique
+    }
 }
 
-fn refuse_unknown_operators(graph: &GraphProto, known: &OnnxOpRegister) -> Result<()> {
+/// Refuses a graph that uses operators that are not known, before any of its weights is read.
+///
+/// # Errors
+/// `UnsupportedOp`.
+pub fn refuse_unknown_operators(graph: &GraphProto) -> Result<()> {
     for node in &graph.node {
-        if !known.0.contains_key(&node.op_type) {
+        if !operators::is_known(&node.op_type) && !matches!(&*node.op_type, "If" | "Loop" | "Scan") {
             return Err(Error::unsupported_op("this operator is not supported")
                 .op(&*node.op_type)
-                .node(&*node.name)
+                .node(node_name(node))
                 .remedy("export the model with other operators, for instance without fusing"));
         }
         for graph in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
-            refuse_unknown_operators(graph, known)?;
+            refuse_unknown_operators(graph)?;
         }
     }
     Ok(())
 }
 
+/// The facts of the model's inputs: a symbol for each distinct name of a dimension, one of its own where it has no name.
+///
+/// # Errors
+/// `UnsupportedOp` for an input whose rank the model does not say.
+pub fn input_facts(inputs: &[TensorInfo], symbols: &SymbolScope) -> Result<Vec<TypedFact>> {
+    let mut named: HashMap<&str, TDim> = HashMap::new();
+    let mut count = 0;
+    let mut facts = Vec::new();
+    for input in inputs {
+        let Some(shape) = &input.shape else {
+            return Err(Error::unsupported_op("the model does not say this input's rank")
+                .tensor(&*input.name)
+                .remedy("export the model with the input's shape, symbolic or not"));
+        };
+        let mut fresh = || {
+            count += 1;
+            symbols.sym(&format!("symbol_{count}")).to_dim()
+        };
+        let dims: TVec<TDim> = shape
+            .iter()
+            .map(|dimension| match dimension {
+                Dimension::Fixed(size) => size.to_dim(),
+                Dimension::Symbol(name) if name.is_empty() => fresh(),
+                Dimension::Symbol(name) => named.entry(name).or_insert_with(&mut fresh).clone(),
+            })
+            .collect();
+        facts.push(input.datum_type()?.fact(dims));
+    }
+    Ok(facts)
+}
+
+/// The nodes in an order in which each stands after those that it depends on, through its subgraphs too.
+fn evaluation_order(graph: &GraphProto) -> Vec<usize> {
+    let producers: HashMap<&str, usize> = graph
+        .node
+        .iter()
+        .enumerate()
+        .flat_map(|(position, node)| node.output.iter().map(move |name| (&**name, position)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let mut order = Vec::with_capacity(graph.node.len());
+    let mut placed = vec![false; graph.node.len()];
+    for first in 0..graph.node.len() {
+        let mut stack = vec![(first, false)];
+        while let Some((position, dependencies_placed)) = stack.pop() {
+            if dependencies_placed {
+                order.push(position);
+                continue;
+            }
+            if std::mem::replace(&mut placed[position], true) {
+                continue;
+            }
+            stack.push((position, true));
+            let names = super::subgraph::names_read(&graph.node[position]);
+            let dependencies = names.iter().rev().filter_map(|name| producers.get(&**name));
+            stack
+                .extend(dependencies.filter(|dependency| !placed[**dependency]).map(|dependency| (*dependency, false)));
+        }
+    }
+    order
+}
+
+/// Our own error inside tract's.
+pub fn own(error: &TractError) -> Option<&Error> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Error>())
+}
+
 /// Our own error inside tract's, or else an `UnsupportedOp` with tract's words.
-fn cause(error: &TractError) -> Error {
-    match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+pub fn cause(error: &TractError) -> Error {
+    match own(error) {
         Some(own) => own.clone(),
         None => Error::unsupported_op(error.root_cause().to_string())
             .remedy("export the model in another way, for instance with another opset"),

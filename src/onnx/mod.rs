@@ -20,8 +20,8 @@ pub use read_at::ReadAt;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use read_at::ends_early;
 pub use rewrite::{Dimension, RewrittenModel, TensorInfo, rewrite};
-pub use validate::validate;
-pub use weights::{ExternalFile, WeightStore};
+pub use validate::{node_name, validate};
+pub use weights::{ExternalFile, WeightStore, tensor_from_proto};
 
 /// Domain of the operators that onnxruntime adds.
 pub const MICROSOFT: &str = "com.microsoft";

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto, type_proto};
+use tract_onnx::prelude::DatumType;
 
 /// Operators of onnxruntime's domain that tract parses rightly under their plain name.
 const MICROSOFT_IN_TRACT: &[&str] = &["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"];
@@ -48,10 +49,14 @@ pub struct TensorInfo {
 /// A model ready to be translated.
 #[derive(Debug, Clone)]
 pub struct RewrittenModel {
-    /// The graph; its inputs are the model's own, then one for each initializer.
-    pub model: pb::ModelProto,
-    /// The weights, under the names of those further inputs.
+    /// The graph, without its weights.
+    pub graph: pb::GraphProto,
+    /// Version of ONNX's operators.
+    pub opset: i64,
+    /// The weights.
     pub initializers: Vec<Initializer>,
+    /// Element type and rank of the tensors of which the model declares them, as the graph computes them.
+    pub declared: HashMap<String, (DatumType, usize)>,
     /// The model's own inputs.
     pub inputs: Vec<TensorInfo>,
     /// The model's outputs.
@@ -65,21 +70,53 @@ pub struct RewrittenModel {
 pub fn rewrite(index: ModelIndex) -> Result<RewrittenModel> {
     let ModelIndex { mut model, mut initializers } = index;
     let mut graph = model.graph.take().ok_or_else(|| Error::invalid_model("the model holds no graph"))?;
-    graph.value_info.clear();
     let weights: HashSet<&str> = initializers.iter().map(|initializer| &*initializer.name).collect();
     graph.input.retain(|input| !weights.contains(&*input.name));
     let inputs = graph.input.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
     let outputs = graph.output.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
+    let declared = graph.value_info.iter().chain(&graph.output).filter_map(declared).collect();
     widen(&mut graph, &mut initializers);
     scaled_weights_to_dequantize_linear(&mut graph, &mut initializers);
-    rename_symbols(&mut graph.input);
     qualify_operators(&mut graph);
-    name_nodes(&mut graph);
-    for initializer in &initializers {
-        graph.input.push(weight_input(initializer)?);
+    let opset = model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
+    let opset = opset.map(|import| import.version).ok_or_else(|| Error::invalid_model("no ONNX opset is named"))?;
+    Ok(RewrittenModel { graph, opset, initializers, declared, inputs, outputs })
+}
+
+/// Name, element type and rank of a declared tensor. float16 is computed in float32.
+fn declared(value: &pb::ValueInfoProto) -> Option<(String, (DatumType, usize))> {
+    let Some(type_proto::Value::TensorType(kind)) = value.r#type.as_ref()?.value.as_ref() else { return None };
+    let datum_type = match datum_type(kind.elem_type).ok()? {
+        DatumType::F16 => DatumType::F32,
+        other => other,
+    };
+    Some((value.name.clone(), (datum_type, kind.shape.as_ref()?.dim.len())))
+}
+
+impl TensorInfo {
+    /// The element type as tract names it.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` for a type that tract does not have.
+    pub fn datum_type(&self) -> Result<DatumType> {
+        Ok(match self.dtype {
+            DType::Float32 => DatumType::F32,
+            DType::Float64 => DatumType::F64,
+            DType::Float16 => DatumType::F16,
+            DType::Int8 => DatumType::I8,
+            DType::UInt8 => DatumType::U8,
+            DType::Int16 => DatumType::I16,
+            DType::UInt16 => DatumType::U16,
+            DType::Int32 => DatumType::I32,
+            DType::UInt32 => DatumType::U32,
+            DType::Int64 => DatumType::I64,
+            DType::UInt64 => DatumType::U64,
+            DType::Bool => DatumType::Bool,
+            DType::BFloat16 => {
+                return Err(Error::unsupported_op("bfloat16 tensors are not supported").tensor(&*self.name));
+            }
+        })
     }
-    model.graph = Some(graph);
-    Ok(RewrittenModel { model, initializers, inputs, outputs })
 }
 
 fn tensor_info(value: &pb::ValueInfoProto) -> Result<TensorInfo> {
@@ -118,28 +155,6 @@ fn dtype(elem_type: i32, tensor: &str) -> Result<DType> {
     .ok_or_else(|| Error::unsupported_op("an input or output of this type is not supported").tensor(tensor))
 }
 
-/// `dim_param`s may hold anything; tract reads them as expressions. Each distinct one becomes a plain symbol.
-fn rename_symbols(inputs: &mut [pb::ValueInfoProto]) {
-    let mut symbols: HashMap<String, String> = HashMap::new();
-    for input in inputs {
-        let Some(type_proto::Value::TensorType(kind)) = input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
-        else {
-            continue;
-        };
-        for dim in kind.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
-            let named = match dimension(dim) {
-                Dimension::Fixed(_) => continue,
-                Dimension::Symbol(name) => name,
-            };
-            let fresh = format!("symbol_{}", symbols.len());
-            // An unnamed dimension is a symbol of its own.
-            let key = if named.is_empty() { fresh.clone() } else { named };
-            let symbol = symbols.entry(key).or_insert(fresh);
-            dim.value = Some(tensor_shape_proto::dimension::Value::DimParam(symbol.clone()));
-        }
-    }
-}
-
 /// tract looks operators up by type alone: those of other domains get their domain into the type.
 fn qualify_operators(graph: &mut pb::GraphProto) {
     for node in &mut graph.node {
@@ -151,30 +166,6 @@ fn qualify_operators(graph: &mut pb::GraphProto) {
             attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(qualify_operators);
         }
     }
-}
-
-/// tract wants node names that are unique and differ from those of inputs.
-fn name_nodes(graph: &mut pb::GraphProto) {
-    let mut taken: HashSet<String> = graph.input.iter().map(|input| input.name.clone()).collect();
-    for (position, node) in graph.node.iter_mut().enumerate() {
-        let name = super::validate::node_name(node).to_string();
-        let free = if name.is_empty() || taken.contains(&name) { format!("{name}#{position}") } else { name };
-        taken.insert(free.clone());
-        node.name = free;
-    }
-}
-
-fn weight_input(initializer: &Initializer) -> Result<pb::ValueInfoProto> {
-    datum_type(initializer.data_type).map_err(|error| error.tensor(&*initializer.name))?;
-    let dim = initializer.dims.iter().map(|dim| tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(*dim)),
-        ..Default::default()
-    });
-    let shape = Some(pb::TensorShapeProto { dim: dim.collect() });
-    let tensor = type_proto::Tensor { elem_type: initializer.wired_type, shape };
-    let value = Some(type_proto::Value::TensorType(tensor));
-    let kind = pb::TypeProto { value, ..Default::default() };
-    Ok(pb::ValueInfoProto { name: initializer.name.clone(), r#type: Some(kind), ..Default::default() })
 }
 
 /// `Mul(Cast(weight), scale)` with an 8-bit weight says the same as `DequantizeLinear(weight, scale)`, which keeps the
@@ -300,21 +291,18 @@ mod tests {
     }
 
     #[test]
-    fn names_become_unique() {
-        let node = |name: &str, output: &str| pb::NodeProto {
-            name: name.into(),
-            op_type: "Relu".into(),
-            domain: if name == "b" { MICROSOFT.into() } else { String::new() },
-            output: vec![output.into()],
-            ..Default::default()
-        };
-        let mut graph = pb::GraphProto {
-            node: vec![node("a", "x"), node("a", "y"), node("", "z"), node("b", "w")],
-            ..Default::default()
-        };
-        name_nodes(&mut graph);
-        qualify_operators(&mut graph);
-        let names: Vec<(&str, &str)> = graph.node.iter().map(|node| (&*node.name, &*node.op_type)).collect();
-        assert_eq!(names, [("a", "Relu"), ("a#1", "Relu"), ("z", "Relu"), ("b", "com.microsoft.Relu")]);
+    fn domains_are_told_apart() {
+        let cases = [
+            ("", "Relu", "Relu"),
+            ("ai.onnx", "Relu", "Relu"),
+            (MICROSOFT, "Attention", "com.microsoft.Attention"),
+            (MICROSOFT, "SkipLayerNormalization", "SkipLayerNormalization"),
+        ];
+        for (domain, op_type, expected) in cases {
+            let node = pb::NodeProto { op_type: op_type.into(), domain: domain.into(), ..Default::default() };
+            let mut graph = pb::GraphProto { node: vec![node], ..Default::default() };
+            qualify_operators(&mut graph);
+            assert_eq!(graph.node[0].op_type, expected);
+        }
     }
 }

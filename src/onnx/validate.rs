@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb;
 
 /// Opset versions of ONNX's own domain whose operators are understood.
-const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;
+const OPSETS: std::ops::RangeInclusive<i64> = 9..=28;
 
 /// Checks that every name is defined, and only once, that no node depends on itself, and that the opset is known. Nodes may
 /// stand in any order: tools that convert graphs do not always sort them.
 ///
 /// # Errors
-/// `InvalidModel` or, for an opset outside 9 to 23, `UnsupportedOp`.
+/// `InvalidModel` or, for an opset outside 9 to 28, `UnsupportedOp`.
 pub fn validate(index: &ModelIndex) -> Result<()> {
     let version = index.model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
     let version = version.map(|import| import.version).ok_or_else(|| Error::invalid_model("no ONNX opset is named"))?;
@@ -154,7 +154,7 @@ fn defined_twice(name: &str) -> Error {
 }
 
 /// A node's name, or that of its first output where it has none.
-pub(super) fn node_name(node: &pb::NodeProto) -> &str {
+pub fn node_name(node: &pb::NodeProto) -> &str {
     match &*node.name {
         "" => node.output.iter().find(|name| !name.is_empty()).map_or("", |name| name),
         name => name,

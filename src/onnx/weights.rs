@@ -150,6 +150,23 @@ fn checked(tensor: Tensor) -> Result<Tensor> {
     Ok(tensor)
 }
 
+/// The tensor that a `TensorProto` without external data holds.
+///
+/// # Errors
+/// `InvalidModel` when shape and bytes disagree, `UnsupportedOp` for an element type that is not supported.
+pub fn tensor_from_proto(proto: &pb::TensorProto) -> Result<Tensor> {
+    if !proto.external_data.is_empty() {
+        return Err(Error::unsupported_op("external data is supported for weights of the main graph only"));
+    }
+    let datum_type = datum_type(proto.data_type)?;
+    let shape = shape(&proto.dims)?;
+    let volume: usize = shape.iter().product();
+    let wanted = volume
+        .checked_mul(datum_type.size_of())
+        .ok_or_else(|| Error::invalid_model(format!("shape {shape:?} is too large")))?;
+    from_proto(proto, datum_type, &shape, wanted)
+}
+
 fn from_proto(proto: &pb::TensorProto, datum_type: DatumType, shape: &[usize], wanted: usize) -> Result<Tensor> {
     if !proto.raw_data.is_empty() || wanted == 0 {
         same_length(wanted, proto.raw_data.len() as u64)?;

@@ -11,16 +11,13 @@ mod mat_mul_n_bits;
 mod quantize_linear;
 
 use crate::error::Error;
+use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::LazyLock;
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
-
-/// Key under which tract's own parser of an operator stays reachable.
-fn stock_key(op_type: &str) -> String {
-    format!("tract.{op_type}")
-}
 
 /// How an operator becomes nodes of a typed graph.
 trait Wiring: Clone + Debug + Send + Sync + Sized + 'static {
@@ -30,69 +27,92 @@ trait Wiring: Clone + Debug + Send + Sync + Sized + 'static {
     /// Reads the node's attributes.
     fn parse(node: &NodeProto, opset: i64) -> TractResult<Self>;
 
-    /// Wires the operator; `None` leaves it to tract's own parser.
+    /// Wires the operator on those of its inputs that are there; gives an outlet for each output that has a name, in order.
+    /// `None` leaves the operator to tract's own parser.
+    ///
+    /// # Errors
+    /// [`Error`] for a use of the operator that is not supported; any other error when a value is wanted that is no constant:
+    /// the node is then wired again, at run time, when its value is known.
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>>;
 }
 
-/// A [`Wiring`] as tract's front end wants it.
-#[derive(Debug, Clone)]
-struct Forward<W> {
-    wiring: W,
-    stock: Option<Box<dyn InferenceOp>>,
-    outputs: usize,
+/// Parses and wires a node with a [`Wiring`].
+type WireNode = fn(&NodeProto, i64, &str, &mut TypedModel, &[OutletId]) -> TractResult<Option<TVec<OutletId>>>;
+
+/// The operators that can be wired.
+struct Operators {
+    own: HashMap<&'static str, WireNode>,
+    tract: Onnx,
 }
 
-fn parse<W: Wiring>(context: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let wiring = W::parse(node, context.onnx_operator_set_version)?;
-    let parser = context.framework.op_register.0.get(&stock_key(W::OPERATOR));
-    let stock = parser.and_then(|parser| parser(context, node).ok()).map(|(operator, _)| operator);
-    let outputs = node.output.iter().filter(|name| !name.is_empty()).count();
-    Ok((expand(Forward { wiring, stock, outputs }), vec![]))
+static OPERATORS: LazyLock<Operators> = LazyLock::new(operators);
+
+/// Whether there is an operator of that type, with its domain when that is not ONNX's own.
+pub fn is_known(op_type: &str) -> bool {
+    OPERATORS.own.contains_key(op_type) || OPERATORS.tract.op_register.0.contains_key(op_type)
 }
 
-impl<W: Wiring> Expansion for Forward<W> {
-    fn name(&self) -> StaticName {
-        W::OPERATOR.into()
+/// Wires a node on those of its inputs that are there; gives an outlet for each output that has a name, in order.
+///
+/// # Errors
+/// [`Error`] for what is not supported; any other error where a value that the operator needs may not be known yet.
+pub fn wire_node(
+    node: &NodeProto,
+    opset: i64,
+    prefix: &str,
+    model: &mut TypedModel,
+    inputs: &[OutletId],
+) -> TractResult<TVec<OutletId>> {
+    if let Some(wire) = OPERATORS.own.get(&*node.op_type)
+        && let Some(outlets) = wire(node, opset, prefix, model, inputs)?
+    {
+        return Ok(outlets);
     }
-
-    fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.outputs)
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        _: &mut Solver<'r>,
-        _: &'p [TensorProxy],
-        _: &'p [TensorProxy],
-    ) -> InferenceResult {
-        bail!("the shape solver does not run")
-    }
-
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        self.wiring.wire(prefix, model, inputs)?.with_context(|| format!("{} in this form", W::OPERATOR))
-    }
-
-    fn wire_with_inference_model_and_node(
-        &self,
-        prefix: &str,
-        source: &InferenceModel,
-        node: &InferenceNode,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
-        if let Some(outlets) = self.wiring.wire(prefix, model, inputs)? {
-            return Ok(outlets);
-        }
-        let stock = self.stock.as_ref().ok_or_else(|| Error::unsupported_op("this use of it is not supported"))?;
-        let mapping = node.inputs.iter().copied().zip(inputs.iter().copied()).collect();
-        stock.to_typed(source, node, model, &mapping)
-    }
+    wire_with_tract(node, opset, prefix, model, inputs)
 }
 
-/// tract's ONNX front end with our operators in it.
-pub fn onnx() -> Onnx {
-    let mut onnx =
+/// Parses a node with tract's own parser and wires it forward, through a graph that holds nothing else.
+fn wire_with_tract(
+    node: &NodeProto,
+    opset: i64,
+    prefix: &str,
+    model: &mut TypedModel,
+    inputs: &[OutletId],
+) -> TractResult<TVec<OutletId>> {
+    let framework = &OPERATORS.tract;
+    let Some(parse) = framework.op_register.0.get(&*node.op_type) else {
+        return Err(unsupported("this use of it is not supported"));
+    };
+    let mut source = InferenceModel { symbols: model.symbols.clone(), ..InferenceModel::default() };
+    let context = ParsingContext {
+        onnx_operator_set_version: opset,
+        framework,
+        model: &ModelProto::default(),
+        parent_graphs: vec![],
+        model_dir: None,
+        template: source.clone(),
+    };
+    let (operator, captured) = parse(&context, node)?;
+    if !captured.is_empty() {
+        return Err(unsupported("its subgraph uses values of the outer graph"));
+    }
+    let outputs = node.output.iter().filter(|name| !name.is_empty()).map(|_| InferenceFact::default()).collect();
+    let sources = (0..inputs.len())
+        .map(|position| source.add_source(format!("input {position}"), InferenceFact::default()))
+        .collect::<TractResult<Vec<_>>>()?;
+    let id = source.add_node(prefix, operator, outputs)?;
+    for (position, outlet) in sources.iter().enumerate() {
+        source.add_edge(*outlet, InletId::new(id, position))?;
+    }
+    let mapping = sources.into_iter().zip(inputs.iter().copied()).collect();
+    let node = source.node(id);
+    node.op.to_typed(&source, node, model, &mapping)
+}
+
+fn operators() -> Operators {
+    let tract =
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
+    let mut onnx = Operators { own: HashMap::new(), tract };
     register::<attention::Attention>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
@@ -104,11 +124,10 @@ pub fn onnx() -> Onnx {
     onnx
 }
 
-fn register<W: Wiring>(onnx: &mut Onnx) {
-    if let Some(stock) = onnx.op_register.0.get(W::OPERATOR).copied() {
-        onnx.op_register.0.insert(stock_key(W::OPERATOR), stock);
-    }
-    onnx.op_register.insert(W::OPERATOR, parse::<W>);
+fn register<W: Wiring>(operators: &mut Operators) {
+    operators
+        .own
+        .insert(W::OPERATOR, |node, opset, prefix, model, inputs| W::parse(node, opset)?.wire(prefix, model, inputs));
 }
 
 /// Which of a node's wired inputs stands at `position`, `None` where it was left out.

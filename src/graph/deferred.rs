@@ -1,0 +1,117 @@
+//! `Deferred`: an ONNX node that is wired at run time, because an input that decides its output's shape (`axes`, `shape`,
+//! `sizes`, `repeats`, …) is not known before.
+
+use super::subgraph::{Argument, Subgraph, concrete};
+use super::translate::Translation;
+use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
+use tract_onnx::tract_hir::internal::*;
+
+/// Inputs of this many elements at most may decide a shape.
+const LARGEST_PARAMETER: usize = 4096;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deferred {
+    node: Subgraph,
+    name: String,
+    inputs: Vec<String>,
+    outputs: TVec<TypedFact>,
+}
+
+impl Deferred {
+    /// The node left to run time, if it has an input whose value may matter and the ranks of its outputs are known.
+    pub fn new(translation: &Translation, node: &NodeProto, inputs: &[OutletId]) -> Option<Deferred> {
+        let facts: Vec<&TypedFact> =
+            inputs.iter().map(|outlet| translation.model.outlet_fact(*outlet)).collect::<TractResult<_>>().ok()?;
+        if !facts.iter().any(|fact| fact.konst.is_none() && may_decide(fact)) {
+            return None;
+        }
+        let names: Vec<&String> = node.output.iter().filter(|name| !name.is_empty()).collect();
+        let symbols = &translation.model.symbols;
+        let fact = |(slot, name): (usize, &&String)| {
+            let (datum_type, rank) = translation.declared(name).or_else(|| known(node, slot, &facts))?;
+            Some(datum_type.fact((0..rank).map(|_| symbols.new_with_prefix("deferred").to_dim())))
+        };
+        let outputs = names.iter().enumerate().map(fact).collect::<Option<TVec<_>>>()?;
+        let mut alone = node.clone();
+        // The same tensor at two places is two inputs.
+        let mut inputs = vec![];
+        for (position, input) in alone.input.iter_mut().enumerate().filter(|(_, input)| !input.is_empty()) {
+            *input = format!("input {position}");
+            inputs.push(input.clone());
+        }
+        let output = names.iter().map(|name| ValueInfoProto { name: name.to_string(), ..Default::default() });
+        let graph = GraphProto { output: output.collect(), node: vec![alone], ..Default::default() };
+        let node_graph = Subgraph::new(graph, translation.opset, false);
+        Some(Deferred { node: node_graph, name: node.op_type.clone(), inputs, outputs })
+    }
+}
+
+/// Whether the value of such an input may decide a shape.
+fn may_decide(fact: &TypedFact) -> bool {
+    !fact.datum_type.is_float() || fact.rank() <= 1
+}
+
+/// Element type and rank of an output, where they follow from the inputs alone.
+fn known(node: &NodeProto, slot: usize, inputs: &[&TypedFact]) -> Option<(DatumType, usize)> {
+    let first = *inputs.first()?;
+    let length = |position: usize| inputs.get(position)?.shape.first()?.to_usize().ok();
+    let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+    let same = Some((first.datum_type, first.rank()));
+    match &*node.op_type {
+        "Reshape" => Some((first.datum_type, length(1)?)),
+        "Expand" => Some((first.datum_type, length(1)?.max(first.rank()))),
+        "ConstantOfShape" => {
+            let value = attribute("value").and_then(|value| value.t.as_ref());
+            let value = value.map(crate::onnx::tensor_from_proto).transpose().ok()?;
+            Some((value.map_or(DatumType::F32, |value| value.datum_type()), length(0)?))
+        }
+        "Range" => Some((first.datum_type, 1)),
+        "OneHot" => Some((inputs.get(2)?.datum_type, first.rank() + 1)),
+        "TopK" if slot == 1 => Some((DatumType::I64, first.rank())),
+        "Slice" | "Tile" | "Pad" | "Resize" | "Upsample" | "Split" | "TopK" | "CumSum" | "Trilu" | "Clip" => same,
+        "Unsqueeze" => Some((first.datum_type, first.rank() + length(1)?)),
+        "Squeeze" => Some((first.datum_type, first.rank().checked_sub(length(1)?)?)),
+        reduction if reduction.starts_with("Reduce") => {
+            let kept = attribute("keepdims").is_none_or(|keepdims| keepdims.i != 0);
+            let removed = if kept { 0 } else { length(1)? };
+            Some((first.datum_type, first.rank().checked_sub(removed)?))
+        }
+        _ => None,
+    }
+}
+
+impl Op for Deferred {
+    fn name(&self) -> StaticName {
+        format!("Deferred{}", self.name).into()
+    }
+
+    fn mints_runtime_symbols(&self) -> bool {
+        true
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Deferred {
+    not_out_of_plan!();
+
+    fn eval(&self, context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let argument = |(name, value): (&String, &TValue)| {
+            let value = concrete(value, context)?;
+            let parameter = !value.datum_type().is_float() || value.rank() <= 1;
+            let constant = parameter && value.volume() <= LARGEST_PARAMETER;
+            Ok(Argument { name: name.clone(), value, constant })
+        };
+        let arguments = self.inputs.iter().zip(&inputs).map(argument).collect::<TractResult<Vec<_>>>()?;
+        self.node.run(&arguments)
+    }
+}
+
+impl TypedOp for Deferred {
+    as_op!();
+
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(self.outputs.clone())
+    }
+}
