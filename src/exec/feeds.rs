@@ -10,8 +10,7 @@ use tract_onnx::prelude::{IntoTValue, TValue, TVec};
 /// The fed tensors in the order of the model's inputs.
 ///
 /// # Errors
-/// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or shape; a symbol that stands
-/// for two different sizes.
+/// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or fixed size.
 pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Result<TVec<TValue>> {
     let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
     if let Some((name, _)) = feeds.iter().find(|(name, _)| !inputs.iter().any(|input| input.name == *name)) {
@@ -19,7 +18,6 @@ pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Result<TVec
             .tensor(name)
             .remedy(format!("the inputs are {}", names())));
     }
-    let mut symbols = HashMap::new();
     let mut arranged = TVec::new();
     for input in inputs {
         let mut fed = feeds.iter().filter(|(name, _)| *name == input.name).map(|(_, tensor)| tensor);
@@ -32,38 +30,52 @@ pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Result<TVec
             }
             _ => return Err(Error::invalid_input("an input is fed twice").tensor(&*input.name)),
         };
-        check(input, tensor, &mut symbols).map_err(|error| error.tensor(&*input.name))?;
+        check(input, tensor).map_err(|error| error.tensor(&*input.name))?;
         arranged.push(to_tract(tensor)?.into_tvalue());
     }
     Ok(arranged)
 }
 
-fn check<'a>(input: &'a TensorInfo, tensor: &Tensor, symbols: &mut HashMap<&'a str, usize>) -> Result<()> {
+fn check(input: &TensorInfo, tensor: &Tensor) -> Result<()> {
     if tensor.dtype() != input.dtype {
         return Err(Error::invalid_input(format!("expected {}, got {}", input.dtype.name(), tensor.dtype().name()))
             .remedy(format!("pass {} elements", input.dtype.name())));
     }
     let Some(shape) = &input.shape else { return Ok(()) };
-    let mismatch = || {
-        let expected: Vec<String> = shape.iter().map(Dimension::to_string).collect();
-        Error::invalid_input(format!("expected shape [{}], got {:?}", expected.join(", "), tensor.dims()))
+    let fits = |(dimension, actual): (&Dimension, &usize)| match dimension {
+        Dimension::Fixed(expected) => expected == actual,
+        Dimension::Symbol(_) => true,
     };
-    let reshape = || mismatch().remedy("pass a tensor of the expected shape");
-    if shape.len() != tensor.dims().len() {
-        return Err(reshape());
+    if shape.len() == tensor.dims().len() && shape.iter().zip(tensor.dims()).all(fits) {
+        return Ok(());
     }
-    for (dimension, actual) in shape.iter().zip(tensor.dims()) {
-        match dimension {
-            Dimension::Fixed(expected) if expected != actual => return Err(reshape()),
-            Dimension::Symbol(name) if !name.is_empty() => {
-                let expected = *symbols.entry(name).or_insert(*actual);
-                if expected != *actual {
-                    return Err(
-                        mismatch().remedy(format!("`{name}` is {expected} in an earlier input: make the inputs agree"))
-                    );
-                }
+    Err(mismatch(shape, tensor.dims()).remedy("pass a tensor of the expected shape"))
+}
+
+fn mismatch(expected: &[Dimension], actual: &[usize]) -> Error {
+    let expected: Vec<String> = expected.iter().map(Dimension::to_string).collect();
+    Error::invalid_input(format!("expected shape [{}], got {actual:?}", expected.join(", ")))
+}
+
+/// Checks that each symbol stands for one size in all inputs that are read.
+///
+/// # Errors
+/// `InvalidInput` naming the tensor.
+pub fn check_symbols<'a>(fed: impl Iterator<Item = (&'a TensorInfo, &'a [usize])>) -> Result<()> {
+    let mut symbols = HashMap::new();
+    for (input, dims) in fed {
+        let Some(shape) = &input.shape else { continue };
+        for (dimension, actual) in shape.iter().zip(dims) {
+            let Dimension::Symbol(name) = dimension else { continue };
+            if name.is_empty() {
+                continue;
             }
-            _ => {}
+            let expected = *symbols.entry(name).or_insert(*actual);
+            if expected != *actual {
+                return Err(mismatch(shape, dims)
+                    .tensor(&*input.name)
+                    .remedy(format!("`{name}` is {expected} in an earlier input: make the inputs agree")));
+            }
         }
     }
     Ok(())
@@ -96,7 +108,12 @@ mod tests {
         ];
         for (what, feeds, culprit) in cases {
             let feeds: Vec<_> = feeds.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect();
-            match (arrange(&inputs, &feeds), culprit) {
+            let arranged = arrange(&inputs, &feeds);
+            let arranged = arranged.and_then(|fed| {
+                check_symbols(inputs.iter().zip(fed.iter().map(|value| value.shape())))?;
+                Ok(fed)
+            });
+            match (arranged, culprit) {
                 (Ok(arranged), None) => assert_eq!(arranged[0].shape(), feeds[1].1.dims(), "{what}"),
                 (Err(error), Some(culprit)) => {
                     assert_eq!(

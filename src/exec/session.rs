@@ -2,17 +2,18 @@
 
 use super::checkpoint::Checkpoint;
 use super::convert::from_tract;
-use super::feeds::arrange;
+use super::feeds::{arrange, check_symbols};
 use super::guard::guarded;
 use super::step::Executor;
 use crate::attention::{AttentionCall, AttentionShape, HeadStrides, MaskStrides};
 use crate::error::{Error, ErrorCode, Result};
 use crate::gpu::{Counters, Gpu};
-use crate::graph::{CompiledModel, Report, compile};
+use crate::graph::{CompiledGraph, CompiledModel, Report, compile};
 use crate::kernels::attention::attention;
 use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
 use crate::tensor::Tensor;
 use serde::Serialize;
+use tract_onnx::prelude::TValue;
 
 /// Where the caller wants a model to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +64,21 @@ pub struct SessionInfo {
     pub adapter: Option<String>,
 }
 
+/// A plan for some of a model's feeds.
+struct Plan {
+    /// Values of boolean inputs, by position, that it is for.
+    when: Vec<(usize, bool)>,
+    /// Positions of the inputs that it reads.
+    reads: Vec<usize>,
+    executor: Executor,
+}
+
 /// A loaded model.
 pub struct Session {
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     report: Report,
-    executor: Executor,
+    plans: Vec<Plan>,
     gpu: Option<Gpu>,
     preference: DevicePreference,
     device_reason: String,
@@ -94,9 +104,10 @@ impl Session {
         const LOADING: &str = "loading the model";
         let (gpu, device_reason) = choose_device(preference).await.map_err(|error| error.doing(LOADING))?;
         checkpoint.pass().await?;
-        let (compiled, executor) = guarded(LOADING, || {
-            let CompiledModel { graph, inputs, outputs, report } = compile(source, external)?;
-            Ok(((inputs, outputs, report), Executor::new(graph)?))
+        let (compiled, plans) = guarded(LOADING, || {
+            let CompiledModel { graphs, inputs, outputs, report } = compile(source, external)?;
+            let plan = |CompiledGraph { when, reads, graph }| Ok(Plan { when, reads, executor: Executor::new(graph)? });
+            Ok(((inputs, outputs, report), graphs.into_iter().map(plan).collect::<Result<Vec<_>>>()?))
         })
         .map_err(|error| error.file(source.name()).doing(LOADING))?;
         checkpoint.pass().await?;
@@ -105,7 +116,7 @@ impl Session {
             inputs,
             outputs,
             report,
-            executor,
+            plans,
             gpu,
             preference,
             device_reason,
@@ -133,7 +144,7 @@ impl Session {
 
     /// Bytes of the weights, as they lie in memory.
     pub fn weight_bytes(&self) -> usize {
-        self.executor.weight_bytes()
+        self.plans.iter().map(|plan| plan.executor.weight_bytes()).sum()
     }
 
     /// What the session has done, on the whole and on the GPU.
@@ -191,8 +202,16 @@ impl Session {
         wanted: &[usize],
         checkpoint: &impl Checkpoint,
     ) -> Result<Vec<(String, Tensor)>> {
-        let inputs = arrange(&self.inputs, feeds).map_err(|error| error.doing("running the model"))?;
-        let (values, symbols) = self.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
+        let running = |error: Error| error.doing("running the model");
+        let fed = arrange(&self.inputs, feeds).map_err(running)?;
+        let fits = |plan: &&mut Plan| plan.when.iter().all(|(position, value)| is(&fed[*position], *value));
+        let plan = self.plans.iter_mut().find(fits).ok_or_else(|| {
+            running(Error::invalid_input("an input that chooses between branches must hold one boolean"))
+        })?;
+        let read = |position: &usize| (&self.inputs[*position], fed[*position].shape());
+        check_symbols(plan.reads.iter().map(read)).map_err(running)?;
+        let inputs = plan.reads.iter().map(|position| fed[*position].clone()).collect();
+        let (values, symbols) = plan.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
         let output = |position: &usize| {
             let TensorInfo { name, dtype, .. } = &self.outputs[*position];
             let tensor = from_tract(&values[*position], *dtype, &symbols).map_err(|error| error.tensor(name))?;
@@ -212,6 +231,11 @@ impl Session {
         self.device_reason = format!("the GPU was lost: {}", gpu.lost().unwrap_or_else(|| "no reason given".into()));
         true
     }
+}
+
+/// Whether a tensor holds that one boolean.
+fn is(tensor: &TValue, value: bool) -> bool {
+    tensor.try_as_plain_ram().and_then(|plain| plain.as_slice::<bool>()).is_ok_and(|elements| elements == [value])
 }
 
 fn sum(left: Counters, right: Counters) -> Counters {

@@ -11,22 +11,34 @@ mod translate;
 
 use crate::error::Result;
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
+use crate::tensor::DType;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tract_onnx::pb::GraphProto;
-use tract_onnx::prelude::{SymbolScope, TypedModel};
+use tract_onnx::prelude::{SymbolScope, TypedModel, tensor1};
+use tract_onnx::tract_hir::internal::OutletId;
 use translate::{Translation, Weights, cause, input_facts, refuse_unknown_operators};
 
 /// A model translated, fused and simplified, ready to be planned.
 pub struct CompiledModel {
-    /// The graph; inputs and outputs in the order of `inputs` and `outputs`.
-    pub graph: TypedModel,
+    /// One graph, or one for each value of the inputs that choose between branches.
+    pub graphs: Vec<CompiledGraph>,
     /// The model's inputs.
     pub inputs: Vec<TensorInfo>,
     /// The model's outputs.
     pub outputs: Vec<TensorInfo>,
     /// What became of the nodes.
     pub report: Report,
+}
+
+/// A graph for some of a model's feeds.
+pub struct CompiledGraph {
+    /// Values of boolean inputs, by position, for which the graph was compiled.
+    pub when: Vec<(usize, bool)>,
+    /// Positions of the inputs that the graph reads.
+    pub reads: Vec<usize>,
+    /// The graph; its inputs are those it reads, its outputs the model's, both in the model's order.
+    pub graph: TypedModel,
 }
 
 /// What became of a model's nodes.
@@ -63,24 +75,54 @@ pub fn compile(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<Compile
     let index = index(source)?;
     validate(&index).map_err(|error| error.file(source.name()))?;
     let rewritten = rewrite(index).map_err(|error| error.file(source.name()))?;
+    refuse_unknown_operators(&rewritten.graph).map_err(|error| error.file(source.name()))?;
     let mut report = Report { operators_before: operators_of(&rewritten.graph), ..Report::default() };
     let store = WeightStore::new(source, external);
-    let graph = translate(&rewritten, &store).map_err(|error| error.file(source.name()))?;
-    let graph = fuse::fuse(graph, &mut report)?;
-    let graph = declutter::declutter(graph, &mut report.not_simplified)?;
-    report.operators_after = operators(&graph);
-    Ok(CompiledModel { graph, inputs: rewritten.inputs, outputs: rewritten.outputs, report })
+    let choices = choices(&rewritten);
+    let weights = Weights::new(&rewritten.initializers, &store, choices.len() > 1);
+    let mut graphs = Vec::new();
+    for when in choices {
+        let graph = translate(&rewritten, &weights, &when).map_err(|error| error.file(source.name()))?;
+        let graph = fuse::fuse(graph, &mut report)?;
+        let mut graph = declutter::declutter(graph, &mut report.not_simplified)?;
+        count_operators(&graph, &mut report.operators_after);
+        let reads = drop_unread_inputs(&mut graph);
+        graphs.push(CompiledGraph { when, reads, graph });
+    }
+    Ok(CompiledModel { graphs, inputs: rewritten.inputs, outputs: rewritten.outputs, report })
 }
 
-fn translate(rewritten: &RewrittenModel, store: &WeightStore) -> Result<TypedModel> {
-    refuse_unknown_operators(&rewritten.graph)?;
-    let weights = Weights::new(&rewritten.initializers, store);
+/// What the inputs that choose between branches may be: merged decoders take `use_cache_branch`. Each choice becomes a graph
+/// of its own, in which only one branch stands.
+fn choices(rewritten: &RewrittenModel) -> Vec<Vec<(usize, bool)>> {
+    /// Graphs double with each input; more than these are left to run time.
+    const MOST: usize = 2;
+    let is_condition = |name: &str| {
+        rewritten
+            .graph
+            .node
+            .iter()
+            .any(|node| node.op_type == "If" && node.input.first().is_some_and(|first| first == name))
+    };
+    let conditions = rewritten.inputs.iter().enumerate();
+    let conditions = conditions.filter(|(_, input)| input.dtype == DType::Bool && is_condition(&input.name)).take(MOST);
+    conditions.fold(vec![vec![]], |choices, (position, _)| {
+        let both = |choice: Vec<_>| [true, false].map(|value| [choice.clone(), vec![(position, value)]].concat());
+        choices.into_iter().flat_map(both).collect()
+    })
+}
+
+fn translate(rewritten: &RewrittenModel, weights: &Weights, when: &[(usize, bool)]) -> Result<TypedModel> {
     let symbols = SymbolScope::default();
     let facts = input_facts(&rewritten.inputs, &symbols)?;
-    let mut translation = Translation::new(rewritten.opset, symbols).with_weights(&weights, rewritten.declared.clone());
+    let mut translation = Translation::new(rewritten.opset, symbols).with_weights(weights, rewritten.declared.clone());
     let mut sources = Vec::new();
     for (input, fact) in rewritten.inputs.iter().zip(facts) {
         sources.push(translation.add_source(&input.name, fact).map_err(|error| cause(&error).tensor(&*input.name))?);
+    }
+    for (position, value) in when {
+        let name = &rewritten.inputs[*position].name;
+        translation.add_const(name, tensor1(&[*value])).map_err(|error| cause(&error).tensor(&**name))?;
     }
     let outputs = translation.graph("", &rewritten.graph)?;
     let mut model = translation.model;
@@ -97,10 +139,17 @@ fn operators_of(graph: &GraphProto) -> BTreeMap<String, usize> {
     operators
 }
 
-fn operators(graph: &TypedModel) -> BTreeMap<String, usize> {
-    let mut operators = BTreeMap::new();
+/// Leaves only those inputs that a node or an output reads; gives their positions. What is fed to the others has no bearing,
+/// not even on the sizes that symbols stand for.
+fn drop_unread_inputs(graph: &mut TypedModel) -> Vec<usize> {
+    let is_read = |input: &OutletId| !graph.outlet_successors(*input).is_empty() || graph.outputs.contains(input);
+    let reads: Vec<usize> = (0..graph.inputs.len()).filter(|position| is_read(&graph.inputs[*position])).collect();
+    graph.inputs = reads.iter().map(|position| graph.inputs[*position]).collect();
+    reads
+}
+
+fn count_operators(graph: &TypedModel, operators: &mut BTreeMap<String, usize>) {
     for node in graph.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source") {
         *operators.entry(node.op.name().to_string()).or_default() += 1;
     }
-    operators
 }

@@ -6,6 +6,7 @@ use super::deferred::Deferred;
 use super::operators;
 use crate::error::{Error, Result};
 use crate::onnx::{Dimension, Initializer, TensorInfo, WeightStore, node_name, tensor_from_proto};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -16,13 +17,29 @@ use tract_onnx::tract_hir::internal::*;
 pub struct Weights<'a> {
     initializers: HashMap<&'a str, &'a Initializer>,
     store: &'a WeightStore<'a>,
+    /// What has been read, where several graphs share the weights.
+    shared: Option<RefCell<HashMap<String, Arc<Tensor>>>>,
 }
 
 impl<'a> Weights<'a> {
-    /// The weights of the main graph.
-    pub fn new(initializers: &'a [Initializer], store: &'a WeightStore<'a>) -> Weights<'a> {
+    /// The weights of the main graph; `shared` if more than one graph is made of them.
+    pub fn new(initializers: &'a [Initializer], store: &'a WeightStore<'a>, shared: bool) -> Weights<'a> {
         let initializers = initializers.iter().map(|initializer| (&*initializer.name, initializer)).collect();
-        Weights { initializers, store }
+        Weights { initializers, store, shared: shared.then(RefCell::default) }
+    }
+
+    fn read(&self, name: &str) -> Result<Arc<Tensor>> {
+        if let Some(tensor) = self.shared.as_ref().and_then(|shared| shared.borrow().get(name).cloned()) {
+            return Ok(tensor);
+        }
+        let Some(initializer) = self.initializers.get(name) else {
+            return Err(Error::invalid_model("a tensor is computed by no node").tensor(name));
+        };
+        let tensor = self.store.read(initializer)?.into_arc_tensor();
+        if let Some(shared) = &self.shared {
+            shared.borrow_mut().insert(name.to_string(), tensor.clone());
+        }
+        Ok(tensor)
     }
 }
 
@@ -90,12 +107,10 @@ impl<'a> Translation<'a> {
         if let Some(outlet) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
             return Ok(*outlet);
         }
-        let initializer =
-            self.weights.and_then(|weights| weights.initializers.get(name).map(|found| (weights, *found)));
-        let Some((weights, initializer)) = initializer else {
-            return Err(Error::invalid_model("a tensor is computed by no node").tensor(name));
+        let tensor = match self.weights {
+            Some(weights) => weights.read(name)?,
+            None => return Err(Error::invalid_model("a tensor is computed by no node").tensor(name)),
         };
-        let tensor = weights.store.read(initializer)?;
         let unique = self.unique(name);
         let outlet = self.model.add_const(unique, tensor).map_err(|error| cause(&error).tensor(name))?;
         self.scopes[0].insert(name.to_string(), outlet);

@@ -72,7 +72,8 @@ pub fn rewrite(index: ModelIndex) -> Result<RewrittenModel> {
     let mut graph = model.graph.take().ok_or_else(|| Error::invalid_model("the model holds no graph"))?;
     let weights: HashSet<&str> = initializers.iter().map(|initializer| &*initializer.name).collect();
     graph.input.retain(|input| !weights.contains(&*input.name));
-    let inputs = graph.input.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
+    let mut inputs = graph.input.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
+    separate_mask_length(&mut inputs);
     let outputs = graph.output.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
     let declared = graph.value_info.iter().chain(&graph.output).filter_map(declared).collect();
     widen(&mut graph, &mut initializers);
@@ -91,6 +92,24 @@ fn declared(value: &pb::ValueInfoProto) -> Option<(String, (DatumType, usize))> 
         other => other,
     };
     Some((value.name.clone(), (datum_type, kind.shape.as_ref()?.dim.len())))
+}
+
+/// Where there is a past, the mask covers it too: its length is another than that of `input_ids`, even where the exporter
+/// gave both one name.
+fn separate_mask_length(inputs: &mut [TensorInfo]) {
+    const COVERED: &str = "past_sequence_length + sequence_length";
+    let length = |inputs: &[TensorInfo], name: &str| {
+        let input = inputs.iter().find(|input| input.name == name);
+        input.and_then(|input| input.shape.as_deref()?.get(1).cloned())
+    };
+    let has_past = inputs.iter().any(|input| input.name.starts_with("past_key"));
+    let same = length(inputs, "attention_mask") == length(inputs, "input_ids");
+    let mask = inputs.iter_mut().find(|input| has_past && same && input.name == "attention_mask");
+    if let Some(shape) = mask.and_then(|mask| mask.shape.as_mut())
+        && matches!(shape.get(1), Some(Dimension::Symbol(_)))
+    {
+        shape[1] = Dimension::Symbol(COVERED.into());
+    }
 }
 
 impl TensorInfo {

@@ -29,16 +29,18 @@ pub fn validate(index: &ModelIndex) -> Result<()> {
     if !graph.sparse_initializer.is_empty() {
         return Err(Error::unsupported_op("sparse initializers are not supported").remedy("store the weights dense"));
     }
-    let mut defined = HashSet::new();
+    let mut names = HashSet::new();
     for initializer in &index.initializers {
-        if initializer.name.is_empty() || !defined.insert(initializer.name.clone()) {
+        if initializer.name.is_empty() || !names.insert(&*initializer.name) {
             return Err(defined_twice(&initializer.name));
         }
     }
-    validate_graph(graph, defined)
+    validate_graph(graph, names, &HashSet::new())
 }
 
-fn validate_graph(graph: &pb::GraphProto, mut defined: HashSet<String>) -> Result<()> {
+/// `own` are names that the graph defines besides what stands in it, `outer` those of the graphs around it, which it may use
+/// and may define anew.
+fn validate_graph<'a>(graph: &'a pb::GraphProto, mut own: HashSet<&'a str>, outer: &HashSet<&'a str>) -> Result<()> {
     let mut inputs = HashSet::new();
     for input in &graph.input {
         let is_tensor = input.r#type.as_ref().is_some_and(|kind| kind.value.is_some());
@@ -48,20 +50,19 @@ fn validate_graph(graph: &pb::GraphProto, mut defined: HashSet<String>) -> Resul
         if input.name.is_empty() || !inputs.insert(&*input.name) {
             return Err(defined_twice(&input.name));
         }
-        defined.insert(input.name.clone());
     }
-    for initializer in &graph.initializer {
-        defined.insert(initializer.name.clone());
-    }
+    own.extend(inputs);
+    own.extend(graph.initializer.iter().map(|initializer| &*initializer.name));
     for node in &graph.node {
-        define_outputs(node, &mut defined).map_err(|error| at(error, node))?;
+        define_outputs(node, &mut own).map_err(|error| at(error, node))?;
     }
+    let defined: HashSet<&str> = own.union(outer).copied().collect();
     for node in &graph.node {
         validate_node(node, &defined).map_err(|error| at(error, node))?;
     }
     refuse_cycles(graph)?;
     for output in &graph.output {
-        if !defined.contains(&output.name) {
+        if !defined.contains(&*output.name) {
             return Err(Error::invalid_model("an output of the graph is computed by no node").tensor(&*output.name));
         }
     }
@@ -72,18 +73,18 @@ fn at(error: Error, node: &pb::NodeProto) -> Error {
     error.node(node_name(node)).op(qualified_op_type(&node.domain, &node.op_type))
 }
 
-fn define_outputs(node: &pb::NodeProto, defined: &mut HashSet<String>) -> Result<()> {
-    match node.output.iter().find(|name| !name.is_empty() && !defined.insert((*name).clone())) {
+fn define_outputs<'a>(node: &'a pb::NodeProto, own: &mut HashSet<&'a str>) -> Result<()> {
+    match node.output.iter().find(|name| !name.is_empty() && !own.insert(name)) {
         Some(twice) => Err(defined_twice(twice)),
         None => Ok(()),
     }
 }
 
-fn validate_node(node: &pb::NodeProto, defined: &HashSet<String>) -> Result<()> {
+fn validate_node<'a>(node: &'a pb::NodeProto, defined: &HashSet<&'a str>) -> Result<()> {
     if node.op_type.is_empty() {
         return Err(Error::invalid_model("a node has no operator"));
     }
-    if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !defined.contains(*name)) {
+    if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !defined.contains(&***name)) {
         return Err(Error::invalid_model("an input is computed by no node")
             .tensor(&**missing)
             .remedy("the graph is corrupted: export it again"));
@@ -97,7 +98,7 @@ fn validate_node(node: &pb::NodeProto, defined: &HashSet<String>) -> Result<()> 
     }
     for attribute in &node.attribute {
         for graph in attribute.g.iter().chain(&attribute.graphs) {
-            validate_graph(graph, defined.clone())?;
+            validate_graph(graph, HashSet::new(), defined)?;
         }
     }
     Ok(())

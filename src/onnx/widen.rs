@@ -58,6 +58,11 @@ fn rename(graph: &mut pb::GraphProto, inputs: &HashMap<String, String>, outputs:
         }
         for subgraph in subgraphs(node) {
             rename(subgraph, inputs, outputs);
+            for output in &mut subgraph.output {
+                if let Some(wide) = inputs.get(&output.name).or_else(|| outputs.get(&output.name)) {
+                    output.name = wide.clone();
+                }
+            }
         }
     }
 }

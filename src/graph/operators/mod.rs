@@ -2,6 +2,7 @@
 //! One operator per file.
 
 mod attention;
+mod cum_sum;
 mod dequantize_linear;
 mod flatten;
 mod gelu;
@@ -18,6 +19,7 @@ use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
 
 /// How an operator becomes nodes of a typed graph.
 trait Wiring: Clone + Debug + Send + Sync + Sized + 'static {
@@ -114,6 +116,7 @@ fn operators() -> Operators {
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
     register::<attention::Attention>(&mut onnx);
+    register::<cum_sum::CumSum>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
@@ -169,6 +172,14 @@ fn scale_axis(model: &TypedModel, inputs: &[OutletId], axis: i64) -> TractResult
     let axis = if axis < 0 { axis + rank } else { axis };
     ensure!((0..rank).contains(&axis), "axis {axis} of a tensor of rank {rank}");
     Ok(axis as usize)
+}
+
+/// The operand with tract's symbolic sizes made numbers, for operators that compute with numbers only.
+fn as_numbers(prefix: &str, model: &mut TypedModel, operand: OutletId) -> TractResult<OutletId> {
+    if model.outlet_fact(operand)?.datum_type != TDim::datum_type() {
+        return Ok(operand);
+    }
+    Ok(model.wire_node(format!("{prefix}.numbers"), Cast::new(i64::datum_type()), &[operand])?[0])
 }
 
 /// The constant behind an outlet, where there is one.
