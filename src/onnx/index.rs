@@ -1,10 +1,11 @@
 //! The index of a model file: its graph without the weights, and where each weight lies.
 
 use super::ReadAt;
+use super::external::external_path;
 use super::wire::{self, Fields, Value};
 use crate::error::{Error, Result};
 use prost::Message;
-use tract_onnx::pb;
+use tract_onnx::pb::{self, tensor_proto::DataLocation};
 
 /// An initializer larger than this stays in the file until it is wired.
 const KEPT_IN_GRAPH: u64 = 4096;
@@ -23,7 +24,7 @@ pub enum Place {
     },
     /// Little-endian, row-major, in a file beside the model.
     External {
-        /// Path relative to the model's folder.
+        /// Path relative to the model's folder, as [`external_path`] spells it.
         path: String,
         /// First byte.
         offset: u64,
@@ -126,12 +127,19 @@ fn index_initializer(source: &dyn ReadAt, start: u64, end: u64) -> Result<Initia
     }
     let proto = pb::TensorProto::decode(&*header).map_err(|error| not_a_model(source, &error.to_string()))?;
     let (name, data_type, dims) = (proto.name.clone(), proto.data_type, proto.dims.clone());
+    let external = proto.data_location == Some(DataLocation::External as i32);
     let place = match raw_data {
+        Some(_) if external => return Err(stored_twice(&name)),
+        None if external && !proto.raw_data.is_empty() => return Err(stored_twice(&name)),
+        None if external => external_place(&proto)?,
         Some((offset, len)) => Place::Inline { offset, len },
-        None if !proto.external_data.is_empty() => external_place(&proto)?,
         None => Place::Proto(Box::new(proto)),
     };
     Ok(Initializer { name, data_type, wired_type: data_type, dims, place })
+}
+
+fn stored_twice(tensor: &str) -> Error {
+    Error::invalid_model("a weight lies both in the model and beside it").tensor(tensor)
 }
 
 fn external_place(proto: &pb::TensorProto) -> Result<Place> {
@@ -141,9 +149,10 @@ fn external_place(proto: &pb::TensorProto) -> Result<Place> {
             Error::invalid_model(format!("`{key}` of the external data is not a number")).tensor(proto.name.clone())
         })
     };
-    let path = value("location")
+    let location = value("location")
         .ok_or_else(|| Error::invalid_model("external data without a location").tensor(proto.name.clone()))?;
-    Ok(Place::External { path: path.to_string(), offset: number("offset")?.unwrap_or(0), len: number("length")? })
+    let path = external_path(location).map_err(|error| error.tensor(proto.name.clone()))?;
+    Ok(Place::External { path, offset: number("offset")?.unwrap_or(0), len: number("length")? })
 }
 
 fn append(source: &dyn ReadAt, start: u64, end: u64, target: &mut Vec<u8>) -> Result<()> {
