@@ -2,6 +2,7 @@
 
 use super::ReadAt;
 use super::external::external_path;
+use super::functions::{Library, inline_functions, qualify_overloads};
 use super::wire::{self, Fields, Value};
 use crate::error::{Error, Result};
 use prost::Message;
@@ -53,7 +54,7 @@ pub struct Initializer {
 /// A model's graph and where its weights lie.
 #[derive(Debug, Clone)]
 pub struct ModelIndex {
-    /// The model with no initializers in its main graph.
+    /// The model with no initializers in its main graph and its local functions inlined.
     pub model: pb::ModelProto,
     /// The main graph's initializers.
     pub initializers: Vec<Initializer>,
@@ -68,11 +69,12 @@ const TENSOR_RAW_DATA: u32 = 9;
 /// Indexes a model file.
 ///
 /// # Errors
-/// `InvalidModel` when the file is not a well-formed ONNX protobuf; `UnsupportedOp` when it holds local functions.
+/// `InvalidModel` when the file is not a well-formed ONNX protobuf; what [`inline_functions`] gives.
 pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
     refuse_other_files(source)?;
     let mut skeleton = Vec::new();
     let mut initializers = Vec::new();
+    let mut functions = Vec::new();
     let mut graphs = 0;
     let mut fields = Fields::new(source, 0, source.len());
     while let Some(field) = fields.next()? {
@@ -82,18 +84,21 @@ pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
                 let graph = index_graph(source, offset, offset + len, &mut initializers)?;
                 wire::put_bytes(MODEL_GRAPH, &graph, &mut skeleton);
             }
-            (MODEL_FUNCTIONS, _) => {
-                return Err(Error::unsupported_op("the model defines local functions")
-                    .file(source.name())
-                    .remedy("export again with functions inlined (onnx.inliner.inline_local_functions)"));
-            }
+            (MODEL_FUNCTIONS, _) => append(source, field.start, field.end, &mut functions)?,
             _ => append(source, field.start, field.end, &mut skeleton)?,
         }
     }
     if graphs != 1 {
         return Err(not_a_model(source, &format!("it holds {graphs} graphs instead of one")));
     }
-    let model = pb::ModelProto::decode(&*skeleton).map_err(|error| not_a_model(source, &error.to_string()))?;
+    let undecodable = |error: prost::DecodeError| not_a_model(source, &error.to_string());
+    let mut model = pb::ModelProto::decode(&*skeleton).map_err(undecodable)?;
+    let mut library = Library::decode(&*functions).map_err(undecodable)?;
+    skeleton.append(&mut functions);
+    qualify_overloads(&mut model, &mut library, &skeleton)?;
+    drop(skeleton);
+    inline_functions(&mut model, &library, initializers.iter().map(|initializer| &*initializer.name))
+        .map_err(|error| error.file(source.name()))?;
     Ok(ModelIndex { model, initializers })
 }
 

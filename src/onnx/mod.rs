@@ -6,6 +6,7 @@
 //! into one form, and [`WeightStore`] reads an initializer's elements when it is wired.
 
 mod external;
+mod functions;
 mod index;
 mod read_at;
 mod rewrite;

@@ -88,6 +88,12 @@ fn validate_node(node: &pb::NodeProto, defined: &HashSet<String>) -> Result<()> 
             .tensor(&**missing)
             .remedy("the graph is corrupted: export it again"));
     }
+    if let Some(reference) = node.attribute.iter().find(|attribute| !attribute.ref_attr_name.is_empty()) {
+        return Err(Error::invalid_model(format!(
+            "attribute `{}` refers to a function's, outside any",
+            reference.name
+        )));
+    }
     let mut names = HashSet::new();
     if let Some(twice) = node.attribute.iter().find(|attribute| !names.insert(&*attribute.name)) {
         return Err(Error::invalid_model(format!("attribute `{}` is given twice", twice.name)));
