@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use sottovoce::error::{Error, ErrorCode, Result};
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
-use sottovoce::onnx::{Dimension, ExternalFile, FileSource};
+use sottovoce::onnx::{Dimension, FileSource, external_files};
 use sottovoce::tensor::{DType, Tensor, TensorData};
 use sottovoce::tensor_file;
 use std::path::{Path, PathBuf};
@@ -114,25 +114,6 @@ fn load(model: &Path, on: &On) -> Result<Session> {
     };
     let source = FileSource::open(model)?;
     pollster::block_on(Session::load(&source, &external_files(model)?, preference, &Uninterrupted))
-}
-
-/// Every file of the model's own folder may hold weights; the model names those that do.
-fn external_files(model: &Path) -> Result<Vec<ExternalFile>> {
-    let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
-    let mut files = Vec::new();
-    for entry in entries.flatten() {
-        let holds_weights = entry.path() != model
-            && entry.file_type().is_ok_and(|kind| kind.is_file())
-            && entry
-                .path()
-                .extension()
-                .is_some_and(|ending| matches!(ending.to_str(), Some("data" | "bin" | "onnx_data" | "weight")));
-        if let (true, Some(path)) = (holds_weights, entry.file_name().to_str()) {
-            files.push(ExternalFile { path: path.to_string(), source: Box::new(FileSource::open(&entry.path())?) });
-        }
-    }
-    Ok(files)
 }
 
 fn run(model: &Path, inputs: &Path, outputs: &Path, on: &On) -> Result<()> {

@@ -1,10 +1,12 @@
 //! The index of a model file: its graph without the weights, and where each weight lies.
 
 use super::ReadAt;
+use super::external::external_path;
+use super::functions::{Library, inline_functions, qualify_overloads};
 use super::wire::{self, Fields, Value};
 use crate::error::{Error, Result};
 use prost::Message;
-use tract_onnx::pb;
+use tract_onnx::pb::{self, tensor_proto::DataLocation};
 
 /// An initializer larger than this stays in the file until it is wired.
 const KEPT_IN_GRAPH: u64 = 4096;
@@ -23,7 +25,7 @@ pub enum Place {
     },
     /// Little-endian, row-major, in a file beside the model.
     External {
-        /// Path relative to the model's folder.
+        /// Path relative to the model's folder, as [`external_path`] spells it.
         path: String,
         /// First byte.
         offset: u64,
@@ -52,7 +54,7 @@ pub struct Initializer {
 /// A model's graph and where its weights lie.
 #[derive(Debug, Clone)]
 pub struct ModelIndex {
-    /// The model with no initializers in its main graph.
+    /// The model with no initializers in its main graph and its local functions inlined.
     pub model: pb::ModelProto,
     /// The main graph's initializers.
     pub initializers: Vec<Initializer>,
@@ -67,11 +69,12 @@ const TENSOR_RAW_DATA: u32 = 9;
 /// Indexes a model file.
 ///
 /// # Errors
-/// `InvalidModel` when the file is not a well-formed ONNX protobuf; `UnsupportedOp` when it holds local functions.
+/// `InvalidModel` when the file is not a well-formed ONNX protobuf; what [`inline_functions`] gives.
 pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
     refuse_other_files(source)?;
     let mut skeleton = Vec::new();
     let mut initializers = Vec::new();
+    let mut functions = Vec::new();
     let mut graphs = 0;
     let mut fields = Fields::new(source, 0, source.len());
     while let Some(field) = fields.next()? {
@@ -81,18 +84,21 @@ pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
                 let graph = index_graph(source, offset, offset + len, &mut initializers)?;
                 wire::put_bytes(MODEL_GRAPH, &graph, &mut skeleton);
             }
-            (MODEL_FUNCTIONS, _) => {
-                return Err(Error::unsupported_op("the model defines local functions")
-                    .file(source.name())
-                    .remedy("export again with functions inlined (onnx.inliner.inline_local_functions)"));
-            }
+            (MODEL_FUNCTIONS, _) => append(source, field.start, field.end, &mut functions)?,
             _ => append(source, field.start, field.end, &mut skeleton)?,
         }
     }
     if graphs != 1 {
         return Err(not_a_model(source, &format!("it holds {graphs} graphs instead of one")));
     }
-    let model = pb::ModelProto::decode(&*skeleton).map_err(|error| not_a_model(source, &error.to_string()))?;
+    let undecodable = |error: prost::DecodeError| not_a_model(source, &error.to_string());
+    let mut model = pb::ModelProto::decode(&*skeleton).map_err(undecodable)?;
+    let mut library = Library::decode(&*functions).map_err(undecodable)?;
+    skeleton.append(&mut functions);
+    qualify_overloads(&mut model, &mut library, &skeleton)?;
+    drop(skeleton);
+    inline_functions(&mut model, &library, initializers.iter().map(|initializer| &*initializer.name))
+        .map_err(|error| error.file(source.name()))?;
     Ok(ModelIndex { model, initializers })
 }
 
@@ -126,12 +132,19 @@ fn index_initializer(source: &dyn ReadAt, start: u64, end: u64) -> Result<Initia
     }
     let proto = pb::TensorProto::decode(&*header).map_err(|error| not_a_model(source, &error.to_string()))?;
     let (name, data_type, dims) = (proto.name.clone(), proto.data_type, proto.dims.clone());
+    let external = proto.data_location == Some(DataLocation::External as i32);
     let place = match raw_data {
+        Some(_) if external => return Err(stored_twice(&name)),
+        None if external && !proto.raw_data.is_empty() => return Err(stored_twice(&name)),
+        None if external => external_place(&proto)?,
         Some((offset, len)) => Place::Inline { offset, len },
-        None if !proto.external_data.is_empty() => external_place(&proto)?,
         None => Place::Proto(Box::new(proto)),
     };
     Ok(Initializer { name, data_type, wired_type: data_type, dims, place })
+}
+
+fn stored_twice(tensor: &str) -> Error {
+    Error::invalid_model("a weight lies both in the model and beside it").tensor(tensor)
 }
 
 fn external_place(proto: &pb::TensorProto) -> Result<Place> {
@@ -141,9 +154,10 @@ fn external_place(proto: &pb::TensorProto) -> Result<Place> {
             Error::invalid_model(format!("`{key}` of the external data is not a number")).tensor(proto.name.clone())
         })
     };
-    let path = value("location")
+    let location = value("location")
         .ok_or_else(|| Error::invalid_model("external data without a location").tensor(proto.name.clone()))?;
-    Ok(Place::External { path: path.to_string(), offset: number("offset")?.unwrap_or(0), len: number("length")? })
+    let path = external_path(location).map_err(|error| error.tensor(proto.name.clone()))?;
+    Ok(Place::External { path, offset: number("offset")?.unwrap_or(0), len: number("length")? })
 }
 
 fn append(source: &dyn ReadAt, start: u64, end: u64, target: &mut Vec<u8>) -> Result<()> {

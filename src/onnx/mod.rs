@@ -5,6 +5,8 @@
 //! [`validate`] refuses graphs that are not well formed, [`rewrite`] brings names, domains and symbols
 //! into one form, and [`WeightStore`] reads an initializer's elements when it is wired.
 
+mod external;
+mod functions;
 mod index;
 mod read_at;
 mod rewrite;
@@ -13,6 +15,9 @@ mod weights;
 mod widen;
 mod wire;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use external::external_files;
+pub use external::external_path;
 pub use index::{Initializer, ModelIndex, index};
 #[cfg(not(target_arch = "wasm32"))]
 pub use read_at::FileSource;

@@ -89,6 +89,12 @@ fn validate_node<'a>(node: &'a pb::NodeProto, defined: &HashSet<&'a str>) -> Res
             .tensor(&**missing)
             .remedy("the graph is corrupted: export it again"));
     }
+    if let Some(reference) = node.attribute.iter().find(|attribute| !attribute.ref_attr_name.is_empty()) {
+        return Err(Error::invalid_model(format!(
+            "attribute `{}` refers to a function's, outside any",
+            reference.name
+        )));
+    }
     let mut names = HashSet::new();
     if let Some(twice) = node.attribute.iter().find(|attribute| !names.insert(&*attribute.name)) {
         return Err(Error::invalid_model(format!("attribute `{}` is given twice", twice.name)));

@@ -7,7 +7,7 @@ use super::values::{plain, property, string_property, tensor_from_js, tensor_to_
 use crate::error::{Error, Result};
 use crate::exec::{self, DevicePreference, RunCounters, SessionInfo};
 use crate::gpu::Counters;
-use crate::onnx::ExternalFile;
+use crate::onnx::{ExternalFile, external_path};
 use js_sys::{Array, Promise};
 use serde::Serialize;
 use std::cell::RefCell;
@@ -142,7 +142,8 @@ fn device(name: &str) -> Result<DevicePreference> {
 
 fn external_files(files: &JsValue) -> Result<Vec<ExternalFile>> {
     let file = |file: JsValue| {
-        let path = string_property(&file, "path")?;
+        let path =
+            external_path(&string_property(&file, "path")?).map_err(|error| Error::invalid_input(&*error.message))?;
         let source = Box::new(JsSource::new(&path, property(&file, "source")?)?);
         Ok(ExternalFile { path, source })
     };

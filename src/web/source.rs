@@ -9,6 +9,8 @@ use wasm_bindgen::{JsCast, JsValue};
 
 /// Bytes copied at a time: what a read costs of JavaScript's memory.
 const PIECE: usize = 1 << 20;
+/// Up to here JavaScript counts bytes exactly: `Number.MAX_SAFE_INTEGER`.
+const LARGEST: f64 = 9_007_199_254_740_991.0;
 
 /// `{ size, readAt(offset, buffer) }`, where `readAt` fills the buffer wholly or throws.
 pub struct JsSource {
@@ -22,9 +24,10 @@ impl JsSource {
     /// Wraps the object; `name` is for error messages.
     pub fn new(name: &str, source: JsValue) -> Result<JsSource> {
         let wrong = || Error::invalid_input("a source must be { size, readAt }").file(name);
-        let size = property(&source, "size")?.as_f64().filter(|size| *size >= 0.0).ok_or_else(wrong)? as u64;
+        let size =
+            property(&source, "size")?.as_f64().filter(|size| (0.0..=LARGEST).contains(size)).ok_or_else(wrong)?;
         let read_at = property(&source, "readAt")?.dyn_into::<Function>().map_err(|_| wrong())?;
-        Ok(JsSource { name: name.to_string(), source, read_at, size })
+        Ok(JsSource { name: name.to_string(), source, read_at, size: size as u64 })
     }
 }
 
