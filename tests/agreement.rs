@@ -27,7 +27,7 @@ fn real_models_agree_with_onnx_runtime() {
         for model in MODELS {
             let file = folder("models").join(model.name).join(model.file);
             assert!(file.exists(), "{} is not there: run `cargo xtask models`", file.display());
-            let mut session = load(&file, device).unwrap();
+            let mut session = load(&file, vec![], device).unwrap();
             let mut runs = 0;
             for batch in [1, 8] {
                 for length in [1, 7, 128, 512] {

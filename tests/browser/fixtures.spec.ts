@@ -1,0 +1,88 @@
+// Every fixture through the package: exports and single operators are right or refused, broken files end cleanly.
+
+import { expect, type JSHandle, type Page } from '@playwright/test';
+
+import type { Model, Result } from './pages/models.js';
+import { exportedModels, expectedRefusals, malformedFiles, nodeTests } from './support/fixtures.ts';
+import { type Library, test, type Variant } from './support/test.ts';
+
+const VARIANTS: Variant[] = ['simd', 'relaxed'];
+const GOOD_MODEL = '/tests/browser/fixtures/lookup.onnx';
+
+/** What a GPU may be off more than the CPU. */
+const WEBGPU_FACTOR = 10;
+
+interface Group {
+  name: 'exports' | 'nodes';
+  models: () => Model[];
+}
+
+const GROUPS: Group[] = [
+  { name: 'exports', models: exportedModels },
+  { name: 'nodes', models: nodeTests },
+];
+
+test.setTimeout(600_000);
+
+for (const variant of VARIANTS) {
+  test.describe(`wasm ${variant}`, () => {
+    test.use({ variant });
+
+    for (const { name, models } of GROUPS) {
+      test(`${name}: right or refused`, async ({ library, page, origin }) => {
+        const results = await run(library, page, origin, models(), { device: 'wasm', toleranceFactor: 1 });
+        expectRightOrRefused(results, expectedRefusals(name));
+      });
+    }
+
+    test('malformed files end cleanly, and the next load works', async ({ library, page, origin }) => {
+      const module = await page.evaluateHandle(
+        (address) => import(address) as Promise<typeof import('./pages/malformed.js')>,
+        `${origin}/tests/browser/pages/malformed.js`,
+      );
+      const complaints = await module.evaluate(
+        ({ tryMalformed }, { library, files, good }) => tryMalformed(library, files, good),
+        { library, files: malformedFiles(), good: GOOD_MODEL },
+      );
+      expect(complaints).toEqual([]);
+    });
+  });
+}
+
+test('WebGPU: exports are right or refused, and their attention runs there', { tag: '@webgpu' }, async ({ library, page, origin }) => {
+  const results = await run(library, page, origin, exportedModels(), { device: 'webgpu', toleranceFactor: WEBGPU_FACTOR });
+  expectRightOrRefused(results, expectedRefusals('exports'));
+  for (const { name, counters } of results) {
+    if (counters === undefined) continue;
+    const { attentionOnCpu, attentionOnGpu, dispatches } = counters;
+    console.log(`    ${name}: ${attentionOnGpu} attentions on the GPU, ${attentionOnCpu} on the CPU`);
+    expect.soft(dispatches, name).toBe(attentionOnGpu);
+    expect.soft({ attentionOnCpu, anyOnGpu: attentionOnGpu > 0 }, name).toEqual({ attentionOnCpu: 0, anyOnGpu: true });
+  }
+});
+
+async function run(
+  library: JSHandle<Library>,
+  page: Page,
+  origin: string,
+  models: Model[],
+  options: { device: 'wasm' | 'webgpu'; toleranceFactor: number },
+): Promise<Result[]> {
+  const module = await page.evaluateHandle(
+    (address) => import(address) as Promise<typeof import('./pages/models.js')>,
+    `${origin}/tests/browser/pages/models.js`,
+  );
+  return module.evaluate(({ runModels }, { library, models, options }) => runModels(library, models, options), { library, models, options });
+}
+
+/** JavaScript has no bfloat16: what needs it is refused here only. */
+function expectRightOrRefused(results: Result[], refusals: Readonly<Record<string, string>>): void {
+  const complaints: string[] = [];
+  for (const { name, outcome, reason } of results) {
+    const isExpected = name in refusals || reason === 'JavaScript has no bfloat16';
+    if (outcome === 'refused') console.log(`    refused: ${name}: ${reason}`);
+    if (outcome !== (isExpected ? 'refused' : 'right')) complaints.push(`${name}: ${outcome} ${reason}`);
+  }
+  console.log(`    ${results.filter(({ outcome }) => outcome === 'right').length} of ${results.length} right`);
+  expect(complaints).toEqual([]);
+}
