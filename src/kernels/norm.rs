@@ -1,83 +1,84 @@
-//! Layer normalisation, with the residual addition before it.
+//! Layer and root-mean-square normalisation of rows.
 
 use super::simd::{F32x4, sum_of, zip_in_place};
 
-/// Normalises rows of `width` elements: `out = (x' - mean) / sqrt(variance + epsilon) * gamma + beta`, where
-/// `x' = x + residual`, and the variance is the biased one (ONNX `LayerNormalization`, opset 17, over the last axis; with
-/// a residual, `com.microsoft.SkipLayerNormalization`). `sum`, if given, receives x'.
+/// Normalises rows of `width` elements: `out = (x - mean) / sqrt(variance + epsilon) * gamma + beta` with the biased
+/// variance (ONNX `LayerNormalization`, opset 17, over the last axis).
 ///
 /// # Panics
 /// When a length does not fit.
-#[allow(clippy::too_many_arguments)]
-pub fn layer_norm(
-    x: &[f32],
-    residual: Option<&[f32]>,
-    width: usize,
-    gamma: &[f32],
-    beta: Option<&[f32]>,
-    epsilon: f32,
-    out: &mut [f32],
-    sum: Option<&mut [f32]>,
-) {
-    check_lengths(x, residual, width, gamma, beta, out, sum.as_deref());
+pub fn layer_norm(x: &[f32], width: usize, gamma: &[f32], beta: Option<&[f32]>, epsilon: f32, out: &mut [f32]) {
+    check_lengths(x, width, gamma, beta, out);
     out.copy_from_slice(x);
-    if let Some(residual) = residual {
-        zip_in_place(out, residual, |x, residual| x + residual);
-    }
-    if let Some(sum) = sum {
-        sum.copy_from_slice(out);
-    }
-    for row in out.chunks_exact_mut(width) {
+    for row in rows(out, width) {
         normalise(row, gamma, beta, epsilon);
     }
 }
 
-/// [`layer_norm`] by its definition, with means in f64.
+/// [`layer_norm`] by its definition, in f64.
 ///
 /// # Panics
 /// When a length does not fit.
-#[allow(clippy::too_many_arguments)]
 pub fn layer_norm_reference(
     x: &[f32],
-    residual: Option<&[f32]>,
     width: usize,
     gamma: &[f32],
     beta: Option<&[f32]>,
     epsilon: f32,
     out: &mut [f32],
-    mut sum: Option<&mut [f32]>,
 ) {
-    check_lengths(x, residual, width, gamma, beta, out, sum.as_deref());
-    for start in (0..x.len()).step_by(width) {
-        let element = |n: usize| x[start + n] + residual.map_or(0.0, |residual| residual[start + n]);
-        let mean = (0..width).map(|n| f64::from(element(n))).sum::<f64>() / width as f64;
-        let variance = (0..width).map(|n| (f64::from(element(n)) - mean).powi(2)).sum::<f64>() / width as f64;
+    check_lengths(x, width, gamma, beta, out);
+    for (row, out) in x.chunks_exact(width.max(1)).zip(rows(out, width)) {
+        let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
+        let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
         for n in 0..width {
-            let normal = (f64::from(element(n)) - mean) / (variance + f64::from(epsilon)).sqrt();
+            let normal = (f64::from(row[n]) - mean) / (variance + f64::from(epsilon)).sqrt();
             let shift = beta.map_or(0.0, |beta| f64::from(beta[n]));
-            out[start + n] = (normal * f64::from(gamma[n]) + shift) as f32;
-            if let Some(sum) = &mut sum {
-                sum[start + n] = element(n);
-            }
+            out[n] = (normal * f64::from(gamma[n]) + shift) as f32;
         }
     }
 }
 
-fn check_lengths(
-    x: &[f32],
-    residual: Option<&[f32]>,
-    width: usize,
-    gamma: &[f32],
-    beta: Option<&[f32]>,
-    out: &[f32],
-    sum: Option<&[f32]>,
-) {
-    assert!(width > 0 && x.len().is_multiple_of(width), "x is [rows, width]");
+/// Scales rows of `width` elements: `out = x / sqrt(mean(x²) + epsilon) * gamma` (ONNX `RMSNormalization`, opset 23, over
+/// the last axis).
+///
+/// # Panics
+/// When a length does not fit.
+pub fn rms_norm(x: &[f32], width: usize, gamma: &[f32], epsilon: f32, out: &mut [f32]) {
+    check_lengths(x, width, gamma, None, out);
+    out.copy_from_slice(x);
+    for row in rows(out, width) {
+        let mean_square = sum_of(row, |x| x * x) / width as f32;
+        let factor = F32x4::splat(1.0 / (mean_square + epsilon).sqrt());
+        zip_in_place(row, gamma, |x, gamma| x * factor * gamma);
+    }
+}
+
+/// [`rms_norm`] by its definition, in f64.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn rms_norm_reference(x: &[f32], width: usize, gamma: &[f32], epsilon: f32, out: &mut [f32]) {
+    check_lengths(x, width, gamma, None, out);
+    for (row, out) in x.chunks_exact(width.max(1)).zip(rows(out, width)) {
+        let mean_square = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / width as f64;
+        for n in 0..width {
+            let normal = f64::from(row[n]) / (mean_square + f64::from(epsilon)).sqrt();
+            out[n] = (normal * f64::from(gamma[n])) as f32;
+        }
+    }
+}
+
+fn check_lengths(x: &[f32], width: usize, gamma: &[f32], beta: Option<&[f32]>, out: &[f32]) {
+    assert!(x.is_empty() || width > 0 && x.len().is_multiple_of(width), "x is [rows, width]");
     assert_eq!(out.len(), x.len(), "out is [rows, width]");
     assert_eq!(gamma.len(), width, "gamma is [width]");
     assert!(beta.is_none_or(|beta| beta.len() == width), "beta is [width]");
-    assert!(residual.is_none_or(|residual| residual.len() == x.len()), "residual is [rows, width]");
-    assert!(sum.is_none_or(|sum| sum.len() == x.len()), "sum is [rows, width]");
+}
+
+/// The rows; none where they have no elements.
+fn rows(out: &mut [f32], width: usize) -> impl Iterator<Item = &mut [f32]> {
+    out.chunks_exact_mut(width.max(1))
 }
 
 /// Normalises one row. The variance is a mean of squared distances from the mean, since a difference of two large means
@@ -100,75 +101,85 @@ pub(super) mod cases {
     use super::*;
     use crate::kernels::self_test::{difference, numbers};
 
-    /// Holds the kernel, and its twin, against recorded results, and the kernel against its twin at many sizes.
+    /// Holds the kernels, and their twins, against recorded results, and the kernels against their twins at many sizes.
     pub(in crate::kernels) fn failures() -> Vec<String> {
         let mut failures = failures_of_recorded();
         for rows in [0, 1, 3, 17] {
             for width in [1, 2, 5, 8, 35, 384] {
-                for (residual, beta) in [(false, false), (false, true), (true, false), (true, true)] {
-                    failures.extend(failures_of_size(rows, width, residual, beta));
-                }
+                failures.extend(failures_of_size(rows, width));
             }
         }
         failures
     }
 
-    fn failures_of_size(rows: usize, width: usize, residual: bool, beta: bool) -> Vec<String> {
-        let residual = residual.then(|| numbers(rows * width, 4));
-        let beta = beta.then(|| numbers(width, 3));
-        let case = Case {
-            what: format!("{rows} rows of {width}, {} residual, {} beta", residual.is_some(), beta.is_some()),
+    fn failures_of_size(rows: usize, width: usize) -> Vec<String> {
+        let cases = [Norm::Layer { beta: None }, Norm::Layer { beta: Some(numbers(width, 3)) }, Norm::RootMeanSquare];
+        let cases = cases.map(|norm| Case {
+            what: format!("{rows} rows of {width}, {norm:?}"),
+            norm,
             x: numbers(rows * width, 1),
-            residual,
             gamma: numbers(width, 2),
-            beta,
             epsilon: 1e-5,
-        };
-        let ((got, got_sum), (expected, expected_sum)) = (case.run(layer_norm), case.run(layer_norm_reference));
+        });
         // Two elements close to each other: their distance from the mean has lost digits.
         let tolerance = 2e-5;
-        let normal = difference(case.what.clone(), &got, &expected, tolerance);
-        normal.into_iter().chain(difference(format!("sum, {}", case.what), &got_sum, &expected_sum, 0.0)).collect()
+        let failures = cases.iter().map(|case| difference(case.what.clone(), &case.run(), &case.twin(), tolerance));
+        failures.flatten().collect()
+    }
+
+    #[derive(Debug)]
+    enum Norm {
+        Layer { beta: Option<Vec<f32>> },
+        RootMeanSquare,
     }
 
     struct Case {
         what: String,
+        norm: Norm,
         x: Vec<f32>,
-        residual: Option<Vec<f32>>,
         gamma: Vec<f32>,
-        beta: Option<Vec<f32>>,
         epsilon: f32,
     }
 
-    type LayerNorm = fn(&[f32], Option<&[f32]>, usize, &[f32], Option<&[f32]>, f32, &mut [f32], Option<&mut [f32]>);
-
     impl Case {
-        fn run(&self, layer_norm: LayerNorm) -> (Vec<f32>, Vec<f32>) {
-            let (residual, beta, width) = (self.residual.as_deref(), self.beta.as_deref(), self.gamma.len());
-            let mut out = vec![f32::NAN; self.x.len()];
-            let mut sum = out.clone();
-            layer_norm(&self.x, residual, width, &self.gamma, beta, self.epsilon, &mut out, Some(&mut sum));
-            let mut again = vec![f32::NAN; self.x.len()];
-            layer_norm(&self.x, residual, width, &self.gamma, beta, self.epsilon, &mut again, None);
-            assert_eq!(out, again, "asking for the sum changes nothing");
-            (out, sum)
+        fn run(&self) -> Vec<f32> {
+            let Case { norm, x, gamma, epsilon, .. } = self;
+            let mut out = vec![f32::NAN; x.len()];
+            match norm {
+                Norm::Layer { beta } => layer_norm(x, gamma.len(), gamma, beta.as_deref(), *epsilon, &mut out),
+                Norm::RootMeanSquare => rms_norm(x, gamma.len(), gamma, *epsilon, &mut out),
+            }
+            out
+        }
+
+        fn twin(&self) -> Vec<f32> {
+            let Case { norm, x, gamma, epsilon, .. } = self;
+            let mut out = vec![f32::NAN; x.len()];
+            match norm {
+                Norm::Layer { beta } => {
+                    layer_norm_reference(x, gamma.len(), gamma, beta.as_deref(), *epsilon, &mut out);
+                }
+                Norm::RootMeanSquare => rms_norm_reference(x, gamma.len(), gamma, *epsilon, &mut out),
+            }
+            out
         }
     }
 
-    /// From ONNX Runtime 1.32: `LayerNormalization` and `com.microsoft.SkipLayerNormalization`.
+    /// From ONNX Runtime 1.32: `LayerNormalization`, `com.microsoft.SkipLayerNormalization`, `RMSNormalization`.
     fn failures_of_recorded() -> Vec<String> {
-        let case = |what: &str, x: Vec<f32>, residual, beta, epsilon| Case {
+        let case = |what: &str, x: Vec<f32>, norm, epsilon| Case {
             what: what.to_owned(),
+            norm,
             x,
-            residual,
             gamma: numbers(7, 2),
-            beta,
             epsilon,
         };
+        let layer = |beta| Norm::Layer { beta };
+        let sum = numbers(14, 1).iter().zip(numbers(14, 4)).map(|(left, right)| left + right).collect();
         let far_from_zero = numbers(14, 1).iter().map(|x| x * 100.0 + 1000.0).collect();
         let cases = [
             (
-                case("LayerNormalization", numbers(14, 1), None, Some(numbers(7, 3)), 1e-5),
+                case("LayerNormalization", numbers(14, 1), layer(Some(numbers(7, 3))), 1e-5),
                 [
                     0.1481959,
                     0.635689,
@@ -187,7 +198,7 @@ pub(super) mod cases {
                 ],
             ),
             (
-                case("LayerNormalization far from zero", far_from_zero, None, None, 1e-5),
+                case("LayerNormalization far from zero", far_from_zero, layer(None), 1e-5),
                 [
                     -0.03442221,
                     0.39253452,
@@ -206,7 +217,7 @@ pub(super) mod cases {
                 ],
             ),
             (
-                case("SkipLayerNormalization", numbers(14, 1), Some(numbers(14, 4)), Some(numbers(7, 3)), 1e-12),
+                case("SkipLayerNormalization", sum, layer(Some(numbers(7, 3))), 1e-12),
                 [
                     0.22044334,
                     0.6604811,
@@ -224,11 +235,18 @@ pub(super) mod cases {
                     -0.3200878,
                 ],
             ),
+            (
+                case("RMSNormalization", numbers(14, 1), Norm::RootMeanSquare, 1e-5),
+                [
+                    0.04143375, 0.5493416, 1.3114268, 0.10728382, 0.41282368, 0.6458337, 0.19802897, 0.16431224,
+                    0.04197399, 0.14143969, -0.8206996, 0.04866627, 0.70774555, 0.16893828,
+                ],
+            ),
         ];
         let failures = cases.iter().flat_map(|(case, expected)| {
             [
-                difference(case.what.clone(), &case.run(layer_norm).0, expected, 2e-6),
-                difference(format!("twin, {}", case.what), &case.run(layer_norm_reference).0, expected, 2e-6),
+                difference(case.what.clone(), &case.run(), expected, 2e-6),
+                difference(format!("twin, {}", case.what), &case.twin(), expected, 2e-6),
             ]
         });
         failures.flatten().collect()
@@ -241,30 +259,33 @@ pub(super) mod cases {
 
     #[test]
     fn nan_reaches_its_row_and_no_other() {
-        let mut out = [0.0; 4];
-        layer_norm(&[1.0, f32::NAN, 1.0, 3.0], None, 2, &[1.0; 2], None, 0.0, &mut out, None);
-        assert!(out[0].is_nan() && out[1].is_nan());
-        assert_eq!(out[2..], [-1.0, 1.0]);
+        let x = [1.0, f32::NAN, 1.0, 3.0];
+        let (mut layer, mut root_mean_square) = ([0.0; 4], [0.0; 4]);
+        layer_norm(&x, 2, &[1.0; 2], None, 0.0, &mut layer);
+        rms_norm(&x, 2, &[1.0; 2], 0.0, &mut root_mean_square);
+        for out in [layer, root_mean_square] {
+            assert_eq!(out.map(f32::is_nan), [true, true, false, false]);
+        }
     }
 
     #[test]
     fn lengths_that_do_not_fit_panic() {
-        // Lengths of x, residual, gamma, beta, out and sum for 2 rows of 3.
+        // Width, and lengths of x, gamma, beta and out.
         let cases = [
-            ([6, 6, 3, 3, 6, 6], true),
-            ([5, 6, 3, 3, 6, 6], false),
-            ([6, 5, 3, 3, 6, 6], false),
-            ([6, 6, 2, 3, 6, 6], false),
-            ([6, 6, 3, 4, 6, 6], false),
-            ([6, 6, 3, 3, 9, 6], false),
-            ([6, 6, 3, 3, 6, 3], false),
+            ([3, 6, 3, 3, 6], true),
+            ([3, 0, 3, 3, 0], true),
+            ([0, 0, 0, 0, 0], true),
+            ([3, 5, 3, 3, 5], false),
+            ([3, 6, 2, 3, 6], false),
+            ([3, 6, 3, 4, 6], false),
+            ([3, 6, 3, 3, 9], false),
         ];
-        for (lengths, fits) in cases {
-            let [x, residual, gamma, beta, mut out, mut sum] = lengths.map(|length| vec![0.0; length]);
+        for ([width, lengths @ ..], fits) in cases {
+            let [x, gamma, beta, mut out] = lengths.map(|length| vec![0.0; length]);
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                layer_norm(&x, Some(&residual), 3, &gamma, Some(&beta), 0.0, &mut out, Some(&mut sum));
+                layer_norm(&x, width, &gamma, Some(&beta), 0.0, &mut out);
             }));
-            assert_eq!(result.is_ok(), fits, "{lengths:?}");
+            assert_eq!(result.is_ok(), fits, "{width}, {lengths:?}");
         }
     }
 }

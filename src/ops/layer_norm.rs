@@ -35,9 +35,11 @@ impl EvalOp for LayerNorm {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let (shape, width) = (inputs[0].shape(), self.gamma.len());
+        ensure!(shape.last() == Some(&width), "LayerNorm takes rows of {width}, not a tensor of shape {shape:?}");
         let beta = self.beta.as_ref().map(|beta| beta.as_slice());
-        let output = f32_tensor(inputs[0].shape(), |out| {
-            layer_norm(f32_slice(&inputs[0])?, None, self.gamma.len(), &self.gamma, beta, self.epsilon, out, None);
+        let output = f32_tensor(shape, |out| {
+            layer_norm(f32_slice(&inputs[0])?, width, &self.gamma, beta, self.epsilon, out);
             Ok(())
         })?;
         Ok(tvec!(output.into_tvalue()))

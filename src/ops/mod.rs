@@ -9,6 +9,7 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod quantize_linear;
+mod rms_norm;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
@@ -18,6 +19,7 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use matmul::MatMul;
 pub use quantize_linear::QuantizeLinear;
+pub use rms_norm::RmsNorm;
 
 use std::fmt;
 use std::sync::Arc;
