@@ -129,15 +129,13 @@ fn fused(
     };
     let (replaced, output) = output(model, node);
     let operator = Attention {
-        heads,
-        kv_heads,
-        scale: scores.scale * query.factor * key_factor,
         query: query.layout,
         key: key_layout,
         value: value.layout,
         output,
         mask: scores.mask.is_some(),
         zero_when_all_masked,
+        ..Attention::new(heads, kv_heads, scores.scale * query.factor * key_factor, query.layout)
     };
     let mut inputs = tvec!(patch.tap_model(model, query.outlet)?, key_tap, patch.tap_model(model, value.outlet)?);
     if let Some(mask) = scores.mask {
