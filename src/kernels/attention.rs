@@ -457,7 +457,8 @@ pub(super) mod cases {
                 failures.extend(difference_from_twin(&zero, elements.as_deref()));
                 let causal = Window { left: None, right: Some(0) };
                 let sliding = Window { left: Some(2), right: Some(1) };
-                for (window, sequences) in [(causal, false), (causal, true), (sliding, true), (Window::default(), true)] {
+                for (window, sequences) in [(causal, false), (causal, true), (sliding, true), (Window::default(), true)]
+                {
                     let call = AttentionCall { window, sequences, sinks: sequences, softcap: 1.5, ..zero };
                     failures.extend(difference_from_twin(&call, elements.as_deref()));
                 }
@@ -744,14 +745,8 @@ pub(super) mod cases {
             fits: bool,
         }
         const TWO: &[Sequence] = &[Sequence { first_position: 0, keys: 5 }; 2];
-        let fitting = || Case {
-            what: "good",
-            call: good,
-            lengths: [48, 40, 20, 24],
-            mask: None,
-            sequences: None,
-            fits: true,
-        };
+        let fitting =
+            || Case { what: "good", call: good, lengths: [48, 40, 20, 24], mask: None, sequences: None, fits: true };
         let placed = AttentionCall { sequences: true, ..good };
         let with = |change: fn(&mut AttentionCall)| {
             let mut call = good;

@@ -267,7 +267,11 @@ impl EvalOp for Attention {
         let first_positions = next(self.first_positions).map(|positions| i64_slice(positions)).transpose()?;
         let key_lengths = next(self.key_lengths).map(|lengths| i64_slice(lengths)).transpose()?;
         let sinks = next(self.sinks).map(|sinks| f32_slice(sinks)).transpose()?;
-        ensure!(sinks.is_none_or(|sinks| sinks.len() == self.heads), "a sink is needed for each of {} heads", self.heads);
+        ensure!(
+            sinks.is_none_or(|sinks| sinks.len() == self.heads),
+            "a sink is needed for each of {} heads",
+            self.heads
+        );
         let sequences = sequences(&call.shape, first_positions, key_lengths)?;
         let operands = AttentionOperands {
             query: f32_slice(&inputs[0])?,

@@ -12,10 +12,8 @@ use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Some(operator) = node.op_as::<Attention>() else { return Ok(Match::None) };
     let query = operand(model, node.inputs[0], operator.query)?;
-    let [key, value] = keys_and_values(
-        operand(model, node.inputs[1], operator.key)?,
-        operand(model, node.inputs[2], operator.value)?,
-    );
+    let [key, value] =
+        keys_and_values(operand(model, node.inputs[1], operator.key)?, operand(model, node.inputs[2], operator.value)?);
     let query = query.into_iter().rfind(|query| query.repeats == 1 && fits_scores(operator, query));
     let (Some(query), Some(key), Some(value)) = (query, key.filter(|key| fits_scores(operator, key)), value) else {
         return Ok(Match::None);
@@ -78,8 +76,7 @@ fn keys_and_values(keys: Vec<Heads>, values: Vec<Heads>) -> [Option<Heads>; 2] {
 /// A mask broadcasts by itself.
 fn without_broadcast(model: &TypedModel, mask: OutletId) -> TractResult<OutletId> {
     let node = producer(model, mask);
-    if node.op_is::<MultiBroadcastTo>()
-        && model.outlet_fact(node.inputs[0])?.rank() == model.outlet_fact(mask)?.rank()
+    if node.op_is::<MultiBroadcastTo>() && model.outlet_fact(node.inputs[0])?.rank() == model.outlet_fact(mask)?.rank()
     {
         return Ok(node.inputs[0]);
     }

@@ -2,6 +2,7 @@
 //! [`crate::ops`].
 
 mod attention;
+mod attention_layout;
 mod axes;
 mod embedding;
 mod epilogue;
@@ -39,6 +40,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "gelu", look: gelu::look },
     Rule { pattern: "layer norm", look: layer_norm::look },
     Rule { pattern: "attention", look: attention::look },
+    Rule { pattern: "attention layout", look: attention_layout::look },
     Rule { pattern: "linear", look: linear::look },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
