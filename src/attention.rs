@@ -45,13 +45,90 @@ pub struct MaskStrides {
     pub key: usize,
 }
 
-/// One attention call: `softmax(scale · Q·Kᵀ + mask) · V` for every sequence and head.
+/// The keys that a query sees, by their distance from its own position. `None` sets no bound on that side; causality is a
+/// right bound of 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Window {
+    /// Keys before the query's own position.
+    pub left: Option<usize>,
+    /// Keys after it.
+    pub right: Option<usize>,
+}
+
+/// Where a sequence's queries stand among its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sequence {
+    /// Position of the first query; the others follow it. May be negative.
+    pub first_position: i64,
+    /// Keys that there are; those behind them are no one's.
+    pub keys: usize,
+}
+
+impl Sequence {
+    /// The keys that a query sees.
+    pub fn visible(&self, query: usize, window: Window) -> std::ops::Range<usize> {
+        let distance = |keys: usize| i64::try_from(keys).unwrap_or(i64::MAX);
+        let position = self.first_position.saturating_add(distance(query));
+        let end = window.right.map_or(i64::MAX, |keys| position.saturating_add(distance(keys)).saturating_add(1));
+        let end = end.clamp(0, distance(self.keys));
+        let start = window.left.map_or(0, |keys| position.saturating_sub(distance(keys)));
+        start.clamp(0, end) as usize..end as usize
+    }
+}
+
+/// What an attention call reads.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionOperands<'a> {
+    /// As the call's `query` says.
+    pub query: &'a [f32],
+    /// As the call's `key` says.
+    pub key: &'a [f32],
+    /// As the call's `value` says.
+    pub value: &'a [f32],
+    /// As the call's `mask` says.
+    pub mask: Option<&'a [f32]>,
+    /// One for each sequence of the batch. Without them queries start at position 0 and all keys are there.
+    pub sequences: Option<&'a [Sequence]>,
+    /// One for each query head: a score that belongs to no key and takes its part of the softmax.
+    pub sinks: Option<&'a [f32]>,
+}
+
+impl<'a> AttentionOperands<'a> {
+    /// Without mask, sequences and sinks.
+    pub fn new(query: &'a [f32], key: &'a [f32], value: &'a [f32]) -> AttentionOperands<'a> {
+        AttentionOperands { query, key, value, mask: None, sequences: None, sinks: None }
+    }
+}
+
+/// How far the scores of a call are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScoreStage {
+    /// `scale · Q·Kᵀ`.
+    Scaled,
+    /// Then capped.
+    Capped,
+    /// Then with the mask added, and minus infinity for keys that the query does not see.
+    Masked,
+    /// Then through the softmax: the probabilities.
+    Probabilities,
+}
+
+/// One attention call: `softmax(cap(scale · Q·Kᵀ) + mask) · V` for every sequence and head, where
+/// `cap(x) = softcap · tanh(x / softcap)`, and the softmax is over the keys that a query sees.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AttentionCall {
     /// Sizes.
     pub shape: AttentionShape,
-    /// Factor on the scores, before the mask is added.
+    /// Factor on the scores, before anything else.
     pub scale: f32,
+    /// Bound on the scaled scores' size, before the mask is added; 0 for none.
+    pub softcap: f32,
+    /// Which keys a query sees.
+    pub window: Window,
+    /// Whether the operands say where each sequence's queries stand.
+    pub sequences: bool,
+    /// Whether each head has a sink.
+    pub sinks: bool,
     /// Layout of the queries, `[batch, heads, queries, head_dim]`.
     pub query: HeadStrides,
     /// Layout of the keys, `[batch, kv_heads, keys, head_dim]`.

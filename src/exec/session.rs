@@ -5,7 +5,7 @@ use super::convert::from_tract;
 use super::feeds::{arrange, check_symbols};
 use super::guard::guarded;
 use super::step::Executor;
-use crate::attention::{AttentionCall, AttentionShape, HeadStrides, MaskStrides};
+use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, Window};
 use crate::error::{Error, ErrorCode, Result};
 use crate::gpu::{Counters, Gpu};
 use crate::graph::{CompiledGraph, CompiledModel, Report, compile};
@@ -269,7 +269,8 @@ async fn trusted_gpu() -> Result<Gpu> {
     let (query, key, value) = (wave(48, 0.0), wave(80, 1.0), wave(80, 2.0));
     let mask = [0.0, 0.0, -1.5, 0.0, f32::NEG_INFINITY, 0.0, f32::MIN, 0.0, 0.5, 0.0];
     let mut expected = vec![0.0; query.len()];
-    attention(&call, &query, &key, &value, Some(&mask), &mut expected);
+    let operands = AttentionOperands { mask: Some(&mask), ..AttentionOperands::new(&query, &key, &value) };
+    attention(&call, &operands, &mut expected);
     let [q, k, v, m] = [gpu.upload(&query)?, gpu.upload(&key)?, gpu.upload(&value)?, gpu.upload(&mask)?];
     let out = gpu.allocate(expected.len())?;
     gpu.attention(&call, q, k, v, Some(m), out)?;
@@ -293,6 +294,10 @@ fn probe() -> AttentionCall {
     AttentionCall {
         shape,
         scale: 0.5,
+        softcap: 0.0,
+        window: Window::default(),
+        sequences: false,
+        sinks: false,
         query: queries,
         key: keys,
         value: keys,

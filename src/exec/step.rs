@@ -120,7 +120,7 @@ impl Executor {
         attention: &Attention,
         values: &mut GpuValues<'_>,
     ) -> Result<bool> {
-        if values.gpu.is_none() {
+        if values.gpu.is_none() || attention.scores.is_some() {
             return Ok(false);
         }
         let shapes: Vec<TVec<usize>> =

@@ -8,7 +8,7 @@ use super::{
     template::expand,
 };
 use crate::{
-    attention::{AttentionCall, AttentionShape, HeadStrides, MaskStrides},
+    attention::{AttentionCall, AttentionShape, HeadStrides, MaskStrides, Window},
     error::{Error, Result},
 };
 
@@ -115,6 +115,9 @@ impl Gpu {
         }
         if !call.scale.is_finite() {
             return Err(format!("the scale {} is not finite", call.scale));
+        }
+        if call.softcap != 0.0 || call.window != Window::default() || call.sequences || call.sinks {
+            return Err("capped scores, windows, places of sequences and sinks are the CPU's".into());
         }
         let largest = self.limits().max_storage_buffer_binding_size.min(u64::from(u32::MAX)) / 4;
         for (operand, elements) in operands(call) {
@@ -345,6 +348,10 @@ mod cases {
             AttentionCall {
                 shape,
                 scale: 2.0 / (head_dim as f32).sqrt(),
+                softcap: 0.0,
+                window: Window::default(),
+                sequences: false,
+                sinks: false,
                 query: self.layout.strides(heads, queries, head_dim),
                 key: self.layout.strides(kv_heads, keys, head_dim),
                 value: self.layout.strides(kv_heads, keys, value_dim),
@@ -491,6 +498,10 @@ mod tests {
         AttentionCall {
             shape: AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 4, keys: 4, head_dim: 8, value_dim: 8 },
             scale: 1.0,
+            softcap: 0.0,
+            window: Window::default(),
+            sequences: false,
+            sinks: false,
             query: strides,
             key: strides,
             value: strides,
@@ -513,6 +524,10 @@ mod tests {
             Case { change: |call| call.shape.head_dim = 257, reason: Some("longer than 256") },
             Case { change: |call| call.shape.value_dim = 257, reason: Some("longer than 256") },
             Case { change: |call| call.scale = f32::NAN, reason: Some("is not finite") },
+            Case { change: |call| call.softcap = 5.0, reason: Some("the CPU's") },
+            Case { change: |call| call.window.right = Some(0), reason: Some("the CPU's") },
+            Case { change: |call| call.sequences = true, reason: Some("the CPU's") },
+            Case { change: |call| call.sinks = true, reason: Some("the CPU's") },
             Case { change: |call| call.output.position = 7, reason: Some("overlap") },
             Case { change: |call| call.output.batch = 0, reason: Some("overlap") },
             Case { change: |call| call.key.batch = usize::MAX, reason: Some("the key has") },

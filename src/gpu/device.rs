@@ -289,7 +289,7 @@ fn unreadable(error: &dyn std::error::Error) -> Error {
 pub(super) mod tests {
     use super::*;
     use crate::{
-        attention::{AttentionCall, AttentionShape, HeadStrides},
+        attention::{AttentionCall, AttentionShape, HeadStrides, Window},
         error::ErrorCode,
     };
 
@@ -311,6 +311,10 @@ pub(super) mod tests {
         AttentionCall {
             shape: AttentionShape { batch: 1, heads: 1, kv_heads: 1, queries: 1, keys, head_dim: 4, value_dim: 4 },
             scale,
+            softcap: 0.0,
+            window: Window::default(),
+            sequences: false,
+            sinks: false,
             query: strides,
             key: strides,
             value: strides,

@@ -4,8 +4,10 @@
 mod control_flow;
 mod declutter;
 mod deferred;
+mod fold;
 pub mod fuse;
 mod operators;
+mod rewriter;
 mod subgraph;
 mod translate;
 

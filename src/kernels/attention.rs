@@ -4,26 +4,21 @@
 use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
 use super::simd::{F32x4, largest_of, map_in_place, sum_of, zip_in_place};
-use crate::attention::{AttentionCall, AttentionShape, HeadStrides};
+use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, HeadStrides, ScoreStage, Sequence};
+use std::ops::Range;
 
 /// Queries whose scores are held at a time.
 const QUERY_BLOCK: usize = 8;
 
-/// Runs the call: `out = softmax(scale · Q·Kᵀ + mask) · V` for every sequence and head. Elements of `out` that the call's
-/// strides skip are left as they are. Without keys, every query gets zeros.
+/// Runs the call: `out = softmax(cap(scale · Q·Kᵀ) + mask) · V` for every sequence and head. Elements of `out` that the
+/// call's strides skip are left as they are. A query that sees no key gets zeros.
 ///
 /// # Panics
 /// When the heads are no multiple of the key/value heads, when an operand does not reach as far as its strides say, when
-/// two results would share an element of `out`, or when only one of `mask` and `call.mask` is given.
-pub fn attention(
-    call: &AttentionCall,
-    query: &[f32],
-    key: &[f32],
-    value: &[f32],
-    mask: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    check_operands(call, query, key, value, mask, out);
+/// two results would share an element of `out`, or when an optional operand is given though the call does not say so, or
+/// the other way round.
+pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [f32]) {
+    check_operands(call, operands, out);
     let shape = &call.shape;
     let heads = shape.batch * shape.heads;
     let work =
@@ -34,12 +29,12 @@ pub fn attention(
         work,
         || Scratch::new(call),
         |scratch, task| {
-            let head = Head { call, batch: task / shape.heads, head: task % shape.heads };
-            head.pack(key, value, scratch);
+            let head = Head::new(call, operands, task);
+            head.pack(scratch);
             for first in (0..shape.queries).step_by(QUERY_BLOCK) {
                 let rows = QUERY_BLOCK.min(shape.queries - first);
                 // SAFETY: every task has its own head, and results share no element.
-                unsafe { head.attend(first, rows, query, mask, &out, scratch) };
+                unsafe { head.attend(first, rows, &out, scratch) };
             }
         },
     );
@@ -50,36 +45,39 @@ pub fn attention(
 ///
 /// # Panics
 /// As [`attention`].
-pub fn attention_reference(
-    call: &AttentionCall,
-    query: &[f32],
-    key: &[f32],
-    value: &[f32],
-    mask: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    check_operands(call, query, key, value, mask, out);
+pub fn attention_reference(call: &AttentionCall, operands: &AttentionOperands, out: &mut [f32]) {
+    check_operands(call, operands, out);
     let shape = &call.shape;
-    for (batch, head) in (0..shape.batch).flat_map(|batch| (0..shape.heads).map(move |head| (batch, head))) {
-        let place = Head { call, batch, head };
-        for position in 0..shape.queries {
-            let query = place.row(query, &call.query, head, position, shape.head_dim);
-            let scores: Vec<f32> = (0..shape.keys)
-                .map(|index| {
-                    let key = place.row(key, &call.key, place.kv_head(), index, shape.head_dim);
-                    let dot: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                    let place_in_mask = place.mask_start(position) + index * place.mask_step();
-                    (dot * f64::from(call.scale)) as f32 + mask.map_or(0.0, |mask| mask[place_in_mask])
-                })
-                .collect();
-            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let weights: Vec<f64> = scores.iter().map(|score| (f64::from(*score) - f64::from(largest)).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            let zero = shape.keys == 0 || (call.zero_when_all_masked && all_masked(&scores));
+    for task in 0..shape.batch * shape.heads {
+        let head = Head::new(call, operands, task);
+        for query in 0..shape.queries {
+            let probabilities = head.scores(query, ScoreStage::Probabilities);
+            let visible = head.visible(query);
             for n in 0..shape.value_dim {
-                let element = |index: usize| place.row(value, &call.value, place.kv_head(), index, shape.value_dim)[n];
-                let sum: f64 = (0..shape.keys).map(|index| weights[index] * f64::from(element(index))).sum();
-                out[place.start(&call.output, head, position) + n] = if zero { 0.0 } else { (sum / total) as f32 };
+                let element = |key: usize| f64::from(head.value(key)[n]);
+                let sum: f64 = visible.clone().map(|key| probabilities[key] * element(key)).sum();
+                out[head.start(&call.output, head.head, query) + n] = sum as f32;
+            }
+        }
+    }
+}
+
+/// The scores of a call, `[batch, heads, queries, keys]`, by their definition: for models that show them.
+///
+/// # Panics
+/// As [`attention`], and when `scores` has another length.
+pub fn attention_scores(call: &AttentionCall, operands: &AttentionOperands, stage: ScoreStage, scores: &mut [f32]) {
+    check_reads(call, operands);
+    let AttentionShape { batch, heads, queries, keys, .. } = call.shape;
+    assert_eq!(scores.len(), batch * heads * queries * keys, "there is a score for each query and key");
+    if scores.is_empty() {
+        return;
+    }
+    for (task, scores) in scores.chunks_exact_mut(queries * keys).enumerate() {
+        let head = Head::new(call, operands, task);
+        for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
+            for (score, exact) in scores.iter_mut().zip(head.scores(query, stage)) {
+                *score = exact as f32;
             }
         }
     }
@@ -109,13 +107,21 @@ impl Scratch {
 /// One head of one sequence of a call.
 struct Head<'a> {
     call: &'a AttentionCall,
+    operands: &'a AttentionOperands<'a>,
     batch: usize,
     head: usize,
+    kv_head: usize,
+    sequence: Sequence,
 }
 
-impl Head<'_> {
-    fn kv_head(&self) -> usize {
-        self.head / (self.call.shape.heads / self.call.shape.kv_heads)
+impl<'a> Head<'a> {
+    /// The `task`th head, counted over all sequences.
+    fn new(call: &'a AttentionCall, operands: &'a AttentionOperands<'a>, task: usize) -> Head<'a> {
+        let shape = &call.shape;
+        let (batch, head) = (task / shape.heads, task % shape.heads);
+        let everything = Sequence { first_position: 0, keys: shape.keys };
+        let sequence = operands.sequences.map_or(everything, |sequences| sequences[batch]);
+        Head { call, operands, batch, head, kv_head: head / (shape.heads / shape.kv_heads), sequence }
     }
 
     /// Where a position's vector starts.
@@ -123,21 +129,17 @@ impl Head<'_> {
         self.batch * strides.batch + head * strides.head + position * strides.position
     }
 
-    /// A position's vector.
-    fn row<'a>(
-        &self,
-        operand: &'a [f32],
-        strides: &HeadStrides,
-        head: usize,
-        position: usize,
-        len: usize,
-    ) -> &'a [f32] {
-        &operand[self.start(strides, head, position)..][..len]
+    fn key(&self, position: usize) -> &[f32] {
+        &self.operands.key[self.start(&self.call.key, self.kv_head, position)..][..self.call.shape.head_dim]
+    }
+
+    fn value(&self, position: usize) -> &[f32] {
+        &self.operands.value[self.start(&self.call.value, self.kv_head, position)..][..self.call.shape.value_dim]
     }
 
     /// Where the mask of a query starts; 0 where there is no mask.
-    fn mask_start(&self, position: usize) -> usize {
-        self.call.mask.map_or(0, |mask| self.batch * mask.batch + self.head * mask.head + position * mask.query)
+    fn mask_start(&self, query: usize) -> usize {
+        self.call.mask.map_or(0, |mask| self.batch * mask.batch + self.head * mask.head + query * mask.query)
     }
 
     /// Elements of the mask from one key to the next; 0 where there is no mask.
@@ -145,17 +147,32 @@ impl Head<'_> {
         self.call.mask.map_or(0, |mask| mask.key)
     }
 
-    /// Packs the head's keys and values into panels.
-    fn pack(&self, key: &[f32], value: &[f32], scratch: &mut Scratch) {
+    fn sink(&self) -> Option<f32> {
+        self.operands.sinks.map(|sinks| sinks[self.head])
+    }
+
+    /// The keys that a query sees.
+    fn visible(&self, query: usize) -> Range<usize> {
+        self.sequence.visible(query, self.call.window)
+    }
+
+    /// Every key that one of the queries sees: both ends of what a query sees only grow with the query.
+    fn visible_to(&self, queries: Range<usize>) -> Range<usize> {
+        match queries.end.checked_sub(1) {
+            Some(last) => self.visible(queries.start).start..self.visible(last).end,
+            None => 0..0,
+        }
+    }
+
+    /// Packs those of the head's keys and values into panels that a query sees.
+    fn pack(&self, scratch: &mut Scratch) {
         let shape = &self.call.shape;
-        for index in 0..shape.keys {
-            let key = self.row(key, &self.call.key, self.kv_head(), index, shape.head_dim);
+        for index in self.visible_to(0..shape.queries) {
             let panel = &mut scratch.keys[index / PANEL * shape.head_dim..][..shape.head_dim];
-            for (row, element) in panel.iter_mut().zip(key) {
+            for (row, element) in panel.iter_mut().zip(self.key(index)) {
                 row[index % PANEL] = *element;
             }
-            let value = self.row(value, &self.call.value, self.kv_head(), index, shape.value_dim);
-            for (panel, elements) in value.chunks(PANEL).enumerate() {
+            for (panel, elements) in self.value(index).chunks(PANEL).enumerate() {
                 scratch.values[panel * shape.keys + index][..elements.len()].copy_from_slice(elements);
             }
         }
@@ -165,22 +182,19 @@ impl Head<'_> {
     ///
     /// # Safety
     /// As long as this runs, no one else may use these results' elements of `out`.
-    unsafe fn attend(
-        &self,
-        first: usize,
-        rows: usize,
-        query: &[f32],
-        mask: Option<&[f32]>,
-        out: &SharedOutput<'_>,
-        scratch: &mut Scratch,
-    ) {
+    unsafe fn attend(&self, first: usize, rows: usize, out: &SharedOutput<'_>, scratch: &mut Scratch) {
         let shape = &self.call.shape;
-        self.score(first, rows, query, scratch);
+        let keys = self.visible_to(first..first + rows);
+        self.score(first, rows, keys.clone(), scratch);
         let mut sums = [None; QUERY_BLOCK];
         for (row, sum) in sums[..rows].iter_mut().enumerate() {
-            *sum = self.exponentiate(first + row, mask, &mut scratch.scores[row * shape.keys..][..shape.keys]);
+            let visible = self.visible(first + row);
+            let scores = &mut scratch.scores[row * shape.keys..][..shape.keys];
+            *sum = self.exponentiate(first + row, visible.start, &mut scores[visible.clone()]);
+            scores[keys.start..visible.start].fill(0.0);
+            scores[visible.end.max(keys.start)..keys.end].fill(0.0);
         }
-        let left = LeftRows { values: &scratch.scores, rows, stride: shape.keys };
+        let left = LeftRows { values: &scratch.scores[keys.start..], rows, stride: shape.keys };
         for column in (0..shape.value_dim).step_by(PANEL) {
             let target = Target {
                 buffer: out,
@@ -189,8 +203,9 @@ impl Head<'_> {
                 columns: PANEL.min(shape.value_dim - column),
                 accumulate: false,
             };
+            let panel = &scratch.values[column / PANEL * shape.keys..][keys.clone()];
             // SAFETY: elements of these queries' results, which the caller keeps for this call.
-            unsafe { multiply_panel(left, &scratch.values[column / PANEL * shape.keys..][..shape.keys], target) };
+            unsafe { multiply_panel(left, panel, target) };
         }
         for (row, sum) in sums[..rows].iter().enumerate() {
             // SAFETY: one of these queries' results, which the caller keeps for this call.
@@ -202,13 +217,13 @@ impl Head<'_> {
         }
     }
 
-    /// Q·Kᵀ of queries `first..first + rows`.
-    fn score(&self, first: usize, rows: usize, query: &[f32], scratch: &mut Scratch) {
+    /// Q·Kᵀ of queries `first..first + rows` and the panels in which these keys lie.
+    fn score(&self, first: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let shape = &self.call.shape;
         let start = self.start(&self.call.query, self.head, first);
-        let left = LeftRows { values: &query[start..], rows, stride: self.call.query.position };
+        let left = LeftRows { values: &self.operands.query[start..], rows, stride: self.call.query.position };
         let scores = SharedOutput::new(&mut scratch.scores);
-        for index in (0..shape.keys).step_by(PANEL) {
+        for index in (keys.start / PANEL * PANEL..keys.end).step_by(PANEL) {
             let target = Target {
                 buffer: &scores,
                 start: index,
@@ -222,31 +237,81 @@ impl Head<'_> {
         }
     }
 
-    /// Scales the scores of a query, adds the mask and replaces each by e^(score - largest). Gives their sum, by which to
-    /// divide, or `None` where the query's result shall be zeros.
-    fn exponentiate(&self, position: usize, mask: Option<&[f32]>, scores: &mut [f32]) -> Option<f32> {
+    /// Scales and caps the scores of a query with the keys from `first_key` on, adds the mask and replaces each by
+    /// e^(score - largest). Gives their sum, by which to divide, or `None` where the query's result shall be zeros.
+    fn exponentiate(&self, query: usize, first_key: usize, scores: &mut [f32]) -> Option<f32> {
         if scores.is_empty() {
             return None;
         }
         let scale = F32x4::splat(self.call.scale);
-        let start = self.mask_start(position);
-        match mask {
-            None => map_in_place(scores, |score| score * scale),
+        if self.call.softcap != 0.0 {
+            scores.iter_mut().for_each(|score| *score = self.cap(*score * self.call.scale));
+        }
+        let factor = if self.call.softcap == 0.0 { scale } else { F32x4::splat(1.0) };
+        let start = self.mask_start(query) + first_key * self.mask_step();
+        match self.operands.mask {
+            None => map_in_place(scores, |score| score * factor),
             Some(mask) if self.mask_step() == 1 => {
-                zip_in_place(scores, &mask[start..][..scores.len()], |score, mask| score * scale + mask);
+                zip_in_place(scores, &mask[start..][..scores.len()], |score, mask| score * factor + mask);
             }
             Some(mask) => {
+                map_in_place(scores, |score| score * factor);
                 for (index, score) in scores.iter_mut().enumerate() {
-                    *score = *score * self.call.scale + mask[start + index * self.mask_step()];
+                    *score += mask[start + index * self.mask_step()];
                 }
             }
         }
         if self.call.zero_when_all_masked && all_masked(scores) {
             return None;
         }
-        let largest = F32x4::splat(largest_of(scores));
-        map_in_place(scores, |score| (score - largest).exp());
-        Some(sum_of(scores, |weight| weight))
+        let largest = self.sink().map_or(largest_of(scores), |sink| sink.max(largest_of(scores)));
+        let shift = F32x4::splat(largest);
+        map_in_place(scores, |score| (score - shift).exp());
+        Some(sum_of(scores, |weight| weight) + self.sink().map_or(0.0, |sink| (sink - largest).exp()))
+    }
+
+    fn cap(&self, score: f32) -> f32 {
+        self.call.softcap * (score / self.call.softcap).tanh()
+    }
+
+    /// The scores of a query with all keys, by their definition.
+    fn scores(&self, query: usize, stage: ScoreStage) -> Vec<f64> {
+        let shape = &self.call.shape;
+        let vector = &self.operands.query[self.start(&self.call.query, self.head, query)..][..shape.head_dim];
+        let mut scores: Vec<f64> = (0..shape.keys)
+            .map(|key| vector.iter().zip(self.key(key)).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>())
+            .map(|score| score * f64::from(self.call.scale))
+            .collect();
+        if stage != ScoreStage::Scaled && self.call.softcap != 0.0 {
+            let softcap = f64::from(self.call.softcap);
+            scores.iter_mut().for_each(|score| *score = softcap * (*score / softcap).tanh());
+        }
+        if matches!(stage, ScoreStage::Scaled | ScoreStage::Capped) {
+            return scores;
+        }
+        let visible = self.visible(query);
+        for (key, score) in scores.iter_mut().enumerate() {
+            let place = self.mask_start(query) + key * self.mask_step();
+            let masked = *score as f32 + self.operands.mask.map_or(0.0, |mask| mask[place]);
+            *score = if visible.contains(&key) { f64::from(masked) } else { f64::NEG_INFINITY };
+        }
+        if stage == ScoreStage::Probabilities {
+            self.normalise(&mut scores, visible);
+        }
+        scores
+    }
+
+    /// The softmax over the keys that a query sees, by its definition.
+    fn normalise(&self, scores: &mut [f64], visible: Range<usize>) {
+        let masked = |scores: &[f64]| scores.iter().all(|score| *score == f64::NEG_INFINITY);
+        let zero = visible.is_empty() || (self.call.zero_when_all_masked && masked(&scores[visible.clone()]));
+        let sink = self.sink().map(f64::from);
+        let largest = scores.iter().copied().chain(sink).fold(f64::NEG_INFINITY, f64::max);
+        scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
+        let total: f64 = scores[visible.clone()].iter().sum::<f64>() + sink.map_or(0.0, |sink| (sink - largest).exp());
+        for (key, score) in scores.iter_mut().enumerate() {
+            *score = if zero || !visible.contains(&key) { 0.0 } else { *score / total };
+        }
     }
 }
 
@@ -254,12 +319,21 @@ fn all_masked(scores: &[f32]) -> bool {
     scores.iter().all(|score| *score == f32::NEG_INFINITY)
 }
 
-fn check_operands(call: &AttentionCall, query: &[f32], key: &[f32], value: &[f32], mask: Option<&[f32]>, out: &[f32]) {
+fn check_operands(call: &AttentionCall, operands: &AttentionOperands, out: &[f32]) {
+    check_reads(call, operands);
+    let AttentionShape { batch, heads, queries, value_dim, .. } = call.shape;
+    let axes = [(batch, call.output.batch), (heads, call.output.head), (queries, call.output.position)];
+    assert!(out.len() >= reach(&axes, value_dim), "out reaches as far as its strides");
+    assert_disjoint(axes, value_dim);
+}
+
+fn check_reads(call: &AttentionCall, operands: &AttentionOperands) {
     let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
     assert!(heads == 0 || (kv_heads > 0 && heads.is_multiple_of(kv_heads)), "heads are a multiple of kv_heads");
     let reach_of_heads = |heads: usize, positions: usize, strides: &HeadStrides, len: usize| {
         reach(&[(batch, strides.batch), (heads, strides.head), (positions, strides.position)], len)
     };
+    let AttentionOperands { query, key, value, mask, sequences, sinks } = operands;
     assert!(
         query.len() >= reach_of_heads(heads, queries, &call.query, head_dim),
         "the query reaches as far as its strides"
@@ -269,16 +343,15 @@ fn check_operands(call: &AttentionCall, query: &[f32], key: &[f32], value: &[f32
         value.len() >= reach_of_heads(kv_heads, keys, &call.value, value_dim),
         "the value reaches as far as its strides"
     );
-    assert!(out.len() >= reach_of_heads(heads, queries, &call.output, value_dim), "out reaches as far as its strides");
     assert_eq!(mask.is_some(), call.mask.is_some(), "a mask comes with its strides");
     if let (Some(mask), Some(strides)) = (mask, call.mask) {
         let axes = [(batch, strides.batch), (heads, strides.head), (queries, strides.query), (keys, strides.key)];
         assert!(mask.len() >= reach(&axes, 1), "the mask reaches as far as its strides");
     }
-    assert_disjoint(
-        [(batch, call.output.batch), (heads, call.output.head), (queries, call.output.position)],
-        value_dim,
-    );
+    assert_eq!(sequences.map(<[_]>::len), call.sequences.then_some(batch), "each sequence has its place");
+    let fits = |sequence: &Sequence| sequence.keys <= keys;
+    assert!(sequences.is_none_or(|sequences| sequences.iter().all(fits)), "a sequence has no more keys than there are");
+    assert_eq!(sinks.map(<[_]>::len), call.sinks.then_some(heads), "each head has its sink");
 }
 
 /// Elements that a buffer needs for vectors of `len` elements along axes of (size, stride).
@@ -309,7 +382,7 @@ fn assert_disjoint(mut axes: [(usize, usize); 3], len: usize) {
 #[allow(clippy::excessive_precision, reason = "recorded values stand as they were printed")]
 pub(super) mod cases {
     use super::*;
-    use crate::attention::MaskStrides;
+    use crate::attention::{MaskStrides, Window};
     use crate::kernels::self_test::{difference, numbers};
 
     const MASKED: f32 = f32::NEG_INFINITY;
@@ -346,6 +419,10 @@ pub(super) mod cases {
         AttentionCall {
             shape,
             scale: 0.5,
+            softcap: 0.0,
+            window: Window::default(),
+            sequences: false,
+            sinks: false,
             query: layout(heads, queries, head_dim),
             key: layout(kv_heads, keys, head_dim),
             value: layout(kv_heads, keys, value_dim),
@@ -378,15 +455,30 @@ pub(super) mod cases {
                 failures.extend(difference_from_twin(&call, elements.as_deref()));
                 let zero = AttentionCall { zero_when_all_masked: true, ..call };
                 failures.extend(difference_from_twin(&zero, elements.as_deref()));
+                let causal = Window { left: None, right: Some(0) };
+                let sliding = Window { left: Some(2), right: Some(1) };
+                for (window, sequences) in [(causal, false), (causal, true), (sliding, true), (Window::default(), true)]
+                {
+                    let call = AttentionCall { window, sequences, sinks: sequences, softcap: 1.5, ..zero };
+                    failures.extend(difference_from_twin(&call, elements.as_deref()));
+                }
             }
         }
         failures
     }
 
     fn difference_from_twin(call: &AttentionCall, mask: Option<&[f32]>) -> Option<String> {
-        let [query, key, value] = operands(call);
-        let got = run(attention, call, &query, &key, &value, mask);
-        let expected = run(attention_reference, call, &query, &key, &value, mask);
+        let vectors = operands(call);
+        let places = sequences(call);
+        let sinks = numbers(call.shape.heads, 6);
+        let operands = AttentionOperands {
+            mask,
+            sequences: call.sequences.then_some(&*places),
+            sinks: call.sinks.then_some(&*sinks),
+            ..vectors.each_ref().into()
+        };
+        let got = run(attention, call, &operands);
+        let expected = run(attention_reference, call, &operands);
         difference(format!("{call:?}"), &got, &expected, 2e-6)
     }
 
@@ -399,19 +491,26 @@ pub(super) mod cases {
         ]
     }
 
-    type Attention = fn(&AttentionCall, &[f32], &[f32], &[f32], Option<&[f32]>, &mut [f32]);
+    impl<'a> From<[&'a Vec<f32>; 3]> for AttentionOperands<'a> {
+        fn from([query, key, value]: [&'a Vec<f32>; 3]) -> AttentionOperands<'a> {
+            AttentionOperands::new(query, key, value)
+        }
+    }
 
-    fn run(
-        attention: Attention,
-        call: &AttentionCall,
-        query: &[f32],
-        key: &[f32],
-        value: &[f32],
-        mask: Option<&[f32]>,
-    ) -> Vec<f32> {
+    /// The first with all keys and its queries behind them, the second with fewer keys and queries before the first.
+    fn sequences(call: &AttentionCall) -> Vec<Sequence> {
+        let AttentionShape { batch, queries, keys, .. } = call.shape;
+        let late = Sequence { first_position: keys as i64 - queries as i64, keys };
+        let early = Sequence { first_position: -2, keys: keys / 2 };
+        (0..batch).map(|batch| if batch == 0 { late } else { early }).collect()
+    }
+
+    type Attention = fn(&AttentionCall, &AttentionOperands, &mut [f32]);
+
+    fn run(attention: Attention, call: &AttentionCall, operands: &AttentionOperands) -> Vec<f32> {
         let AttentionShape { batch, heads, queries, value_dim, .. } = call.shape;
         let mut out = vec![12345.0; batch * heads * queries * value_dim];
-        attention(call, query, key, value, mask, &mut out);
+        attention(call, operands, &mut out);
         out
     }
 
@@ -601,9 +700,10 @@ pub(super) mod cases {
                 zero_when_all_masked: case.zero_when_all_masked,
                 ..call(shape, heads_first)
             };
-            let [query, key, value] = operands(&call);
+            let vectors = operands(&call);
+            let operands = AttentionOperands { mask: case.mask.as_deref(), ..vectors.each_ref().into() };
             [("kernel", attention as Attention), ("twin", attention_reference)].map(|(name, attention)| {
-                let got = run(attention, &call, &query, &key, &value, case.mask.as_deref());
+                let got = run(attention, &call, &operands);
                 difference(format!("{name}, {}", case.what), &got, case.expected, 1e-6)
             })
         });
@@ -622,10 +722,10 @@ pub(super) mod cases {
     #[test]
     fn nan_in_the_operands_is_not_taken_for_a_mask() {
         let call = AttentionCall { zero_when_all_masked: true, ..call(SMALL, heads_first) };
-        let [mut query, key, value] = operands(&call);
-        query[0] = NAN;
+        let mut vectors = operands(&call);
+        vectors[0][0] = NAN;
         for attention in [attention, attention_reference] {
-            let got = run(attention, &call, &query, &key, &value, None);
+            let got = run(attention, &call, &vectors.each_ref().into());
             assert!(got[..2].iter().all(|element| element.is_nan()));
             assert!(got[2..].iter().all(|element| element.is_finite()));
         }
@@ -641,9 +741,13 @@ pub(super) mod cases {
             /// Elements of query, key, value and out.
             lengths: [usize; 4],
             mask: Option<usize>,
+            sequences: Option<&'static [Sequence]>,
             fits: bool,
         }
-        let fitting = || Case { what: "good", call: good, lengths: [48, 40, 20, 24], mask: None, fits: true };
+        const TWO: &[Sequence] = &[Sequence { first_position: 0, keys: 5 }; 2];
+        let fitting =
+            || Case { what: "good", call: good, lengths: [48, 40, 20, 24], mask: None, sequences: None, fits: true };
+        let placed = AttentionCall { sequences: true, ..good };
         let with = |change: fn(&mut AttentionCall)| {
             let mut call = good;
             change(&mut call);
@@ -663,6 +767,17 @@ pub(super) mod cases {
                 fits: false,
                 ..fitting()
             },
+            Case { what: "sequences", call: placed, sequences: Some(TWO), ..fitting() },
+            Case { what: "one sequence of two", call: placed, sequences: Some(&TWO[1..]), fits: false, ..fitting() },
+            Case {
+                what: "more keys than there are",
+                call: placed,
+                sequences: Some(&[Sequence { first_position: 0, keys: 6 }; 2]),
+                fits: false,
+                ..fitting()
+            },
+            Case { what: "sequences unannounced", sequences: Some(TWO), fits: false, ..fitting() },
+            Case { what: "sinks missing", call: AttentionCall { sinks: true, ..good }, fits: false, ..fitting() },
             Case { what: "mask without strides", mask: Some(15), fits: false, ..fitting() },
             Case {
                 what: "strides without mask",
@@ -689,8 +804,13 @@ pub(super) mod cases {
         for case in cases {
             let [query, key, value, mut out] = case.lengths.map(|length| vec![0.0; length]);
             let mask = case.mask.map(|length| vec![0.0; length]);
+            let operands = AttentionOperands {
+                mask: mask.as_deref(),
+                sequences: case.sequences,
+                ..AttentionOperands::new(&query, &key, &value)
+            };
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                attention(&case.call, &query, &key, &value, mask.as_deref(), &mut out);
+                attention(&case.call, &operands, &mut out);
             }));
             assert_eq!(result.is_ok(), case.fits, "{}", case.what);
         }

@@ -1,12 +1,20 @@
-//! `Attention`: `softmax(scale · Q·Kᵀ + mask) · V` for every sequence and head.
-//! Vaswani et al., "Attention Is All You Need", section 3.2; ONNX `Attention` (23) without past, causality or softcap.
+//! `Attention`: `softmax(cap(scale · Q·Kᵀ) + mask) · V` for every sequence and head, where
+//! `cap(x) = softcap · tanh(x / softcap)`, and the softmax is over the keys that a query sees.
+//! Vaswani et al., "Attention Is All You Need", section 3.2; ONNX `Attention` (25).
 //!
-//! Inputs, all f32: query, key, value, each in its [`HeadLayout`]; then, with `mask`, an additive mask that broadcasts to
-//! `[batch, heads, queries, keys]`. Output: f32 in its own layout.
+//! Inputs: query, key, value, f32, each in its [`HeadLayout`]; then those of the following that the fields name:
+//! - `mask`: f32, broadcasts to `[batch, heads, queries, keys]`, added to the scores;
+//! - `first_positions`: int64 `[batch]` or `[1]`, where each sequence's first query stands among its keys; else at 0;
+//! - `key_lengths`: int64 `[batch]`, how many keys of each sequence there are; else all;
+//! - `sinks`: f32 `[heads]`, a score for each head that belongs to no key and takes its part of the softmax.
+//!
+//! Outputs: f32 in its own layout; with `scores` also f32 `[batch, heads, queries, keys]`.
 
-use super::{f32_slice, f32_tensor};
-use crate::attention::{AttentionCall, AttentionShape, HeadStrides, MaskStrides};
-use crate::kernels::attention::attention;
+use super::{f32_slice, f32_tensor, i64_slice};
+use crate::attention::{
+    AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
+};
+use crate::kernels::attention::{attention, attention_scores};
 use tract_onnx::tract_hir::internal::*;
 
 /// How the heads of an operand lie in a tensor.
@@ -76,6 +84,10 @@ pub struct Attention {
     pub kv_heads: usize,
     /// Factor on the scores.
     pub scale: f32,
+    /// Bound on the scaled scores' size; 0 for none.
+    pub softcap: f32,
+    /// Which keys a query sees, by position.
+    pub window: Window,
     /// Layout of the query.
     pub query: HeadLayout,
     /// Layout of the key.
@@ -84,8 +96,16 @@ pub struct Attention {
     pub value: HeadLayout,
     /// Layout of the output.
     pub output: HeadLayout,
-    /// Whether a mask is the fourth input.
+    /// Whether there is a mask.
     pub mask: bool,
+    /// Whether there are first positions.
+    pub first_positions: bool,
+    /// Whether there are key lengths.
+    pub key_lengths: bool,
+    /// Whether there are sinks.
+    pub sinks: bool,
+    /// The stage of the scores that is the second output, where there is one.
+    pub scores: Option<ScoreStage>,
     /// What a query gets whose every key is masked with minus infinity: zeros if set, NaN if not.
     pub zero_when_all_masked: bool,
 }
@@ -93,6 +113,32 @@ pub struct Attention {
 impl Eq for Attention {}
 
 impl Attention {
+    /// With all operands in one layout, and without anything optional.
+    pub fn new(heads: usize, kv_heads: usize, scale: f32, layout: HeadLayout) -> Attention {
+        Attention {
+            heads,
+            kv_heads,
+            scale,
+            softcap: 0.0,
+            window: Window::default(),
+            query: layout,
+            key: layout,
+            value: layout,
+            output: layout,
+            mask: false,
+            first_positions: false,
+            key_lengths: false,
+            sinks: false,
+            scores: None,
+            zero_when_all_masked: false,
+        }
+    }
+
+    /// Number of inputs.
+    fn arity(&self) -> usize {
+        3 + [self.mask, self.first_positions, self.key_lengths, self.sinks].map(usize::from).iter().sum::<usize>()
+    }
+
     /// The geometry of a call on operands of these shapes, and the output's shape.
     ///
     /// # Errors
@@ -101,6 +147,12 @@ impl Attention {
         let query = self.query.operand(shapes[0], self.heads)?;
         let key = self.key.operand(shapes[1], self.kv_heads)?;
         let value = self.value.operand(shapes[2], self.kv_heads)?;
+        ensure!(
+            self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads),
+            "{} heads cannot share {} key/value heads",
+            self.heads,
+            self.kv_heads
+        );
         let fits = query.batch == key.batch
             && key.batch == value.batch
             && (query.heads, key.heads, value.heads) == (self.heads, self.kv_heads, self.kv_heads)
@@ -121,6 +173,10 @@ impl Attention {
         let call = AttentionCall {
             shape,
             scale: self.scale,
+            softcap: self.softcap,
+            window: self.window,
+            sequences: self.first_positions || self.key_lengths,
+            sinks: self.sinks,
             query: self.query.strides(&query),
             key: self.key.strides(&key),
             value: self.value.strides(&value),
@@ -149,14 +205,51 @@ fn mask_strides(mask: &[usize], shape: &AttentionShape) -> TractResult<MaskStrid
     Ok(MaskStrides { batch, head, query, key })
 }
 
+/// Where the queries of each sequence stand.
+fn sequences(
+    shape: &AttentionShape,
+    first_positions: Option<&[i64]>,
+    key_lengths: Option<&[i64]>,
+) -> TractResult<Vec<Sequence>> {
+    let AttentionShape { batch, keys, .. } = *shape;
+    ensure!(
+        first_positions.is_none_or(|positions| [1, batch].contains(&positions.len())),
+        "a first position is needed for each of {batch} sequences, or one for all"
+    );
+    ensure!(
+        key_lengths.is_none_or(|lengths| lengths.len() == batch),
+        "a number of keys is needed for each of {batch} sequences"
+    );
+    let sequence = |batch: usize| {
+        let length = key_lengths.map_or(keys as i64, |lengths| lengths[batch]);
+        ensure!((0..=keys as i64).contains(&length), "sequence {batch} cannot have {length} keys, there are {keys}");
+        let first_position = first_positions.map_or(0, |positions| positions[batch % positions.len()]);
+        Ok(Sequence { first_position, keys: length as usize })
+    };
+    (0..batch).map(sequence).collect()
+}
+
 impl Op for Attention {
     fn name(&self) -> StaticName {
         "Attention".into()
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let Attention { heads, kv_heads, scale, mask, .. } = self;
-        Ok(vec![format!("{heads} heads, {kv_heads} kv heads, scale {scale}{}", if *mask { ", mask" } else { "" })])
+        let Attention { heads, kv_heads, scale, softcap, window, mask, sinks, .. } = self;
+        let mut info = format!("{heads} heads, {kv_heads} kv heads, scale {scale}");
+        if *softcap != 0.0 {
+            info += &format!(", softcap {softcap}");
+        }
+        if let Some(keys) = window.left {
+            info += &format!(", {keys} keys before");
+        }
+        if let Some(keys) = window.right {
+            info += &format!(", {keys} keys after");
+        }
+        for (present, what) in [(mask, ", mask"), (sinks, ", sinks")] {
+            info += if *present { what } else { "" };
+        }
+        Ok(vec![info])
     }
 
     op_as_typed_op!();
@@ -167,14 +260,42 @@ impl EvalOp for Attention {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let shapes: TVec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
-        let (call, shape) = self.call(&shapes)?;
-        let [query, key, value] = [f32_slice(&inputs[0])?, f32_slice(&inputs[1])?, f32_slice(&inputs[2])?];
-        let mask = self.mask.then(|| f32_slice(&inputs[3])).transpose()?;
-        let output = f32_tensor(&shape, |out| {
-            attention(&call, query, key, value, mask, out);
+        let (call, output_shape) = self.call(&shapes)?;
+        let mut optional = inputs[3..].iter();
+        let mut next = |present: bool| if present { optional.next() } else { None };
+        let mask = next(self.mask).map(|mask| f32_slice(mask)).transpose()?;
+        let first_positions = next(self.first_positions).map(|positions| i64_slice(positions)).transpose()?;
+        let key_lengths = next(self.key_lengths).map(|lengths| i64_slice(lengths)).transpose()?;
+        let sinks = next(self.sinks).map(|sinks| f32_slice(sinks)).transpose()?;
+        ensure!(
+            sinks.is_none_or(|sinks| sinks.len() == self.heads),
+            "a sink is needed for each of {} heads",
+            self.heads
+        );
+        let sequences = sequences(&call.shape, first_positions, key_lengths)?;
+        let operands = AttentionOperands {
+            query: f32_slice(&inputs[0])?,
+            key: f32_slice(&inputs[1])?,
+            value: f32_slice(&inputs[2])?,
+            mask,
+            sequences: call.sequences.then_some(&*sequences),
+            sinks,
+        };
+        let mut outputs = tvec!();
+        let output = f32_tensor(&output_shape, |out| {
+            attention(&call, &operands, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        outputs.push(output.into_tvalue());
+        if let Some(stage) = self.scores {
+            let AttentionShape { batch, heads, queries, keys, .. } = call.shape;
+            let scores = f32_tensor(&[batch, heads, queries, keys], |out| {
+                attention_scores(&call, &operands, stage, out);
+                Ok(())
+            })?;
+            outputs.push(scores.into_tvalue());
+        }
+        Ok(outputs)
     }
 }
 
@@ -182,14 +303,24 @@ impl TypedOp for Attention {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        ensure!(inputs.len() == 3 + self.mask as usize, "Attention takes {} inputs", 3 + self.mask as usize);
-        ensure!(inputs.iter().all(|input| input.datum_type == f32::datum_type()), "Attention takes float32");
+        ensure!(inputs.len() == self.arity(), "Attention takes {} inputs", self.arity());
+        let float = f32::datum_type();
+        ensure!(inputs[..3].iter().all(|input| input.datum_type == float), "Attention takes float32");
+        let optional = [(self.mask, float), (self.first_positions, i64::datum_type())]
+            .into_iter()
+            .chain([(self.key_lengths, i64::datum_type()), (self.sinks, float)]);
+        for (input, (_, expected)) in inputs[3..].iter().zip(optional.filter(|(present, _)| *present)) {
+            ensure!(input.datum_type == expected, "an optional input of Attention is no {expected:?}");
+        }
         let query = self.query.operand(&inputs[0].shape.to_tvec(), self.heads)?;
-        self.key.operand(&inputs[1].shape.to_tvec(), self.kv_heads)?;
+        let key = self.key.operand(&inputs[1].shape.to_tvec(), self.kv_heads)?;
         let value = self.value.operand(&inputs[2].shape.to_tvec(), self.kv_heads)?;
+        let scores = [query.batch.clone(), self.heads.to_dim(), query.positions.clone(), key.positions];
         let output =
             Operand { batch: query.batch, heads: self.heads.to_dim(), positions: query.positions, dim: value.dim };
-        Ok(tvec!(f32::fact(self.output.shape(output))))
+        let mut facts = tvec!(f32::fact(self.output.shape(output)));
+        facts.extend(self.scores.map(|_| f32::fact(scores)));
+        Ok(facts)
     }
 }
 
@@ -255,15 +386,10 @@ mod tests {
         ];
         for case in cases {
             let operator = Attention {
-                heads: 2,
-                kv_heads: 2,
-                scale: 1.0,
-                query: case.layout,
-                key: case.layout,
-                value: case.layout,
                 output: HeadLayout::Packed,
                 mask: case.mask.is_some(),
                 zero_when_all_masked: true,
+                ..Attention::new(2, 2, 1.0, case.layout)
             };
             let packed = case.layout == HeadLayout::Packed;
             let shape = |positions| if packed { vec![1, positions, 2] } else { vec![1, 2, positions, 1] };

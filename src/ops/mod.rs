@@ -68,6 +68,11 @@ pub(crate) fn f32_slice(tensor: &Tensor) -> TractResult<&[f32]> {
     tensor.try_as_plain_ram()?.as_slice::<f32>()
 }
 
+/// The elements of an int64 tensor.
+fn i64_slice(tensor: &Tensor) -> TractResult<&[i64]> {
+    tensor.try_as_plain_ram()?.as_slice::<i64>()
+}
+
 /// A new f32 tensor whose elements `fill` writes.
 fn f32_tensor(shape: &[usize], fill: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<Tensor> {
     let mut tensor = Tensor::zero::<f32>(shape)?;

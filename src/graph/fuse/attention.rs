@@ -1,13 +1,22 @@
 //! Attention written out: `MatMul(Softmax(MatMul(Q, Kᵀ) · scale + mask), V)` on `[batch, heads, seq, dim]`, with or without
-//! scale (on the scores, or on Q and K), mask, and the guard that replaces NaN by zero.
+//! scale, masks that are added or that replace scores, and the guard that replaces NaN by zero.
 
 use super::Match;
-use super::axes::{Heads, heads};
-use super::pattern::{binary, producer, scalar, scaled, sole_reader, unary};
+use super::pattern::{binary, producer, read_once, scalar, scaled, shared, unary};
 use crate::ops::{Attention, HeadLayout, MatMul};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
+use tract_onnx::tract_hir::tract_core::ops::math::add;
 use tract_onnx::tract_hir::tract_core::ops::nn::{Softmax, SoftmaxKind};
+
+/// Adding a number as low as this to a score gives that very number, so that replacing the score is the same.
+const ABSORBING: f32 = -1e30;
+
+/// No score that is kept is as low as this: one replaced by it, or by less, weighs nothing beside it.
+const NEGLIGIBLE: f32 = -1e9;
+
+/// Masks and scales above one product that are followed.
+const DEPTH: usize = 6;
 
 /// Looks for the product of probabilities and values.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -24,13 +33,17 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if rank != 4 {
         return Ok(Match::Almost(format!("the scores have rank {rank}, not 4")));
     }
-    let Some(scores) = scores(model, softmax.inputs[0]) else {
-        return Ok(Match::Almost("the softmax is not over masked and scaled products".into()));
-    };
-    match operands(model, node, &scores)? {
-        Ok(operands) => Ok(Match::Found(Box::new(fused(model, node, &scores, operands, zero_when_all_masked)?))),
-        Err(reason) => Ok(Match::Almost(reason)),
+    if !read_once(model, node.inputs[0]) {
+        return Ok(Match::Almost("the probabilities are an output or read elsewhere too".into()));
     }
+    let scores = match scores(model, softmax.inputs[0], DEPTH) {
+        Ok(scores) => scores,
+        Err(reason) => return Ok(Match::Almost(reason)),
+    };
+    Ok(match heads(model, node, &scores)? {
+        Ok(heads) => Match::Found(Box::new(fused(model, node, &scores, heads, zero_when_all_masked)?)),
+        Err(reason) => Match::Almost(reason),
+    })
 }
 
 /// `Where(IsNaN(x), 0, x)`, which exporters write behind a softmax, is `x` with zeros for fully masked rows.
@@ -46,121 +59,166 @@ fn without_guard(model: &TypedModel, outlet: OutletId) -> (OutletId, bool) {
     (outlet, false)
 }
 
+/// What a mask does to scores.
+enum Mask {
+    /// It is added to them.
+    Added(OutletId),
+    /// They stay where the condition is `kept`, and are `value` elsewhere.
+    Replaced { condition: OutletId, kept: bool, value: f32 },
+}
+
 struct Scores {
     query: OutletId,
+    /// `[batch, heads, dim, position]`.
     key: OutletId,
     scale: f32,
-    mask: Option<OutletId>,
+    /// In the order in which they are applied.
+    masks: Vec<Mask>,
 }
 
-fn scores(model: &TypedModel, outlet: OutletId) -> Option<Scores> {
-    if let Some(found) = products(model, outlet) {
-        return Some(found);
-    }
-    let [left, right] = binary(producer(model, outlet), "Add")?;
-    let (mut found, mask) = match (products(model, left), products(model, right)) {
-        (Some(found), None) => (found, right),
-        (None, Some(found)) => (found, left),
-        _ => return None,
-    };
-    found.mask = Some(mask);
-    Some(found)
-}
-
-fn products(model: &TypedModel, mut outlet: OutletId) -> Option<Scores> {
-    let mut scale = 1.0;
-    while let Some((operand, factor)) = scaled(model, outlet) {
-        scale *= factor;
-        outlet = operand;
-    }
+/// Follows scales and masks upwards to the product of query and key.
+fn scores(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Scores, String> {
     let node = producer(model, outlet);
-    node.op_is::<MatMul>().then(|| Scores { query: node.inputs[0], key: node.inputs[1], scale, mask: None })
+    if node.op_is::<MatMul>() {
+        return Ok(Scores { query: node.inputs[0], key: node.inputs[1], scale: 1.0, masks: vec![] });
+    }
+    if depth == 0 {
+        return Err("there are too many masks".into());
+    }
+    if let Some((operand, factor)) = scaled(model, outlet) {
+        let found = scores(model, operand, depth - 1)?;
+        let unmasked = found.masks.is_empty();
+        return unmasked
+            .then_some(Scores { scale: found.scale * factor, ..found })
+            .ok_or("the scores are scaled after a mask".into());
+    }
+    if let Some([left, right]) = binary(node, "Add") {
+        let (mut found, mask) = match (scores(model, left, depth - 1), scores(model, right, depth - 1)) {
+            (Ok(found), _) => (found, right),
+            (_, Ok(found)) => (found, left),
+            (Err(reason), _) => return Err(reason),
+        };
+        found.masks.push(Mask::Added(mask));
+        return Ok(found);
+    }
+    if node.op_is::<Iff>() {
+        return replaced(model, node, depth);
+    }
+    Err(format!(
+        "the softmax is over what {} `{}` gives, not over scaled and masked products",
+        node.op.name(),
+        node.name
+    ))
 }
 
-struct Operands {
-    query: Heads,
-    key: Option<Heads>,
-    value: Heads,
-    heads: usize,
-    kv_heads: usize,
+/// `Where(condition, scores, value)` and `Where(condition, value, scores)`.
+fn replaced(model: &TypedModel, node: &TypedNode, depth: usize) -> Result<Scores, String> {
+    let [condition, chosen, other] = [node.inputs[0], node.inputs[1], node.inputs[2]];
+    let (kept, operand, value) = match (scalar(model, chosen), scalar(model, other)) {
+        (None, Some(value)) => (true, chosen, value),
+        (Some(value), None) => (false, other, value),
+        _ => return Err("masked scores are not replaced by one number".into()),
+    };
+    let mut found = scores(model, operand, depth - 1)?;
+    if value > NEGLIGIBLE {
+        return Err(format!("masked scores are replaced by {value}, which scores may come near to"));
+    }
+    found.masks.push(Mask::Replaced { condition, kept, value });
+    Ok(found)
 }
 
-/// The three operands, or why they are not those of attention.
-fn operands(model: &TypedModel, node: &TypedNode, scores: &Scores) -> TractResult<Result<Operands, String>> {
+/// Query heads, and key and value heads.
+type HeadCounts = (usize, usize);
+
+/// The numbers of heads, or why the operands are not those of attention.
+fn heads(model: &TypedModel, node: &TypedNode, scores: &Scores) -> TractResult<Result<HeadCounts, String>> {
     let shape = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.shape.to_tvec());
-    let value = node.inputs[1];
-    let shapes = [shape(scores.query)?, shape(scores.key)?, shape(value)?];
+    let shapes = [shape(scores.query)?, shape(scores.key)?, shape(node.inputs[1])?];
     if shapes.iter().any(|shape| shape.len() != 4 || shape[0] != shapes[0][0]) {
         return Ok(Err("query, key and value do not share one batch of rank 4".into()));
     }
-    let heads_of = |shape: &[TDim]| shape[1].to_usize().ok();
-    let (Some(query_heads), Some(key_heads)) = (heads_of(&shapes[0]), heads_of(&shapes[1])) else {
-        return Ok(Err("the number of heads is not constant".into()));
-    };
-    if key_heads != query_heads || heads_of(&shapes[2]) != Some(key_heads) {
-        return Ok(Err("query, key and value differ in their number of heads".into()));
+    let counts: Vec<_> = shapes.iter().filter_map(|shape| shape[1].to_usize().ok()).collect();
+    let &[query, key, value] = &*counts else { return Ok(Err("the number of heads is not constant".into())) };
+    if key != value || (key != query && key != 1) {
+        return Ok(Err(format!("query, key and value have {query}, {key} and {value} heads")));
     }
-    let (Some(query), Some(value)) = (heads(model, scores.query, false)?, heads(model, value, false)?) else {
-        return Ok(Err("the layout of query or value is not recognised".into()));
-    };
-    let key = heads(model, scores.key, true)?;
-    if value.factor != 1.0 {
-        return Ok(Err("the value is scaled".into()));
+    let several = scores.masks.len() > 1;
+    for mask in &scores.masks {
+        let outlet = match mask {
+            Mask::Added(outlet) => *outlet,
+            Mask::Replaced { value, .. } if several && *value > ABSORBING => {
+                return Ok(Err(format!("masked scores are replaced by {value} and masked otherwise too")));
+            }
+            Mask::Replaced { condition, .. } => *condition,
+        };
+        let target = [&shapes[0][0], &shapes[0][1], &shapes[0][2], &shapes[1][3]];
+        let mask = shape(outlet)?;
+        let widens = |(dim, target): (&TDim, &&TDim)| *dim != 1.to_dim() && **target == 1.to_dim();
+        if mask.len() != 4 || mask.iter().zip(&target).any(widens) {
+            return Ok(Err(format!("a mask of shape {mask:?} is wider than the scores")));
+        }
     }
-    Ok(Ok(Operands { query, key, value, heads: query_heads, kv_heads: key_heads }))
+    Ok(Ok((query, key)))
 }
 
 fn fused(
     model: &TypedModel,
     node: &TypedNode,
     scores: &Scores,
-    operands: Operands,
+    (heads, kv_heads): HeadCounts,
     zero_when_all_masked: bool,
 ) -> TractResult<TypedModelPatch> {
-    let Operands { query, key, value, heads, kv_heads } = operands;
     let mut patch = TypedModelPatch::default();
-    let (key_tap, key_layout, key_factor) = match key {
-        Some(key) => (patch.tap_model(model, key.outlet)?, key.layout, key.factor),
-        None => {
-            let transposed = patch.tap_model(model, scores.key)?;
-            let name = format!("{}.key", node.name);
-            (patch.wire_node(name, AxisOp::Move(2, 3), &[transposed])?[0], HeadLayout::HeadMajor, 1.0)
-        }
-    };
-    let (replaced, output) = output(model, node);
+    let transposed = patch.tap_model(model, scores.key)?;
+    let key = patch.wire_node(format!("{}.key", node.name), AxisOp::Move(2, 3), &[transposed])?[0];
+    let mut inputs = tvec!(patch.tap_model(model, scores.query)?, key, patch.tap_model(model, node.inputs[1])?);
+    inputs.extend(additive(model, &mut patch, &node.name, &scores.masks)?);
     let operator = Attention {
-        heads,
-        kv_heads,
-        scale: scores.scale * query.factor * key_factor,
-        query: query.layout,
-        key: key_layout,
-        value: value.layout,
-        output,
-        mask: scores.mask.is_some(),
+        mask: !scores.masks.is_empty(),
         zero_when_all_masked,
+        ..Attention::new(heads, kv_heads, scores.scale, HeadLayout::HeadMajor)
     };
-    let mut inputs = tvec!(patch.tap_model(model, query.outlet)?, key_tap, patch.tap_model(model, value.outlet)?);
-    if let Some(mask) = scores.mask {
-        inputs.push(patch.tap_model(model, mask)?);
-    }
     let outlet = patch.wire_node(&*node.name, operator, &inputs)?[0];
-    patch.shunt_outside(model, replaced, outlet)?;
+    patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
     Ok(patch)
 }
 
-/// Takes in the axis operations that bring the heads back together.
-fn output(model: &TypedModel, node: &TypedNode) -> (OutletId, HeadLayout) {
-    let outlet = OutletId::new(node.id, 0);
-    let Some(moved) = sole_reader(model, node) else { return (outlet, HeadLayout::HeadMajor) };
-    if !matches!(moved.op_as::<AxisOp>(), Some(AxisOp::Move(1, 2) | AxisOp::Move(2, 1))) {
-        return (outlet, HeadLayout::HeadMajor);
+/// One mask to add that does what all of them do.
+fn additive(
+    model: &TypedModel,
+    patch: &mut TypedModelPatch,
+    name: &str,
+    masks: &[Mask],
+) -> TractResult<Option<OutletId>> {
+    // The outlet in the patch, and where the model has it already.
+    let mut sum: Option<(OutletId, Option<OutletId>)> = None;
+    for (number, mask) in masks.iter().enumerate() {
+        let name = format!("{name}.mask.{number}");
+        sum = Some(match (mask, sum) {
+            (Mask::Added(outlet), None) => (patch.tap_model(model, *outlet)?, Some(*outlet)),
+            (Mask::Added(outlet), Some((sum, known))) => {
+                let existing = known.and_then(|known| shared(model, &add(), &[known, *outlet]));
+                match existing {
+                    Some(existing) => (patch.tap_model(model, existing)?, Some(existing)),
+                    None => {
+                        let outlet = patch.tap_model(model, *outlet)?;
+                        (patch.wire_node(name, add(), &[sum, outlet])?[0], None)
+                    }
+                }
+            }
+            (Mask::Replaced { condition, kept, value }, sum) => {
+                let condition = patch.tap_model(model, *condition)?;
+                // The lowest number absorbs any score, and keeps rows that are masked everywhere uniform.
+                let value = if *value > ABSORBING { f32::MIN } else { *value };
+                let value = patch.add_const(format!("{name}.value"), tensor4(&[[[[value]]]]))?;
+                let sum = match sum {
+                    Some((sum, _)) => sum,
+                    None => patch.add_const(format!("{name}.zero"), tensor4(&[[[[0f32]]]]))?,
+                };
+                let [chosen, other] = if *kept { [sum, value] } else { [value, sum] };
+                (patch.wire_node(name, Iff, &[condition, chosen, other])?[0], None)
+            }
+        });
     }
-    let packed = sole_reader(model, moved).filter(|reader| match reader.op_as::<AxisOp>() {
-        Some(AxisOp::Reshape(2, from, to)) => from.len() == 2 && to.len() == 1,
-        _ => false,
-    });
-    match packed {
-        Some(packed) => (OutletId::new(packed.id, 0), HeadLayout::Packed),
-        None => (OutletId::new(moved.id, 0), HeadLayout::PositionMajor),
-    }
+    Ok(sum.map(|(sum, _)| sum))
 }

@@ -2,6 +2,7 @@
 //! [`crate::ops`].
 
 mod attention;
+mod attention_layout;
 mod axes;
 mod embedding;
 mod epilogue;
@@ -10,10 +11,11 @@ mod layer_norm;
 mod linear;
 mod pattern;
 
+use super::fold::{constant, without_effect};
+use super::rewriter::sweep;
 use super::{NotFused, Report};
 use crate::error::{Error, Result};
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::optim::Optimizer;
 
 /// What became of a place where a pattern was looked for.
 enum Match {
@@ -38,6 +40,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "gelu", look: gelu::look },
     Rule { pattern: "layer norm", look: layer_norm::look },
     Rule { pattern: "attention", look: attention::look },
+    Rule { pattern: "attention layout", look: attention_layout::look },
     Rule { pattern: "linear", look: linear::look },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
@@ -49,35 +52,45 @@ const RULES: &[Rule] = &[
 /// `UnsupportedOp` when the graph turns out to be inconsistent.
 pub fn fuse(mut model: TypedModel, report: &mut Report) -> Result<TypedModel> {
     let inconsistent = |error: TractError| Error::unsupported_op(format!("fusing the graph failed: {error:#}"));
-    Optimizer { passes: Optimizer::prop_consts().passes, steps: None }.optimize(&mut model).map_err(inconsistent)?;
+    model = tidied(model).map_err(inconsistent)?;
     for rule in RULES {
         model = apply(rule, model, report).map_err(inconsistent)?;
     }
     Ok(model)
 }
 
+/// The graph without nodes of constants and nodes that have no effect, so that patterns stand bare.
+fn tidied(mut model: TypedModel) -> TractResult<TypedModel> {
+    loop {
+        let (changes, next) = sweep(model, |model, node| match constant(model, node)? {
+            Some(patch) => Ok(Some(patch)),
+            None => without_effect(model, node),
+        })?;
+        model = next;
+        if changes == 0 {
+            return Ok(model);
+        }
+    }
+}
+
 fn apply(rule: &Rule, mut model: TypedModel, report: &mut Report) -> TractResult<TypedModel> {
     loop {
         let mut not_fused = Vec::new();
-        let mut found = 0;
-        for id in model.eval_order()? {
-            let node = model.node(id);
-            match (rule.look)(&model, node)? {
-                Match::None => {}
+        let (found, next) = sweep(model, |model, node| {
+            Ok(match (rule.look)(model, node)? {
+                Match::None => None,
                 Match::Almost(reason) => {
                     not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
+                    None
                 }
-                Match::Found(patch) => {
-                    patch.apply(&mut model)?;
-                    found += 1;
-                }
-            }
-        }
+                Match::Found(patch) => Some(*patch),
+            })
+        })?;
+        model = next;
         if found == 0 {
             report.not_fused.append(&mut not_fused);
             return Ok(model);
         }
         *report.fused.entry(rule.pattern.to_string()).or_default() += found;
-        model = model.into_compact()?;
     }
 }

@@ -77,6 +77,22 @@ pub fn sole_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<&'a Ty
     }
 }
 
+/// Whether an outlet is read by one node, once, and is no output of the model.
+pub fn read_once(model: &TypedModel, outlet: OutletId) -> bool {
+    producer(model, outlet).outputs[outlet.slot].successors.len() == 1 && !model.outputs.contains(&outlet)
+}
+
+/// The result of a node of the model that applies `operator` to `inputs`, if there is one.
+pub fn shared(model: &TypedModel, operator: &dyn TypedOp, inputs: &[OutletId]) -> Option<OutletId> {
+    let first = inputs.first()?;
+    let readers = &producer(model, *first).outputs[first.slot].successors;
+    let twin = readers
+        .iter()
+        .map(|reader| model.node(reader.node))
+        .find(|node| *node.inputs == *inputs && node.op.dyn_eq(operator))?;
+    Some(OutletId::new(twin.id, 0))
+}
+
 /// A patch that computes `operator` from outlets of the model and puts the result in the place of `replaced`.
 pub fn replace(
     model: &TypedModel,

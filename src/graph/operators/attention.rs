@@ -64,17 +64,7 @@ impl Wiring for Attention {
         if self.mask {
             operands.push(self.additive_mask(prefix, model, inputs[3])?);
         }
-        let fused = Fused {
-            heads,
-            kv_heads,
-            scale,
-            query: layout,
-            key: layout,
-            value: layout,
-            output: layout,
-            mask: self.mask,
-            zero_when_all_masked: false,
-        };
+        let fused = Fused { mask: self.mask, ..Fused::new(heads, kv_heads, scale, layout) };
         model.wire_node(prefix, fused, &operands).map(Some)
     }
 }

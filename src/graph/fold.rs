@@ -1,0 +1,74 @@
+//! What can be left out of a graph whatever it computes: nodes of constants, and nodes that hand their input on.
+
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Slice};
+use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
+use tract_onnx::tract_hir::tract_core::ops::dummy::Dummy;
+use tract_onnx::tract_hir::tract_core::ops::identity::Identity;
+use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
+use tract_onnx::tract_hir::tract_core::optim::CONST_FOLD_MEM_BUDGET;
+
+/// Replaces a node of constants by its value, unless that takes more memory than its operands and than the budget.
+/// A node that cannot be evaluated now is left alone: it may never be reached, or its value may depend on a run's sizes.
+pub fn constant(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    if node.op_is::<Const>() || node.op_is::<Dummy>() || node.op_is::<TypedSource>() {
+        return Ok(None);
+    }
+    let Some(operands) = constants(model, node)? else { return Ok(None) };
+    let budget = bytes(operands.iter()).max(CONST_FOLD_MEM_BUDGET);
+    let Ok(Some(values)) = node.op.eval_out_of_plan(operands) else { return Ok(None) };
+    if bytes(values.iter()) > budget {
+        return Ok(None);
+    }
+    let mut patch = TypedModelPatch::default();
+    for (slot, value) in values.into_iter().enumerate() {
+        let outlet = OutletId::new(node.id, slot);
+        let exotic = model.outlet_fact(outlet)?.exotic_fact.clone();
+        let name = if slot == 0 { node.name.clone() } else { format!("{}.{slot}", node.name) };
+        let constant = Const::new_with_opt_exotic_fact(value.into_arc_tensor(), exotic)?;
+        let constant = patch.wire_node(name, constant, &[])?[0];
+        patch.shunt_outside(model, outlet, constant)?;
+    }
+    Ok(Some(patch))
+}
+
+/// The node's operands if all are constants, and folding them copies no big weight that others read too.
+fn constants(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TVec<TValue>>> {
+    let mut operands = tvec!();
+    for outlet in &node.inputs {
+        let fact = model.outlet_fact(*outlet)?;
+        let Some(constant) = &fact.konst else { return Ok(None) };
+        let readers = model.node(outlet.node).outputs[outlet.slot].successors.len();
+        let small = fact.datum_type.is_number()
+            && fact.mem_size().to_usize().is_ok_and(|bytes| bytes as u64 <= CONST_FOLD_MEM_BUDGET);
+        if readers != 1 && !small && !node.op_is::<Slice>() {
+            return Ok(None);
+        }
+        operands.push(constant.clone().into_tvalue());
+    }
+    Ok(Some(operands))
+}
+
+fn bytes<'a>(tensors: impl Iterator<Item = &'a TValue>) -> u64 {
+    tensors.map(|tensor| (tensor.datum_type().size_of() * tensor.volume()) as u64).sum()
+}
+
+/// Leaves out a node whose output is its input: casts to the type that it has, broadcasts to the shape that it has.
+pub fn without_effect(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    let candidate = node.op_is::<Identity>() || node.op_is::<Cast>() || node.op_is::<MultiBroadcastTo>();
+    if !candidate || node.inputs.len() != 1 {
+        return Ok(None);
+    }
+    let (input, output) = (node.inputs[0], OutletId::new(node.id, 0));
+    let (before, after) = (model.outlet_fact(input)?, model.outlet_fact(output)?);
+    let same = before.datum_type == after.datum_type && before.shape == after.shape;
+    // Two outputs of a model stay two nodes, so that each keeps its name.
+    if !same || (model.outputs.contains(&input) && model.outputs.contains(&output)) {
+        return Ok(None);
+    }
+    let mut patch = TypedModelPatch::default();
+    let input = patch.tap_model(model, input)?;
+    patch.shunt_outside(model, output, input)?;
+    Ok(Some(patch))
+}
