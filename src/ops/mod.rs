@@ -8,7 +8,9 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod matmul;
+pub mod plain;
 mod quantize_linear;
+pub mod recurrent;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};

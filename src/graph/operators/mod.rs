@@ -9,6 +9,7 @@ mod layer_normalization;
 mod mat_mul;
 mod mat_mul_n_bits;
 mod quantize_linear;
+mod recurrent;
 
 use crate::error::Error;
 use std::fmt::Debug;
@@ -101,6 +102,9 @@ pub fn onnx() -> Onnx {
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
+    register::<recurrent::Gru>(&mut onnx);
+    register::<recurrent::Lstm>(&mut onnx);
+    register::<recurrent::Rnn>(&mut onnx);
     onnx
 }
 
