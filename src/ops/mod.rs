@@ -8,8 +8,10 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod matmul;
+pub mod plain;
 mod quantize_linear;
 mod rms_norm;
+pub mod recurrent;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};

@@ -10,6 +10,7 @@ mod layer_normalization;
 mod mat_mul;
 mod mat_mul_n_bits;
 mod quantize_linear;
+mod recurrent;
 
 use crate::error::Error;
 use std::collections::HashMap;
@@ -124,6 +125,9 @@ fn operators() -> Operators {
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
+    register::<recurrent::Gru>(&mut onnx);
+    register::<recurrent::Lstm>(&mut onnx);
+    register::<recurrent::Rnn>(&mut onnx);
     onnx
 }
 
