@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb;
 
 /// Opset versions of ONNX's own domain whose operators are understood.
-const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// Checks that every name is defined, and only once, that no node depends on itself, and that the opset is known. Nodes may
 /// stand in any order: tools that convert graphs do not always sort them.
 ///
 /// # Errors
-/// `InvalidModel` or, for an opset outside 9 to 23, `UnsupportedOp`.
+/// `InvalidModel` or, for an opset outside 7 to 28, `UnsupportedOp`.
 pub fn validate(index: &ModelIndex) -> Result<()> {
     let version = index.model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
     let version = version.map(|import| import.version).ok_or_else(|| Error::invalid_model("no ONNX opset is named"))?;
@@ -195,7 +195,7 @@ mod tests {
         let relu = || node("Relu", &["x"], &["y"]);
         let cases = [
             (model(17, vec![relu()], &["y"]), None),
-            (model(8, vec![relu()], &["y"]), Some(ErrorCode::UnsupportedOp)),
+            (model(6, vec![relu()], &["y"]), Some(ErrorCode::UnsupportedOp)),
             (model(17, vec![relu()], &["z"]), Some(ErrorCode::InvalidModel)),
             (model(17, vec![relu(), relu()], &["y"]), Some(ErrorCode::InvalidModel)),
             (model(17, vec![node("Relu", &["y"], &["y"])], &["y"]), Some(ErrorCode::InvalidModel)),

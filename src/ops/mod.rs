@@ -4,20 +4,24 @@
 mod activate;
 mod attention;
 mod dequantize_linear;
+mod elements;
 mod embedding;
 mod layer_norm;
 mod linear;
 mod matmul;
 mod quantize_linear;
+mod recurrent;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
 pub use dequantize_linear::DequantizeLinear;
+pub(crate) use elements::integers;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use matmul::MatMul;
 pub use quantize_linear::QuantizeLinear;
+pub use recurrent::{Cell, GateActivation, Optional, Recurrent};
 
 use std::fmt;
 use std::sync::Arc;

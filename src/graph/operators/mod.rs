@@ -1,6 +1,7 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod arguments;
 mod attention;
 mod dequantize_linear;
 mod flatten;
@@ -9,6 +10,7 @@ mod layer_normalization;
 mod mat_mul;
 mod mat_mul_n_bits;
 mod quantize_linear;
+mod recurrent;
 
 use crate::error::Error;
 use std::fmt::Debug;
@@ -101,6 +103,9 @@ pub fn onnx() -> Onnx {
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
+    register::<recurrent::Gru>(&mut onnx);
+    register::<recurrent::Lstm>(&mut onnx);
+    register::<recurrent::Rnn>(&mut onnx);
     onnx
 }
 
