@@ -4,6 +4,7 @@
 mod activate;
 mod attention;
 mod dequantize_linear;
+mod elements;
 mod embedding;
 mod layer_norm;
 mod linear;
@@ -16,6 +17,7 @@ pub mod recurrent;
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
 pub use dequantize_linear::DequantizeLinear;
+pub(crate) use elements::integers;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;

@@ -1,6 +1,7 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod arguments;
 mod attention;
 mod cum_sum;
 mod dequantize_linear;
