@@ -7,7 +7,9 @@
 
 mod external;
 mod functions;
+mod element;
 mod index;
+mod narrow;
 mod read_at;
 mod rewrite;
 mod validate;
@@ -18,7 +20,9 @@ mod wire;
 #[cfg(not(target_arch = "wasm32"))]
 pub use external::external_files;
 pub use external::external_path;
+pub use element::{BFLOAT16, Element, INT2, UINT2, of as element_type};
 pub use index::{Initializer, ModelIndex, index};
+pub use narrow::{NARROW_TYPE, PACKED};
 #[cfg(not(target_arch = "wasm32"))]
 pub use read_at::FileSource;
 pub use read_at::ReadAt;

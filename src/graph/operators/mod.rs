@@ -3,6 +3,7 @@
 
 mod attention;
 mod cum_sum;
+mod cast;
 mod dequantize_linear;
 mod flatten;
 mod gelu;
@@ -117,13 +118,16 @@ fn operators() -> Operators {
     let mut onnx = Operators { own: HashMap::new(), tract };
     register::<attention::Attention>(&mut onnx);
     register::<cum_sum::CumSum>(&mut onnx);
+    register::<cast::Cast>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
+    register::<dequantize_linear::MicrosoftDequantizeLinear>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
+    register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     onnx
 }
 
