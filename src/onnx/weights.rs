@@ -37,7 +37,7 @@ impl<'a> WeightStore<'a> {
         let named = |error: Error| error.tensor(&*initializer.name).file(self.model.name());
         let shape = shape(&initializer.dims).map_err(named)?;
         let stored = self.read_stored(initializer, &shape).map_err(named)?;
-        if stored.datum_type() == element::of(initializer.wired_type).map_err(named)?.held_as {
+        if initializer.wired_type == initializer.data_type {
             return Ok(stored);
         }
         held(stored, element::of(initializer.data_type).map_err(named)?, &shape).map_err(named)
