@@ -235,7 +235,7 @@ pub fn input_facts(inputs: &[TensorInfo], symbols: &SymbolScope) -> Result<Vec<T
                 Dimension::Symbol(name) => named.entry(name).or_insert_with(&mut fresh).clone(),
             })
             .collect();
-        facts.push(input.datum_type()?.fact(dims));
+        facts.push(input.datum_type().fact(dims));
     }
     Ok(facts)
 }

@@ -3,7 +3,7 @@
 
 use super::activation::Activation;
 use super::linear_weights::DEPTH_BLOCK;
-pub use super::linear_weights::LinearWeights;
+pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised};
 use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
 use super::simd::zip_in_place;
@@ -202,8 +202,17 @@ pub(super) mod cases {
                 &signed_bytes(outputs, 3),
             )
             .expect("int8 weights"),
-            LinearWeights::from_nbits4(&nibbles, &scales, Some(&zero_points), inputs, outputs, 32)
-                .expect("int4 weights"),
+            LinearWeights::from_nbits(NBits {
+                bits: 4,
+                inputs,
+                outputs,
+                block_size: 32,
+                b: &nibbles,
+                scales: &scales,
+                zero_points: NBitsZeroPoints::Packed(&zero_points),
+                groups: None,
+            })
+            .expect("int4 weights"),
         ]
     }
 
@@ -275,8 +284,10 @@ pub(super) mod cases {
             let scales: Vec<f32> = numbers(outputs * blocks, 2).iter().map(|scale| scale / 8.0).collect();
             let zero_points = zero_points.then(|| bytes(outputs * blocks.div_ceil(2), 4));
             let b = bytes(outputs * blocks * block_size / 2, 1);
-            LinearWeights::from_nbits4(&b, &scales, zero_points.as_deref(), inputs, outputs, block_size)
-                .expect("int4 weights")
+            let zero_points = zero_points.as_deref().map_or(NBitsZeroPoints::None, NBitsZeroPoints::Packed);
+            let weights =
+                NBits { bits: 4, inputs, outputs, block_size, b: &b, scales: &scales, zero_points, groups: None };
+            LinearWeights::from_nbits(weights).expect("int4 weights")
         };
         vec![
             Recorded {

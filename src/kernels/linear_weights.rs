@@ -28,22 +28,84 @@ enum Panels {
         values: Vec<PanelRow>,
     },
     Int8 {
+        block_size: usize,
         /// `inputs` rows a panel.
         values: Vec<[i8; PANEL]>,
-        /// One row a panel.
+        /// One row a block of a panel.
         scales: Vec<PanelRow>,
-        /// One row a panel.
+        /// One row a block of a panel.
         zero_points: Vec<PanelRow>,
     },
     Int4 {
+        /// Even, unless there is only one block.
         block_size: usize,
         /// `inputs / 2` rows a panel, rounded up: row k in the low nibbles, row k + 1 in the high ones.
         pairs: Vec<[u8; PANEL]>,
         /// One row a block of a panel.
         scales: Vec<PanelRow>,
-        /// One row a block of a panel; empty where every zero point is 8.
-        zero_points: Vec<[u8; PANEL]>,
+        zero_points: ZeroPoints,
     },
+}
+
+/// Zero points of 4-bit weights: one row a block of a panel.
+#[derive(Clone, PartialEq)]
+enum ZeroPoints {
+    /// Every one is the same.
+    All(f32),
+    Integers(Vec<[u8; PANEL]>),
+    Floats(Vec<PanelRow>),
+}
+
+/// A matrix of unsigned integers of which `block_size` in a column share a scale and a zero point:
+/// `(q - zero_point) * scale`. Signed integers come with the half of their range added, and their zero points likewise.
+#[derive(Clone, Copy)]
+pub struct Quantised<E, S, Z> {
+    /// 2, 4 or 8.
+    pub bits: usize,
+    /// Rows.
+    pub inputs: usize,
+    /// Columns.
+    pub outputs: usize,
+    /// Rows that share a scale, at least 1.
+    pub block_size: usize,
+    /// The integer at a row and column.
+    pub element: E,
+    /// The scale at a block and column.
+    pub scale: S,
+    /// The zero point at a block and column; without them, all are half the integers' range.
+    pub zero_point: Option<Z>,
+}
+
+/// Weights in the layout of `com.microsoft.MatMulNBits`.
+#[derive(Clone, Copy)]
+pub struct NBits<'a> {
+    /// 2, 4 or 8.
+    pub bits: usize,
+    /// Rows of the matrix (`K`).
+    pub inputs: usize,
+    /// Columns of the matrix (`N`).
+    pub outputs: usize,
+    /// Rows that share a scale: a power of two, at least 16.
+    pub block_size: usize,
+    /// `[outputs, blocks, block_size * bits / 8]`, the lowest bits of a byte first.
+    pub b: &'a [u8],
+    /// `[outputs, blocks]`.
+    pub scales: &'a [f32],
+    /// Where there are none, each is half the integers' range.
+    pub zero_points: NBitsZeroPoints<'a>,
+    /// The block whose scale each row has, where that is not simply the one that it lies in (`g_idx`).
+    pub groups: Option<&'a [i32]>,
+}
+
+/// Zero points in the layout of `com.microsoft.MatMulNBits`.
+#[derive(Clone, Copy)]
+pub enum NBitsZeroPoints<'a> {
+    /// None.
+    None,
+    /// `[outputs, blocks * bits / 8 rounded up]`, the lowest bits of a byte first.
+    Packed(&'a [u8]),
+    /// `[outputs, blocks]`.
+    Floats(&'a [f32]),
 }
 
 impl LinearWeights {
@@ -82,59 +144,86 @@ impl LinearWeights {
         check_scales(scales)?;
         check_count("scales", scales.len(), &[1, outputs])?;
         check_count("zero points", zero_points.len(), &[0, 1, outputs])?;
-        let zero_point = |n: usize| match zero_points.len() {
-            0 => 0.0,
-            1 => f32::from(zero_points[0]),
-            _ => f32::from(zero_points[n]),
+        let zero_point = |_: usize, n: usize| {
+            128.0
+                + match zero_points.len() {
+                    0 => 0.0,
+                    1 => f32::from(zero_points[0]),
+                    _ => f32::from(zero_points[n]),
+                }
         };
-        let panels = Panels::Int8 {
-            values: pack(inputs, outputs, 0, |k, n| q[k * input_stride + n * output_stride]),
-            scales: pack(1, outputs, 0.0, |_, n| if scales.len() == 1 { scales[0] } else { scales[n] }),
-            zero_points: pack(1, outputs, 0.0, |_, n| zero_point(n)),
-        };
-        Ok(LinearWeights { inputs, outputs, panels })
+        Ok(LinearWeights::from_quantised(Quantised {
+            bits: 8,
+            inputs,
+            outputs,
+            block_size: inputs.max(1),
+            element: |k, n| q[k * input_stride + n * output_stride] as u8 ^ 0x80,
+            scale: |_, n| if scales.len() == 1 { scales[0] } else { scales[n] },
+            zero_point: Some(zero_point),
+        }))
     }
 
-    /// Packs weights `(q - zero_point) * scale` of 4 bits, in the layout of `com.microsoft.MatMulNBits` with `bits = 4`:
-    /// `b` is `[outputs, blocks, block_size / 2]`, the low nibble first; `scales` is `[outputs, blocks]`; `zero_points`
-    /// is `[outputs, blocks / 2 rounded up]`, the low nibble first, and where there are none, every zero point is 8.
+    /// Packs integers with scales. 4-bit ones stay so where blocks have even lengths; 2-bit ones take 4 bits.
+    ///
+    /// # Panics
+    /// When `bits` is not 2, 4 or 8.
+    pub fn from_quantised<E, S, Z>(quantised: Quantised<E, S, Z>) -> LinearWeights
+    where
+        E: Fn(usize, usize) -> u8,
+        S: Fn(usize, usize) -> f32,
+        Z: Fn(usize, usize) -> f32,
+    {
+        let Quantised { bits, inputs, outputs, block_size, element, scale, zero_point } = quantised;
+        assert!(matches!(bits, 2 | 4 | 8), "integers of {bits} bits");
+        let blocks = inputs.div_ceil(block_size);
+        let scales = pack(blocks, outputs, 0.0, scale);
+        let middle = (1u32 << (bits - 1)) as f32;
+        let panels = if bits < 8 && (block_size.is_multiple_of(2) || blocks <= 1) {
+            let nibble = |k: usize, n: usize| if k < inputs { element(k, n) & 15 } else { 0 };
+            let pairs =
+                pack(inputs.div_ceil(2), outputs, 0, |pair, n| nibble(2 * pair, n) | nibble(2 * pair + 1, n) << 4);
+            let zero_points = zero_point.map_or(ZeroPoints::All(middle), |zero_point| {
+                ZeroPoints::packed(pack(blocks, outputs, 0.0, zero_point))
+            });
+            Panels::Int4 { block_size, pairs, scales, zero_points }
+        } else {
+            let values = pack(inputs, outputs, 0, |k, n| (element(k, n) ^ 0x80) as i8);
+            let zero_points = match zero_point {
+                Some(zero_point) => pack(blocks, outputs, 0.0, |block, n| zero_point(block, n) - 128.0),
+                None => pack(blocks, outputs, 0.0, |_, _| middle - 128.0),
+            };
+            Panels::Int8 { block_size, values, scales, zero_points }
+        };
+        LinearWeights { inputs, outputs, panels }
+    }
+
+    /// Packs weights of `com.microsoft.MatMulNBits`. Rows in other groups than their blocks become float32.
     ///
     /// # Errors
-    /// `InvalidModel` when a length does not fit, a scale is not finite, or `block_size` is not a power of two of at
-    /// least 16.
-    pub fn from_nbits4(
-        b: &[u8],
-        scales: &[f32],
-        zero_points: Option<&[u8]>,
-        inputs: usize,
-        outputs: usize,
-        block_size: usize,
-    ) -> Result<LinearWeights> {
-        if block_size < 16 || !block_size.is_power_of_two() {
-            return Err(Error::invalid_model(format!("4-bit weights in blocks of {block_size}"))
-                .remedy("quantise with a block size that is a power of two and at least 16"));
-        }
+    /// `InvalidModel` when a length does not fit, a scale is not finite, a group is out of range, or `block_size` is not
+    /// a power of two of at least 16; `UnsupportedOp` for other than 2, 4 and 8 bits.
+    pub fn from_nbits(weights: NBits<'_>) -> Result<LinearWeights> {
+        let NBits { bits, inputs, outputs, block_size, b, scales, zero_points, groups } = weights;
+        weights.check()?;
         let blocks = inputs.div_ceil(block_size);
-        let zero_point_bytes = blocks.div_ceil(2);
-        check_scales(scales)?;
-        check_count("scales", scales.len(), &[volume(&[outputs, blocks])?])?;
-        check_count("bytes of 4-bit weights", b.len(), &[volume(&[outputs, blocks, block_size / 2])?])?;
-        if let Some(zero_points) = zero_points {
-            check_count("bytes of zero points", zero_points.len(), &[volume(&[outputs, zero_point_bytes])?])?;
-        }
-        let column_bytes = blocks * (block_size / 2);
-        let panels = Panels::Int4 {
-            block_size,
-            pairs: pack(inputs.div_ceil(2), outputs, 0, |pair, n| b[n * column_bytes + pair]),
-            scales: pack(blocks, outputs, 0.0, |block, n| scales[n * blocks + block]),
-            zero_points: zero_points.map_or(Vec::new(), |zero_points| {
-                pack(blocks, outputs, 0, |block, n| {
-                    let byte = zero_points[n * zero_point_bytes + block / 2];
-                    if block % 2 == 0 { byte & 15 } else { byte >> 4 }
-                })
-            }),
+        let column_bytes = blocks * (block_size * bits / 8);
+        let zero_point_bytes = (blocks * bits).div_ceil(8);
+        let element = |k: usize, n: usize| lowest_bits(&b[n * column_bytes..], bits, k);
+        let scale = |block: usize, n: usize| scales[n * blocks + block];
+        let zero_point = |block: usize, n: usize| match zero_points {
+            NBitsZeroPoints::None => (1u32 << (bits - 1)) as f32,
+            NBitsZeroPoints::Packed(bytes) => f32::from(lowest_bits(&bytes[n * zero_point_bytes..], bits, block)),
+            NBitsZeroPoints::Floats(floats) => floats[n * blocks + block],
         };
-        Ok(LinearWeights { inputs, outputs, panels })
+        if let Some(groups) = groups.filter(|groups| (0..inputs).any(|k| groups[k] as usize != k / block_size)) {
+            let values = pack(inputs, outputs, 0.0, |k, n| {
+                let group = groups[k] as usize;
+                (f32::from(element(k, n)) - zero_point(group, n)) * scale(group, n)
+            });
+            return Ok(LinearWeights { inputs, outputs, panels: Panels::Float32 { values } });
+        }
+        let zero_point = (!matches!(zero_points, NBitsZeroPoints::None)).then_some(zero_point);
+        Ok(LinearWeights::from_quantised(Quantised { bits, inputs, outputs, block_size, element, scale, zero_point }))
     }
 
     /// Elements of a row that goes in.
@@ -151,11 +240,11 @@ impl LinearWeights {
     pub fn bytes(&self) -> usize {
         match &self.panels {
             Panels::Float32 { values } => size_of_val(&values[..]),
-            Panels::Int8 { values, scales, zero_points } => {
+            Panels::Int8 { values, scales, zero_points, .. } => {
                 size_of_val(&values[..]) + size_of_val(&scales[..]) + size_of_val(&zero_points[..])
             }
             Panels::Int4 { pairs, scales, zero_points, .. } => {
-                size_of_val(&pairs[..]) + size_of_val(&scales[..]) + size_of_val(&zero_points[..])
+                size_of_val(&pairs[..]) + size_of_val(&scales[..]) + zero_points.bytes()
             }
         }
     }
@@ -210,29 +299,110 @@ impl LinearWeights {
         let rows = panel * self.inputs + depth.start..panel * self.inputs + depth.end;
         match &self.panels {
             Panels::Float32 { values } => &values[rows],
-            Panels::Int8 { values, scales, zero_points } => {
-                let scratch = &mut scratch[..depth.len()];
-                dequantise_int8(&values[rows], &scales[panel], &zero_points[panel], scratch);
+            Panels::Int8 { block_size, values, scales, zero_points } => {
+                let (scratch, values) = (&mut scratch[..depth.len()], &values[rows]);
+                for (block, part) in self.blocks(panel, *block_size, depth) {
+                    dequantise_int8(&values[part.clone()], &scales[block], &zero_points[block], &mut scratch[part]);
+                }
                 scratch
             }
             Panels::Int4 { block_size, pairs, scales, zero_points } => {
                 let scratch = &mut scratch[..depth.len()];
-                let blocks = self.inputs.div_ceil(*block_size);
-                let pairs = &pairs[panel * self.inputs.div_ceil(2)..];
-                let mut start = depth.start;
-                while start < depth.end {
-                    let block = start / block_size;
-                    let end = depth.end.min((block + 1) * block_size);
-                    let zero_point = zero_points.get(panel * blocks + block).unwrap_or(&[8; PANEL]);
-                    let scale = &scales[panel * blocks + block];
-                    let out = &mut scratch[start - depth.start..end - depth.start];
-                    dequantise_int4(&pairs[start / 2..end.div_ceil(2)], scale, zero_point, out);
-                    start = end;
+                let pairs = &pairs[panel * self.inputs.div_ceil(2) + depth.start / 2..];
+                for (block, part) in self.blocks(panel, *block_size, depth) {
+                    let pairs = &pairs[part.start / 2..part.end.div_ceil(2)];
+                    dequantise_int4(pairs, &scales[block], &zero_points.row(block), &mut scratch[part]);
                 }
                 scratch
             }
         }
     }
+
+    /// The blocks of rows `depth` of a panel: each one's number among all panels' blocks, and its rows within `depth`.
+    fn blocks(
+        &self,
+        panel: usize,
+        block_size: usize,
+        depth: Range<usize>,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let first = panel * self.inputs.div_ceil(block_size);
+        (depth.start / block_size..depth.end.div_ceil(block_size)).map(move |block| {
+            let start = depth.start.max(block * block_size);
+            let end = depth.end.min((block + 1) * block_size);
+            (first + block, start - depth.start..end - depth.start)
+        })
+    }
+}
+
+impl ZeroPoints {
+    /// Whole numbers of 4 bits take a byte.
+    fn packed(rows: Vec<PanelRow>) -> ZeroPoints {
+        let is_integer = |zero_point: &f32| (0.0..16.0).contains(zero_point) && zero_point.fract() == 0.0;
+        if rows.iter().flatten().all(is_integer) {
+            return ZeroPoints::Integers(rows.iter().map(|row| row.map(|zero_point| zero_point as u8)).collect());
+        }
+        ZeroPoints::Floats(rows)
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            ZeroPoints::All(_) => 0,
+            ZeroPoints::Integers(rows) => size_of_val(&rows[..]),
+            ZeroPoints::Floats(rows) => size_of_val(&rows[..]),
+        }
+    }
+
+    #[inline(always)]
+    fn row(&self, block: usize) -> PanelRow {
+        match self {
+            ZeroPoints::All(zero_point) => [*zero_point; PANEL],
+            ZeroPoints::Integers(rows) => rows[block].map(f32::from),
+            ZeroPoints::Floats(rows) => rows[block],
+        }
+    }
+}
+
+impl NBits<'_> {
+    fn check(&self) -> Result<()> {
+        let NBits { bits, inputs, outputs, block_size, b, scales, zero_points, groups } = *self;
+        if !matches!(bits, 2 | 4 | 8) {
+            return Err(Error::unsupported_op(format!("weights of {bits} bits are not supported"))
+                .remedy("quantise the model to 4 or 8 bits"));
+        }
+        if block_size < 16 || !block_size.is_power_of_two() {
+            return Err(Error::invalid_model(format!("{bits}-bit weights in blocks of {block_size}"))
+                .remedy("quantise with a block size that is a power of two and at least 16"));
+        }
+        let blocks = inputs.div_ceil(block_size);
+        check_scales(scales)?;
+        check_count("scales", scales.len(), &[volume(&[outputs, blocks])?])?;
+        let block_bytes = volume(&[block_size, bits])? / 8;
+        check_count("bytes of weights", b.len(), &[volume(&[outputs, blocks, block_bytes])?])?;
+        match zero_points {
+            NBitsZeroPoints::None => {}
+            NBitsZeroPoints::Packed(bytes) => {
+                let column = volume(&[blocks, bits])?.div_ceil(8);
+                check_count("bytes of zero points", bytes.len(), &[volume(&[outputs, column])?])?;
+            }
+            NBitsZeroPoints::Floats(floats) => check_count("zero points", floats.len(), &[scales.len()])?,
+        }
+        let Some(groups) = groups else { return Ok(()) };
+        // Exporters pad the groups to whole blocks.
+        check_count("groups", groups.len(), &[inputs, volume(&[blocks, block_size])?])?;
+        match groups[..inputs].iter().find(|group| usize::try_from(**group).is_err() || **group as usize >= blocks) {
+            None => Ok(()),
+            Some(group) => Err(Error::invalid_model(format!("group {group} where there are {blocks}"))
+                .remedy("quantise the model again")),
+        }
+    }
+}
+
+/// The integer of `bits` bits at a position of packed bytes, the lowest bits of a byte first.
+#[inline(always)]
+fn lowest_bits(bytes: &[u8], bits: usize, position: usize) -> u8 {
+    let in_byte = 8 / bits;
+    let shifted = bytes[position / in_byte] >> (position % in_byte * bits);
+    if bits == 8 { shifted } else { shifted & ((1 << bits) - 1) }
 }
 
 impl fmt::Debug for LinearWeights {
@@ -266,8 +436,8 @@ fn dequantise_int8(values: &[[i8; PANEL]], scales: &PanelRow, zero_points: &Pane
 }
 
 /// Writes `(q - zero_point) * scale` for pairs of rows of eight columns; of the last pair perhaps only the first row.
-fn dequantise_int4(pairs: &[[u8; PANEL]], scales: &PanelRow, zero_points: &[u8; PANEL], out: &mut [PanelRow]) {
-    let columns = Columns::new(scales, &zero_points.map(f32::from));
+fn dequantise_int4(pairs: &[[u8; PANEL]], scales: &PanelRow, zero_points: &PanelRow, out: &mut [PanelRow]) {
+    let columns = Columns::new(scales, zero_points);
     let (two_rows, last_row) = out.as_chunks_mut::<2>();
     for (pair, [low_row, high_row]) in pairs.iter().zip(two_rows) {
         let [low, high] = F32x4::pairs_from_nibbles(pair);
@@ -343,7 +513,31 @@ mod tests {
         let mut b = vec![0; 16];
         b[..8].copy_from_slice(&[0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe]);
         b[8] = 0x0f;
-        let int4 = LinearWeights::from_nbits4(&b, &[0.5, 2.0], Some(&[0xe1]), 17, 1, 16).unwrap();
+        let nbits = |bits, b, scales, zero_points, inputs| {
+            let outputs = 1;
+            NBits { bits, inputs, outputs, block_size: 16, b, scales, zero_points, groups: None }
+        };
+        let zero_points = NBitsZeroPoints::Packed(&[0xe1]);
+        let int4 = LinearWeights::from_nbits(nbits(4, &b, &[0.5, 2.0], zero_points, 17)).unwrap();
+        let floats = NBitsZeroPoints::Floats(&[0.5]);
+        let two_bits = LinearWeights::from_nbits(nbits(2, &[0xe4, 0, 0, 0], &[2.0], floats, 4)).unwrap();
+        let eight_bits = LinearWeights::from_nbits(nbits(8, &[200; 16], &[0.5], NBitsZeroPoints::None, 1)).unwrap();
+        // Rows 0 and 16 have changed groups.
+        let groups: Vec<i32> = (0..17).map(|k| i32::from(k == 0)).collect();
+        let grouped = NBits { groups: Some(&groups), ..nbits(8, &[130; 32], &[1.0, 2.0], NBitsZeroPoints::None, 17) };
+        let grouped = LinearWeights::from_nbits(grouped).unwrap();
+        let mut expected_grouped = vec![2.0; 17];
+        expected_grouped[0] = 4.0;
+        let threes = Quantised {
+            bits: 4,
+            inputs: 5,
+            outputs: 1,
+            block_size: 3,
+            element: |k, _| k as u8,
+            scale: |block, _| block as f32 + 1.0,
+            zero_point: None::<fn(usize, usize) -> f32>,
+        };
+        let threes = LinearWeights::from_quantised(threes);
         let mut expected_int4: Vec<f32> = (0..16).map(|nibble| (nibble as f32 - 1.0) * 0.5).collect();
         expected_int4.push((15.0 - 14.0) * 2.0);
         let cases = [
@@ -351,6 +545,10 @@ mod tests {
             (by_columns, "float32", vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2 * 8 * 4),
             (int8, "int8", vec![0.0, 0.0, 65.5, -254.0], 2 * 8 + 2 * 8 * 4),
             (int4, "int4", expected_int4, 9 * 8 + 2 * 8 * 4 + 2 * 8),
+            (two_bits, "int4", vec![-1.0, 1.0, 3.0, 5.0], 2 * 8 + 8 * 4 + 8 * 4),
+            (grouped, "float32", expected_grouped, 17 * 8 * 4),
+            (eight_bits, "int8", vec![36.0], 8 + 2 * 8 * 4),
+            (threes, "int8", vec![-8.0, -7.0, -6.0, -10.0, -8.0], 5 * 8 + 2 * 2 * 8 * 4),
         ];
         for (weights, format, expected, bytes) in cases {
             assert_eq!((weights.format(), weights.to_f32(), weights.bytes()), (format, expected, bytes));
@@ -399,14 +597,16 @@ mod tests {
         ];
         for (index, case) in cases.iter().enumerate() {
             let (weights, zero_points) = (vec![0; case.weights], case.zero_points.map(|count| vec![0; count]));
-            let result = LinearWeights::from_nbits4(
-                &weights,
-                &case.scales,
-                zero_points.as_deref(),
-                case.inputs,
-                3,
-                case.block_size,
-            );
+            let result = LinearWeights::from_nbits(NBits {
+                bits: 4,
+                inputs: case.inputs,
+                outputs: 3,
+                block_size: case.block_size,
+                b: &weights,
+                scales: &case.scales,
+                zero_points: zero_points.as_deref().map_or(NBitsZeroPoints::None, NBitsZeroPoints::Packed),
+                groups: None,
+            });
             let code = result.err().map(|error| error.code);
             assert_eq!(code, (!case.fits).then_some(ErrorCode::InvalidModel), "case {index}");
         }

@@ -5,9 +5,11 @@
 //! [`validate`] refuses graphs that are not well formed, [`rewrite`] brings names, domains and symbols
 //! into one form, and [`WeightStore`] reads an initializer's elements when it is wired.
 
+mod element;
 mod external;
 mod functions;
 mod index;
+mod narrow;
 mod read_at;
 mod rewrite;
 mod validate;
@@ -15,10 +17,12 @@ mod weights;
 mod widen;
 mod wire;
 
+pub use element::{BFLOAT16, Element, INT2, UINT2, of as element_type};
 #[cfg(not(target_arch = "wasm32"))]
 pub use external::external_files;
 pub use external::external_path;
 pub use index::{Initializer, ModelIndex, index};
+pub use narrow::{NARROW_TYPE, PACKED};
 #[cfg(not(target_arch = "wasm32"))]
 pub use read_at::FileSource;
 pub use read_at::ReadAt;

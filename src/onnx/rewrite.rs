@@ -1,8 +1,9 @@
 //! Brings a graph into the one form that the translation reads: unique node names, operators told apart by domain,
 //! weights as inputs that the translation replaces by constants, and one way of writing a scaled weight.
 
+use super::element;
 use super::index::{Initializer, ModelIndex};
-use super::weights::datum_type;
+use super::narrow::narrow;
 use super::widen::widen;
 use super::{MICROSOFT, qualified_op_type};
 use crate::error::{Error, Result};
@@ -76,6 +77,7 @@ pub fn rewrite(index: ModelIndex) -> Result<RewrittenModel> {
     separate_mask_length(&mut inputs);
     let outputs = graph.output.iter().map(tensor_info).collect::<Result<Vec<_>>>()?;
     let declared = graph.value_info.iter().chain(&graph.output).filter_map(declared).collect();
+    narrow(&mut graph, &mut initializers)?;
     widen(&mut graph, &mut initializers);
     scaled_weights_to_dequantize_linear(&mut graph, &mut initializers);
     qualify_operators(&mut graph);
@@ -84,14 +86,11 @@ pub fn rewrite(index: ModelIndex) -> Result<RewrittenModel> {
     Ok(RewrittenModel { graph, opset, initializers, declared, inputs, outputs })
 }
 
-/// Name, element type and rank of a declared tensor. float16 is computed in float32.
+/// Name, element type as it is computed in, and rank of a declared tensor.
 fn declared(value: &pb::ValueInfoProto) -> Option<(String, (DatumType, usize))> {
     let Some(type_proto::Value::TensorType(kind)) = value.r#type.as_ref()?.value.as_ref() else { return None };
-    let datum_type = match datum_type(kind.elem_type).ok()? {
-        DatumType::F16 => DatumType::F32,
-        other => other,
-    };
-    Some((value.name.clone(), (datum_type, kind.shape.as_ref()?.dim.len())))
+    let element = element::of(element::wired_type(kind.elem_type)).ok()?;
+    Some((value.name.clone(), (element.held_as, kind.shape.as_ref()?.dim.len())))
 }
 
 /// Where there is a past, the mask covers it too: its length is another than that of `input_ids`, even where the exporter
@@ -113,15 +112,11 @@ fn separate_mask_length(inputs: &mut [TensorInfo]) {
 }
 
 impl TensorInfo {
-    /// The element type as tract names it.
-    ///
-    /// # Errors
-    /// `UnsupportedOp` for a type that tract does not have.
-    pub fn datum_type(&self) -> Result<DatumType> {
-        Ok(match self.dtype {
-            DType::Float32 => DatumType::F32,
+    /// The element type in which the graph gets it: floats of 16 bits as float32.
+    pub fn datum_type(&self) -> DatumType {
+        match self.dtype {
+            DType::Float32 | DType::Float16 | DType::BFloat16 => DatumType::F32,
             DType::Float64 => DatumType::F64,
-            DType::Float16 => DatumType::F16,
             DType::Int8 => DatumType::I8,
             DType::UInt8 => DatumType::U8,
             DType::Int16 => DatumType::I16,
@@ -131,10 +126,7 @@ impl TensorInfo {
             DType::Int64 => DatumType::I64,
             DType::UInt64 => DatumType::U64,
             DType::Bool => DatumType::Bool,
-            DType::BFloat16 => {
-                return Err(Error::unsupported_op("bfloat16 tensors are not supported").tensor(&*self.name));
-            }
-        })
+        }
     }
 }
 
@@ -143,7 +135,8 @@ fn tensor_info(value: &pb::ValueInfoProto) -> Result<TensorInfo> {
         return Err(Error::invalid_model("an input or output of the graph is not a tensor").tensor(&*value.name));
     };
     let shape = kind.shape.as_ref().map(|shape| shape.dim.iter().map(dimension).collect());
-    Ok(TensorInfo { name: value.name.clone(), dtype: dtype(kind.elem_type, &value.name)?, shape })
+    let dtype = element::dtype(kind.elem_type).map_err(|error| error.tensor(&*value.name))?;
+    Ok(TensorInfo { name: value.name.clone(), dtype, shape })
 }
 
 fn dimension(dim: &tensor_shape_proto::Dimension) -> Dimension {
@@ -152,26 +145,6 @@ fn dimension(dim: &tensor_shape_proto::Dimension) -> Dimension {
         Some(tensor_shape_proto::dimension::Value::DimParam(name)) => Dimension::Symbol(name.clone()),
         _ => Dimension::Symbol(String::new()),
     }
-}
-
-fn dtype(elem_type: i32, tensor: &str) -> Result<DType> {
-    let datum_type = datum_type(elem_type).map_err(|error| error.tensor(tensor))?;
-    DType::from_name(match datum_type.unquantized() {
-        tract_onnx::prelude::DatumType::F32 => "float32",
-        tract_onnx::prelude::DatumType::F64 => "float64",
-        tract_onnx::prelude::DatumType::F16 => "float16",
-        tract_onnx::prelude::DatumType::I8 => "int8",
-        tract_onnx::prelude::DatumType::U8 => "uint8",
-        tract_onnx::prelude::DatumType::I16 => "int16",
-        tract_onnx::prelude::DatumType::U16 => "uint16",
-        tract_onnx::prelude::DatumType::I32 => "int32",
-        tract_onnx::prelude::DatumType::U32 => "uint32",
-        tract_onnx::prelude::DatumType::I64 => "int64",
-        tract_onnx::prelude::DatumType::U64 => "uint64",
-        tract_onnx::prelude::DatumType::Bool => "bool",
-        _ => "",
-    })
-    .ok_or_else(|| Error::unsupported_op("an input or output of this type is not supported").tensor(tensor))
 }
 
 /// tract looks operators up by type alone: those of other domains get their domain into the type.
@@ -245,7 +218,7 @@ fn scaled_weights_to_dequantize_linear(graph: &mut pb::GraphProto, initializers:
 
 /// The axis along which the scales of a weight vary, and their shape as `DequantizeLinear` wants it.
 fn scale_axis(weight: &Initializer, scales: &Initializer) -> Option<(Vec<i64>, usize)> {
-    if scales.data_type != DataType::Float as i32 || scales.dims.len() > weight.dims.len() {
+    if scales.wired_type != DataType::Float as i32 || scales.dims.len() > weight.dims.len() {
         return None;
     }
     let offset = weight.dims.len() - scales.dims.len();

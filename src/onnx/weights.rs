@@ -1,10 +1,11 @@
 //! [`WeightStore`]: an initializer's elements, read when they are wanted.
 
 use super::ReadAt;
+use super::element::{self, Element};
 use super::index::{Initializer, Place};
+use super::narrow::unpack;
 use crate::error::{Error, Result};
 use tract_onnx::pb;
-use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::prelude::{DatumType, Tensor};
 
 /// A file that holds weights beside the model.
@@ -27,33 +28,39 @@ impl<'a> WeightStore<'a> {
         WeightStore { model, external }
     }
 
-    /// The initializer's elements.
+    /// The initializer's elements, in the type that the graph gets.
     ///
     /// # Errors
     /// `InvalidModel` when shape and bytes disagree, `UnsupportedOp` for an element type that is not supported,
     /// `InvalidInput` when a file beside the model was not supplied, `OutOfMemory` when there is no room for it.
     pub fn read(&self, initializer: &Initializer) -> Result<Tensor> {
         let named = |error: Error| error.tensor(&*initializer.name).file(self.model.name());
-        let stored = self.read_elements(initializer).map_err(named)?;
+        let shape = shape(&initializer.dims).map_err(named)?;
+        let stored = self.read_stored(initializer, &shape).map_err(named)?;
         if initializer.wired_type == initializer.data_type {
             return Ok(stored);
         }
-        let wired_type = datum_type(initializer.wired_type).map_err(named)?;
-        let wired = stored.cast_to_dt(wired_type).map_err(|error| named(Error::unsupported_op(error.to_string())))?;
-        Ok(wired.into_owned())
+        held(stored, element::of(initializer.data_type).map_err(named)?, &shape).map_err(named)
     }
 
-    fn read_elements(&self, initializer: &Initializer) -> Result<Tensor> {
-        let datum_type = datum_type(initializer.data_type)?;
-        let shape = shape(&initializer.dims)?;
+    /// The elements as they are stored: float16 as such, bfloat16 as the uint16 of its bits, narrower ones than a byte as
+    /// the bytes that they are packed in.
+    fn read_stored(&self, initializer: &Initializer, shape: &[usize]) -> Result<Tensor> {
+        let element = element::of(initializer.data_type)?;
         let volume: usize = shape.iter().product();
-        let wanted = volume
-            .checked_mul(datum_type.size_of())
+        let (datum_type, shape) = match element.bits {
+            bits @ 2..8 => (DatumType::U8, &[volume.div_ceil(8 / bits)][..]),
+            16 if element.held_as == DatumType::F32 => (DatumType::U16, shape),
+            _ => (element.held_as, shape),
+        };
+        let wanted = shape
+            .iter()
+            .try_fold(datum_type.size_of(), |bytes, dim| bytes.checked_mul(*dim))
             .ok_or_else(|| Error::invalid_model(format!("shape {shape:?} is too large")))?;
         match &initializer.place {
             Place::Inline { offset, len } => {
                 same_length(wanted, *len)?;
-                self.read_bytes(self.model, *offset, datum_type, &shape)
+                self.read_bytes(self.model, *offset, datum_type, shape)
             }
             Place::External { path, offset, len } => {
                 same_length(wanted, len.unwrap_or(wanted as u64))?;
@@ -61,9 +68,9 @@ impl<'a> WeightStore<'a> {
                 if offset.checked_add(wanted as u64).is_none_or(|end| end > file.len()) {
                     return Err(super::read_at::ends_early(file, *offset, wanted));
                 }
-                self.read_bytes(file, *offset, datum_type, &shape)
+                self.read_bytes(file, *offset, datum_type, shape)
             }
-            Place::Proto(proto) => from_proto(proto, datum_type, &shape, wanted),
+            Place::Proto(proto) => from_proto(proto, datum_type, shape, wanted),
         }
     }
 
@@ -79,34 +86,6 @@ impl<'a> WeightStore<'a> {
         let mut tensor = zeros(datum_type, shape)?;
         source.read_at(offset, tensor.as_bytes_mut())?;
         checked(tensor)
-    }
-}
-
-/// tract's name of a `TensorProto.DataType`.
-///
-/// # Errors
-/// `UnsupportedOp` for a type that cannot be represented yet, `InvalidModel` for a number that ONNX does not define.
-pub(super) fn datum_type(data_type: i32) -> Result<DatumType> {
-    let unsupported = |name: &str| {
-        Error::unsupported_op(format!("weights of type {name} are not supported"))
-            .remedy("export the model with float32, float16, int8 or uint8 weights")
-    };
-    match DataType::try_from(data_type) {
-        Ok(DataType::Float) => Ok(DatumType::F32),
-        Ok(DataType::Double) => Ok(DatumType::F64),
-        Ok(DataType::Float16) => Ok(DatumType::F16),
-        Ok(DataType::Int8) => Ok(DatumType::I8),
-        Ok(DataType::Uint8) => Ok(DatumType::U8),
-        Ok(DataType::Int16) => Ok(DatumType::I16),
-        Ok(DataType::Uint16) => Ok(DatumType::U16),
-        Ok(DataType::Int32) => Ok(DatumType::I32),
-        Ok(DataType::Uint32) => Ok(DatumType::U32),
-        Ok(DataType::Int64) => Ok(DatumType::I64),
-        Ok(DataType::Uint64) => Ok(DatumType::U64),
-        Ok(DataType::Bool) => Ok(DatumType::Bool),
-        Ok(other) if other != DataType::Undefined => Err(unsupported(&format!("{other:?}").to_lowercase())),
-        Err(_) if (17..=26).contains(&data_type) => Err(unsupported("float8, int4 or smaller")),
-        _ => Err(Error::invalid_model(format!("{data_type} is no element type that ONNX defines"))),
     }
 }
 
@@ -127,6 +106,31 @@ fn same_length(wanted: usize, given: u64) -> Result<()> {
     }
     Err(Error::invalid_model(format!("its shape takes {wanted} bytes, but {given} are stored"))
         .remedy("the file is corrupted: fetch or export it again"))
+}
+
+/// Stored elements in the type that the graph gets.
+fn held(stored: Tensor, element: Element, shape: &[usize]) -> Result<Tensor> {
+    let volume: usize = shape.iter().product();
+    let mut held = zeros(element.held_as, shape)?;
+    match (element.bits, element.held_as) {
+        (..8, DatumType::I8 | DatumType::U8) => {
+            let elements = unpack(stored.as_bytes(), element, volume);
+            held.as_bytes_mut().iter_mut().zip(elements).for_each(|(held, element)| *held = element as u8);
+        }
+        (16, DatumType::F32) => {
+            let (bits, _) = stored.as_bytes().as_chunks::<2>();
+            let (floats, _) = held.as_bytes_mut().as_chunks_mut::<4>();
+            for (float, [low, high]) in floats.iter_mut().zip(bits) {
+                *float = [0, 0, *low, *high];
+            }
+        }
+        // float16
+        _ => {
+            let widened = stored.cast_to::<f32>().map_err(|error| Error::unsupported_op(error.to_string()))?;
+            return Ok(widened.into_owned());
+        }
+    }
+    Ok(held)
 }
 
 /// Reserves the memory before tract does, so that running out of it is an error and not an abort.
@@ -158,7 +162,7 @@ pub fn tensor_from_proto(proto: &pb::TensorProto) -> Result<Tensor> {
     if !proto.external_data.is_empty() {
         return Err(Error::unsupported_op("external data is supported for weights of the main graph only"));
     }
-    let datum_type = datum_type(proto.data_type)?;
+    let datum_type = element::of(proto.data_type)?.held_as;
     let shape = shape(&proto.dims)?;
     let volume: usize = shape.iter().product();
     let wanted = volume
@@ -225,9 +229,9 @@ mod tests {
                 Ok(vec![2, 0, 0, 0, 0, 0, 0, 0]),
             ),
             case(
-                "float16 bits in int32_data",
+                "float16 bits in int32_data, held as float32",
                 pb::TensorProto { data_type: 10, dims: vec![1], int32_data: vec![0x3c00], ..proto() },
-                Ok(vec![0, 0x3c]),
+                Ok(vec![0, 0, 0x80, 0x3f]),
             ),
             case(
                 "int8 in int32_data",
@@ -261,8 +265,28 @@ mod tests {
                 Err(ErrorCode::InvalidModel),
             ),
             case(
-                "bfloat16",
-                pb::TensorProto { data_type: 16, dims: vec![1], raw_data: vec![0; 2], ..proto() },
+                "bfloat16, held as float32",
+                pb::TensorProto { data_type: 16, dims: vec![2], raw_data: vec![0x80, 0x3f, 0, 0xc0], ..proto() },
+                Ok(vec![0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]),
+            ),
+            case(
+                "int4",
+                pb::TensorProto { data_type: 22, dims: vec![3], raw_data: vec![0x8f, 0x07], ..proto() },
+                Ok(vec![0xff, 0xf8, 7]),
+            ),
+            case(
+                "uint4 in int32_data",
+                pb::TensorProto { data_type: 21, dims: vec![3], int32_data: vec![0x8f, 0x07], ..proto() },
+                Ok(vec![15, 8, 7]),
+            ),
+            case(
+                "int4, too few bytes",
+                pb::TensorProto { data_type: 22, dims: vec![3], raw_data: vec![0x8f], ..proto() },
+                Err(ErrorCode::InvalidModel),
+            ),
+            case(
+                "float8",
+                pb::TensorProto { data_type: 17, dims: vec![1], raw_data: vec![0], ..proto() },
                 Err(ErrorCode::UnsupportedOp),
             ),
             case("no such type", pb::TensorProto { data_type: 99, ..proto() }, Err(ErrorCode::InvalidModel)),
@@ -270,7 +294,8 @@ mod tests {
         for case in cases {
             let (data_type, dims) = (case.proto.data_type, case.proto.dims.clone());
             let place = Place::Proto(Box::new(case.proto));
-            let initializer = Initializer { name: "weight".into(), data_type, wired_type: data_type, dims, place };
+            let wired_type = element::wired_type(data_type);
+            let initializer = Initializer { name: "weight".into(), data_type, wired_type, dims, place };
             let model: (&str, &[u8]) = ("model.onnx", &[]);
             let result = WeightStore::new(&model, &[]).read(&initializer);
             let result = result.map(|tensor| tensor.as_bytes().to_vec()).map_err(|error| error.code);

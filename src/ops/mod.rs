@@ -9,10 +9,13 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod matmul;
+mod narrow_integer;
 pub mod plain;
+mod quantization;
 mod quantize_linear;
-mod rms_norm;
 pub mod recurrent;
+mod rms_norm;
+mod round_float;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
@@ -22,8 +25,11 @@ pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use matmul::MatMul;
+pub use narrow_integer::NarrowInteger;
+pub use quantization::QuantizedType;
 pub use quantize_linear::QuantizeLinear;
 pub use rms_norm::RmsNorm;
+pub use round_float::RoundFloat;
 
 use std::fmt;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod attention;
+mod cast;
 mod cum_sum;
 mod dequantize_linear;
 mod flatten;
@@ -118,13 +119,16 @@ fn operators() -> Operators {
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
     register::<attention::Attention>(&mut onnx);
+    register::<cast::Cast>(&mut onnx);
     register::<cum_sum::CumSum>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
+    register::<dequantize_linear::MicrosoftDequantizeLinear>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
+    register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<recurrent::Gru>(&mut onnx);
     register::<recurrent::Lstm>(&mut onnx);

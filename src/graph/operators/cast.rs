@@ -1,0 +1,64 @@
+//! ONNX `Cast` (7 to 28) to the types that tract lacks: float16 and bfloat16, where the cast is there to lose bits, become
+//! f32 rounded to their values; int4, uint4, int2 and uint2 are held as int8 and uint8. Other casts are tract's. float8 and
+//! narrower floats are refused; `saturate` and `round_mode` concern only those.
+
+use super::{Wiring, int, only_attributes};
+use crate::onnx::{BFLOAT16, element_type};
+use crate::ops::{NarrowInteger, QuantizedType, RoundFloat};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    target: Target,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    Rounded(RoundFloat),
+    Narrow(QuantizedType),
+    Stock,
+}
+
+impl Wiring for Cast {
+    const OPERATOR: &'static str = "Cast";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        only_attributes(node, &["to", "saturate", "round_mode"])?;
+        let to = int(node, "to", 0) as i32;
+        let target = if to == DataType::String as i32 {
+            Target::Stock
+        } else if to == DataType::Float16 as i32 {
+            Target::Rounded(RoundFloat::Float16)
+        } else if to == BFLOAT16 {
+            Target::Rounded(RoundFloat::BFloat16)
+        } else {
+            match element_type(to)? {
+                element if element.bits < 8 => {
+                    Target::Narrow(QuantizedType { bits: element.bits as u32, signed: element.signed })
+                }
+                _ => Target::Stock,
+            }
+        };
+        Ok(Cast { target })
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        match &self.target {
+            Target::Rounded(round) => {
+                let wide = wire_cast(prefix, model, inputs, f32::datum_type())?;
+                model.wire_node(prefix, *round, &wide).map(Some)
+            }
+            Target::Narrow(target) => {
+                let is_float = model.outlet_fact(inputs[0])?.datum_type.is_float();
+                let held = if is_float { f32::datum_type() } else { i64::datum_type() };
+                let input = wire_cast(prefix, model, inputs, held)?;
+                model.wire_node(prefix, NarrowInteger(*target), &input).map(Some)
+            }
+            Target::Stock => Ok(None),
+        }
+    }
+}
