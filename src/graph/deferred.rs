@@ -115,3 +115,82 @@ impl TypedOp for Deferred {
         Ok(self.outputs.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{graph, int64s, node, run, value, with_int};
+    use crate::error::ErrorCode;
+    use tract_onnx::pb::NodeProto;
+    use tract_onnx::pb::tensor_proto::DataType::{Float, Int64};
+    use tract_onnx::prelude::{IntoTValue, Tensor};
+
+    struct Case {
+        what: &'static str,
+        node: NodeProto,
+        parameter: &'static [i64],
+        expected: Result<(&'static [usize], &'static [f32]), ErrorCode>,
+    }
+
+    #[test]
+    fn parameters_that_only_a_run_tells() {
+        let keep = |node| with_int(node, "keepdims", 0);
+        let cases = [
+            Case {
+                what: "Reshape",
+                node: node("Reshape", &["x", "p"], &["y"]),
+                parameter: &[3, -1],
+                expected: Ok((&[3, 2], &[1., 2., 3., 4., 5., 6.])),
+            },
+            Case {
+                what: "Reshape to a wrong size",
+                node: node("Reshape", &["x", "p"], &["y"]),
+                parameter: &[4, 2],
+                expected: Err(ErrorCode::UnsupportedOp),
+            },
+            Case {
+                what: "ReduceSum of the first axis",
+                node: keep(node("ReduceSum", &["x", "p"], &["y"])),
+                parameter: &[0],
+                expected: Ok((&[3], &[5., 7., 9.])),
+            },
+            Case {
+                what: "ReduceSum of the last axis",
+                node: keep(node("ReduceSum", &["x", "p"], &["y"])),
+                parameter: &[-1],
+                expected: Ok((&[2], &[6., 15.])),
+            },
+            Case {
+                what: "Tile",
+                node: node("Tile", &["x", "p"], &["y"]),
+                parameter: &[1, 2],
+                expected: Ok((&[2, 6], &[1., 2., 3., 1., 2., 3., 4., 5., 6., 4., 5., 6.])),
+            },
+            Case {
+                what: "Expand",
+                node: node("Expand", &["x", "p"], &["y"]),
+                parameter: &[1, 2, 3],
+                expected: Ok((&[1, 2, 3], &[1., 2., 3., 4., 5., 6.])),
+            },
+        ];
+        for case in cases {
+            let inputs = || vec![value("x", Float, &[-1, 3]), value("p", Int64, &[case.parameter.len() as i64])];
+            // The result is read by another node, so that its size matters on.
+            let nodes = vec![case.node.clone(), node("Add", &["y", "zero"], &["z"])];
+            let zero = tract_onnx::pb::TensorProto {
+                name: "zero".into(),
+                data_type: Float as i32,
+                float_data: vec![0.0],
+                ..Default::default()
+            };
+            let output = vec![value("z", Float, &[])];
+            let whole = graph(inputs(), vec![zero, int64s("unused", &[0], &[])], nodes, output);
+            let x = Tensor::from_shape(&[2, 3], &[1f32, 2., 3., 4., 5., 6.]).unwrap();
+            let parameter = Tensor::from_shape(&[case.parameter.len()], case.parameter).unwrap();
+            let outputs = run(whole, &[], &[x.into_tvalue(), parameter.into_tvalue()]);
+            let actual = outputs
+                .as_ref()
+                .map(|outputs| (outputs[0].shape(), outputs[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap()));
+            assert_eq!(actual.map_err(|error| error.code), case.expected, "{}", case.what);
+        }
+    }
+}

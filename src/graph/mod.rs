@@ -9,6 +9,8 @@ pub mod fuse;
 mod operators;
 mod rewriter;
 mod subgraph;
+#[cfg(test)]
+mod testing;
 mod translate;
 
 use crate::error::Result;

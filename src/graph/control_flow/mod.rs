@@ -150,3 +150,140 @@ fn unsupported(message: &str) -> TractError {
 fn wired(outlets: TractResult<TVec<OutletId>>) -> Result<TVec<OutletId>> {
     outlets.map_err(|error| cause(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{graph, int64s, node, run, value, with_graph, with_int, with_ints};
+    use crate::error::ErrorCode;
+    use tract_onnx::pb::tensor_proto::DataType::{Bool, Int64};
+    use tract_onnx::pb::{GraphProto, NodeProto};
+    use tract_onnx::prelude::{IntoTValue, TValue, Tensor, tensor0, tensor1};
+
+    type Choice = &'static [(usize, bool)];
+
+    struct Case {
+        what: &'static str,
+        graph: GraphProto,
+        choice: Choice,
+        inputs: Vec<TValue>,
+        expected: Result<Vec<(Vec<usize>, Vec<i64>)>, ErrorCode>,
+    }
+
+    /// A graph without inputs of its own that combines `x` and `one`.
+    fn branch(op_type: &str) -> GraphProto {
+        graph(vec![], vec![], vec![node(op_type, &["x", "one"], &["out"])], vec![value("out", Int64, &[-1])])
+    }
+
+    /// `condition ? x + 1 : x - 1`
+    fn conditional(condition: &str, before: Vec<NodeProto>) -> GraphProto {
+        let choose = with_graph(node("If", &[condition], &["y"]), "then_branch", branch("Add"));
+        let choose = with_graph(choose, "else_branch", branch("Sub"));
+        let inputs = vec![value("c", Bool, &[]), value("x", Int64, &[-1])];
+        let nodes = before.into_iter().chain([choose]).collect();
+        graph(inputs, vec![int64s("one", &[], &[1])], nodes, vec![value("y", Int64, &[-1])])
+    }
+
+    /// Adds `x` to a state of its size, or appends it, while the turn is not the third; gives the turns' numbers too.
+    fn turning(op_type: &str, limit: &str) -> GraphProto {
+        let step = node(op_type, &["state", "x"], &["next"]);
+        let step = if op_type == "Concat" { with_int(step, "axis", 0) } else { step };
+        let inner = vec![step, node("Less", &["turn", "two"], &["going"]), node("Identity", &["turn"], &["slice"])];
+        let body = graph(
+            vec![value("turn", Int64, &[]), value("was_going", Bool, &[]), value("state", Int64, &[-1])],
+            vec![int64s("two", &[], &[2])],
+            inner,
+            vec![value("going", Bool, &[]), value("next", Int64, &[-1]), value("slice", Int64, &[])],
+        );
+        let turn = with_graph(node("Loop", &[limit, "", "x"], &["y", "turns"]), "body", body);
+        let outputs = vec![value("y", Int64, &[-1]), value("turns", Int64, &[-1])];
+        graph(vec![value("n", Int64, &[]), value("x", Int64, &[-1])], vec![], vec![turn], outputs)
+    }
+
+    /// Running sums of the rows of `x`, from the last row on where `backwards`.
+    fn scanning(backwards: bool) -> GraphProto {
+        let inner = vec![node("Add", &["sum", "row"], &["next"]), node("Identity", &["next"], &["slice"])];
+        let body = graph(
+            vec![value("sum", Int64, &[2]), value("row", Int64, &[2])],
+            vec![],
+            inner,
+            vec![value("next", Int64, &[2]), value("slice", Int64, &[2])],
+        );
+        let scan = with_int(node("Scan", &["start", "x"], &["y", "sums"]), "num_scan_inputs", 1);
+        let scan = with_ints(scan, "scan_input_directions", &[backwards as i64]);
+        let inputs = vec![value("x", Int64, &[-1, 2])];
+        let outputs = vec![value("y", Int64, &[2]), value("sums", Int64, &[-1, 2])];
+        graph(inputs, vec![int64s("start", &[2], &[0, 0])], vec![with_graph(scan, "body", body)], outputs)
+    }
+
+    fn cases() -> Vec<Case> {
+        let x = || tensor1(&[5i64, 7]).into_tvalue();
+        let is = |condition: bool| tensor0(condition).into_tvalue();
+        let limit = |turns: i64| tensor0(turns).into_tvalue();
+        let rows = || Tensor::from_shape(&[3, 2], &[1i64, 2, 3, 4, 5, 6]).unwrap().into_tvalue();
+        let not = || vec![node("Not", &["c"], &["d"])];
+        let one = |values: &[i64]| Ok(vec![(vec![values.len()], values.to_vec())]);
+        let two = |left: &[i64], turns: &[i64]| {
+            Ok(vec![(vec![left.len()], left.to_vec()), (vec![turns.len()], turns.to_vec())])
+        };
+        let case = |what, graph, choice, inputs, expected| Case { what, graph, choice, inputs, expected };
+        vec![
+            case("an input chooses", conditional("c", vec![]), &[(0, true)], vec![is(true), x()], one(&[6, 8])),
+            case("an input chooses not", conditional("c", vec![]), &[(0, false)], vec![is(false), x()], one(&[4, 6])),
+            case("chosen at run time", conditional("d", not()), &[], vec![is(false), x()], one(&[6, 8])),
+            case("not chosen at run time", conditional("d", not()), &[], vec![is(true), x()], one(&[4, 6])),
+            case("the limit ends it", turning("Add", "n"), &[], vec![limit(2), x()], two(&[15, 21], &[0, 1])),
+            case("the condition ends it", turning("Add", "n"), &[], vec![limit(9), x()], two(&[20, 28], &[0, 1, 2])),
+            case("no limit", turning("Add", ""), &[], vec![limit(0), x()], two(&[20, 28], &[0, 1, 2])),
+            case("no turn", turning("Add", "n"), &[], vec![limit(0), x()], two(&[5, 7], &[])),
+            case("a growing state", turning("Concat", "n"), &[], vec![limit(1), x()], two(&[5, 7, 5, 7], &[0])),
+            case(
+                "forwards",
+                scanning(false),
+                &[],
+                vec![rows()],
+                Ok(vec![(vec![2], vec![9, 12]), (vec![3, 2], vec![1, 2, 4, 6, 9, 12])]),
+            ),
+            case(
+                "backwards",
+                scanning(true),
+                &[],
+                vec![rows()],
+                Ok(vec![(vec![2], vec![9, 12]), (vec![3, 2], vec![5, 6, 8, 10, 9, 12])]),
+            ),
+        ]
+    }
+
+    #[test]
+    fn branches_and_turns() {
+        for case in cases() {
+            let outputs = run(case.graph, case.choice, &case.inputs);
+            let values = |output: &TValue| {
+                let elements = output.try_as_plain_ram().unwrap().as_slice::<i64>().unwrap().to_vec();
+                (output.shape().to_vec(), elements)
+            };
+            let actual = outputs.map(|outputs| outputs.iter().map(values).collect::<Vec<_>>());
+            assert_eq!(actual.map_err(|error| error.code), case.expected, "{}", case.what);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut endless = turning("Add", "");
+        let body = endless.node[0].attribute[0].g.as_mut().unwrap();
+        body.node[1] = node("Equal", &["turn", "turn"], &["going"]);
+        let mut retyped = turning("Add", "n");
+        let body = retyped.node[0].attribute[0].g.as_mut().unwrap();
+        body.node[0] = node("Equal", &["state", "x"], &["next"]);
+        let mut without_body = turning("Add", "n");
+        without_body.node[0].attribute.clear();
+        let cases = [
+            ("it does not end", endless, ErrorCode::UnsupportedOp),
+            ("a state changes its type", retyped, ErrorCode::UnsupportedOp),
+            ("no body", without_body, ErrorCode::InvalidModel),
+        ];
+        for (what, graph, expected) in cases {
+            let inputs = [tensor0(1i64).into_tvalue(), tensor1(&[5i64, 7]).into_tvalue()];
+            assert_eq!(run(graph, &[], &inputs).unwrap_err().code, expected, "{what}");
+        }
+    }
+}
