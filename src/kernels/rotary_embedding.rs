@@ -74,8 +74,18 @@ pub(super) mod cases {
             expected: [f32; 8],
         }
         let cases = [
-            Case { interleaved: false, rotary_dim: 4, rows: [0, 1], expected: [-3., -4., 1., 2., -2.6, -3., 8.2, 9.6] },
-            Case { interleaved: true, rotary_dim: 4, rows: [0, 1], expected: [-2., 1., -4., 3., -1.8, 7.6, 0.6, 10.6] },
+            Case {
+                interleaved: false,
+                rotary_dim: 4,
+                rows: [0, 1],
+                expected: [-3., -4., 1., 2., -2.6, -2.8, 8.2, 9.6],
+            },
+            Case {
+                interleaved: true,
+                rotary_dim: 4,
+                rows: [0, 1],
+                expected: [-2., 1., -4., 3., -1.8, 7.6, -2.2, 10.4],
+            },
             Case { interleaved: false, rotary_dim: 2, rows: [1, 0], expected: [-1., 2., 3., 4., -6., 5., 7., 8.] },
             Case { interleaved: true, rotary_dim: 0, rows: [0, 0], expected: [1., 2., 3., 4., 5., 6., 7., 8.] },
         ];

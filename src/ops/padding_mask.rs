@@ -47,7 +47,7 @@ impl EvalOp for PaddingMask {
                 let start = if values.len() == 2 * batch { values[batch + sequence] } else { 0 };
                 (start..values[sequence]).contains(&key(index))
             }
-            [_, columns] if columns == keys => values[sequence * keys + index] > 0,
+            [rows, columns] if (rows, columns) == (batch, keys) => values[sequence * keys + index] > 0,
             [_, _] => true,
             _ => values[(sequence * queries + query) * keys + index] > 0,
         };
@@ -87,6 +87,13 @@ impl TypedOp for PaddingMask {
 mod tests {
     use super::super::tests::{assert_close, evaluate};
     use super::*;
+
+    #[test]
+    fn one_key_for_all() {
+        let operator = PaddingMask { batch: 2.to_dim(), keys: 1.to_dim(), filter: -9.0 };
+        let output = evaluate(&operator, &[Tensor::from_shape(&[1, 1], &[0_i64]).unwrap()]).unwrap();
+        assert_close("[1, 1]", &output, &[2, 1, 1, 1], &[0., 0.]);
+    }
 
     #[test]
     fn every_form() {

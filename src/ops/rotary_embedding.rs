@@ -28,8 +28,8 @@ pub enum Positions {
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RotaryEmbedding {
-    /// Heads.
-    pub heads: usize,
+    /// Heads of packed vectors; without, as many as there are vectors of twice the pairs.
+    pub heads: Option<usize>,
     /// Layout of input and output.
     pub layout: HeadLayout,
     /// Whether neighbours are rotated together; else an element of the first half with the one of the second half.
@@ -82,7 +82,7 @@ impl Op for RotaryEmbedding {
 
     fn info(&self) -> TractResult<Vec<String>> {
         let pairs = if self.interleaved { "neighbours" } else { "halves" };
-        Ok(vec![format!("{} heads, {pairs}, positions {:?}", self.heads, self.positions)])
+        Ok(vec![format!("{pairs}, positions {:?}", self.positions)])
     }
 
     op_as_typed_op!();
@@ -93,9 +93,12 @@ impl EvalOp for RotaryEmbedding {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (x, cos, sin) = (&inputs[0], &inputs[1], &inputs[2]);
-        let operand = self.layout.operand(x.shape(), self.heads)?;
-        let (batch, positions) = (operand.batch, operand.positions);
         let pairs = *cos.shape().last().context("the caches are scalars")?;
+        let width = *x.shape().last().context("the vectors are scalars")?;
+        let heads = self.heads.unwrap_or(width / (2 * pairs).max(1));
+        ensure!(heads > 0, "{width} columns hold no vector of {}", 2 * pairs);
+        let operand = self.layout.operand(x.shape(), heads)?;
+        let (batch, positions) = (operand.batch, operand.positions);
         ensure!(cos.shape() == sin.shape(), "cosines of {:?} and sines of {:?}", cos.shape(), sin.shape());
         ensure!(2 * pairs <= operand.dim, "{pairs} pairs cannot be rotated in vectors of {}", operand.dim);
         let in_order = self.positions == Positions::InOrder;
@@ -133,7 +136,7 @@ impl TypedOp for RotaryEmbedding {
         ensure!(inputs[3..].iter().all(|ids| ids.datum_type == i64::datum_type()), "position ids are int64");
         let caches = 2 + in_order as usize;
         ensure!([inputs[1].rank(), inputs[2].rank()] == [caches; 2], "the caches must have rank {caches}");
-        self.layout.operand(&inputs[0].shape.to_tvec(), self.heads)?;
+        self.layout.operand(&inputs[0].shape.to_tvec(), self.heads.unwrap_or(1))?;
         Ok(tvec!(f32::fact(inputs[0].shape.clone())))
     }
 }
@@ -181,8 +184,12 @@ mod tests {
             },
         ];
         for case in cases {
-            let operator =
-                RotaryEmbedding { heads: 1, layout: HeadLayout::Packed, interleaved: true, positions: case.positions };
+            let operator = RotaryEmbedding {
+                heads: Some(1),
+                layout: HeadLayout::Packed,
+                interleaved: true,
+                positions: case.positions,
+            };
             // Row r stands for a factor of r: its sine is 0 and its "cosine" r.
             let caches: &[usize] = if case.positions == Positions::InOrder { &[2, 2, 1] } else { &[4, 1] };
             let mut inputs =

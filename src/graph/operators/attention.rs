@@ -6,7 +6,7 @@
 //!
 //! Outputs: f32 in the layout of `Q`; the present key and value, `[batch, kv_heads, past + keys, dim]`; the scores
 //! `[batch, heads, queries, keys]` at the stage that `qk_matmul_output_mode` names. A query whose every key is masked gets
-//! zeros; the lowest f32 in the mask masks like minus infinity, as it does in ONNX Runtime.
+//! zeros. Up to opset 24 the lowest f32 in the mask masks like minus infinity, as it does in ONNX Runtime.
 //!
 //! Attributes: `q_num_heads` and `kv_num_heads` for operands of rank 3, `scale`, `softcap`, `is_causal`,
 //! `left_window_size`, `right_window_size`, `qk_matmul_output_mode`, `softmax_precision` (always float32, or better).
@@ -30,6 +30,7 @@ pub struct Attention {
     softcap: f32,
     window: Window,
     mask: Option<usize>,
+    lowest_masks: bool,
     past: Option<[usize; 2]>,
     lengths: Option<usize>,
     presents: [bool; 2],
@@ -39,7 +40,7 @@ pub struct Attention {
 impl Wiring for Attention {
     const OPERATOR: &'static str = "Attention";
 
-    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+    fn parse(node: &NodeProto, opset: i64) -> TractResult<Self> {
         super::only_attributes(
             node,
             &[
@@ -72,6 +73,7 @@ impl Wiring for Attention {
             softcap: float(node, "softcap").unwrap_or(0.0),
             window: window(node)?,
             mask: input(node, 3),
+            lowest_masks: opset < 25,
             past,
             lengths,
             presents: [wanted(1), wanted(2)],
@@ -89,7 +91,7 @@ impl Wiring for Attention {
         let mut operands = tvec!(inputs[0], presents[0], presents[1]);
         if let Some(mask) = self.mask {
             let keys = shape(model, presents[0])?[if kv_layout == HeadLayout::Packed { 1 } else { 2 }].clone();
-            let mask = additive_mask(prefix, model, inputs[mask])?;
+            let mask = additive_mask(prefix, model, inputs[mask], self.lowest_masks)?;
             operands.push(fill_mask(prefix, model, mask, &keys)?);
         }
         let queries = shape(model, inputs[0])?[if layout == HeadLayout::Packed { 1 } else { 2 }].clone();
@@ -194,14 +196,17 @@ impl Attention {
     }
 }
 
-/// Minus infinity for false, and for the lowest number.
-fn additive_mask(prefix: &str, model: &mut TypedModel, mask: OutletId) -> TractResult<OutletId> {
+/// Minus infinity for false, and perhaps for the lowest number.
+fn additive_mask(prefix: &str, model: &mut TypedModel, mask: OutletId, lowest_masks: bool) -> TractResult<OutletId> {
     let fact = model.outlet_fact(mask)?.clone();
     if fact.datum_type == bool::datum_type() {
         return choose(prefix, model, mask, 0.0, f32::NEG_INFINITY);
     }
     if fact.datum_type != f32::datum_type() {
         return Err(unsupported("the mask must be boolean or float32"));
+    }
+    if !lowest_masks {
+        return Ok(mask);
     }
     let shape = vec![1; fact.rank()];
     let [lowest, infinity] = [f32::MIN, f32::NEG_INFINITY].map(|value| {

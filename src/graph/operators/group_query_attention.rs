@@ -265,7 +265,7 @@ impl GroupQueryAttention {
         };
         let layout = HeadLayout::Packed;
         let operands: TVec<OutletId> = [x, inputs[cos], inputs[sin]].into_iter().chain(places).collect();
-        let operator = RotaryEmbedding { heads, layout, interleaved: self.interleaved, positions };
+        let operator = RotaryEmbedding { heads: Some(heads), layout, interleaved: self.interleaved, positions };
         wire(prefix, "rotary", model, operator, &operands)
     }
 

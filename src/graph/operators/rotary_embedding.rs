@@ -14,7 +14,7 @@ use tract_onnx::tract_hir::internal::*;
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct RotaryEmbedding {
-    heads: usize,
+    heads: Option<usize>,
     rotary_dim: usize,
     interleaved: bool,
     position_ids: Option<usize>,
@@ -26,7 +26,7 @@ impl Wiring for RotaryEmbedding {
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         super::only_attributes(node, &["num_heads", "interleaved", "rotary_embedding_dim"])?;
         Ok(RotaryEmbedding {
-            heads: count(node, "num_heads")?,
+            heads: Some(count(node, "num_heads")?).filter(|heads| *heads > 0),
             rotary_dim: count(node, "rotary_embedding_dim")?,
             interleaved: flag(node, "interleaved")?,
             position_ids: input(node, 3),
@@ -38,9 +38,9 @@ impl Wiring for RotaryEmbedding {
             return Err(unsupported("only float32 is supported"));
         }
         check_pairs(model, inputs[1], self.rotary_dim)?;
-        let (layout, heads) = match model.outlet_fact(inputs[0])?.rank() {
-            4 => (HeadLayout::HeadMajor, self.heads),
-            3 if self.heads > 0 => (HeadLayout::Packed, self.heads),
+        let layout = match model.outlet_fact(inputs[0])?.rank() {
+            4 => HeadLayout::HeadMajor,
+            3 if self.heads.is_some() => HeadLayout::Packed,
             _ => bail!("X must have rank 4, or rank 3 with num_heads"),
         };
         let mut operands: TVec<OutletId> = inputs[..3].into();
@@ -49,7 +49,7 @@ impl Wiring for RotaryEmbedding {
             positions = Positions::PerToken;
             operands.push(int64(prefix, model, inputs[position_ids])?);
         }
-        let fused = Fused { heads, layout, interleaved: self.interleaved, positions };
+        let fused = Fused { heads: self.heads, layout, interleaved: self.interleaved, positions };
         model.wire_node(prefix, fused, &operands).map(Some)
     }
 }

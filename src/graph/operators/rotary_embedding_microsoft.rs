@@ -16,7 +16,7 @@ use tract_onnx::tract_hir::internal::*;
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct RotaryEmbedding {
-    heads: usize,
+    heads: Option<usize>,
     rotary_dim: usize,
     interleaved: bool,
 }
@@ -33,8 +33,9 @@ impl Wiring for RotaryEmbedding {
         if float(node, "scale").unwrap_or(1.0) != 1.0 {
             return Err(unsupported("a scale is not supported"));
         }
-        let (heads, rotary_dim) = (count(node, "num_heads")?, count(node, "rotary_embedding_dim")?);
-        ensure!(rotary_dim == 0 || heads > 0, "rotary_embedding_dim needs num_heads");
+        let heads = Some(count(node, "num_heads")?).filter(|heads| *heads > 0);
+        let rotary_dim = count(node, "rotary_embedding_dim")?;
+        ensure!(rotary_dim == 0 || heads.is_some(), "rotary_embedding_dim needs num_heads");
         Ok(RotaryEmbedding { heads, rotary_dim, interleaved: flag(node, "interleaved")? })
     }
 
@@ -44,10 +45,9 @@ impl Wiring for RotaryEmbedding {
             return Err(unsupported("only float32 is supported"));
         }
         check_pairs(model, cos, self.rotary_dim)?;
-        let (layout, heads) = match model.outlet_fact(x)?.rank() {
-            4 => (HeadLayout::HeadMajor, self.heads),
-            3 if self.heads > 0 => (HeadLayout::Packed, self.heads),
-            3 => (HeadLayout::Packed, heads_of_caches(model, x, cos)?),
+        let layout = match model.outlet_fact(x)?.rank() {
+            4 => HeadLayout::HeadMajor,
+            3 => HeadLayout::Packed,
             rank => bail!("the input must have rank 3 or 4, not {rank}"),
         };
         let ids = shape(model, position_ids)?;
@@ -57,16 +57,7 @@ impl Wiring for RotaryEmbedding {
             _ => bail!("position_ids of {ids:?} are neither [1] nor [batch, seq]"),
         };
         let position_ids = int64(prefix, model, position_ids)?;
-        let fused = Fused { heads, layout, interleaved: self.interleaved, positions };
+        let fused = Fused { heads: self.heads, layout, interleaved: self.interleaved, positions };
         model.wire_node(prefix, fused, &[x, cos, sin, position_ids]).map(Some)
     }
-}
-
-/// How many vectors of twice the caches' width fit.
-fn heads_of_caches(model: &TypedModel, x: OutletId, cos: OutletId) -> TractResult<usize> {
-    let width = shape(model, x)?[2].to_usize().ok();
-    let pairs = shape(model, cos)?.last().and_then(|pairs| pairs.to_usize().ok()).filter(|pairs| *pairs > 0);
-    let known = width.zip(pairs).ok_or_else(|| unsupported("the number of heads is not known"))?;
-    ensure!(known.0.is_multiple_of(2 * known.1), "{} columns do not hold vectors of {}", known.0, 2 * known.1);
-    Ok(known.0 / (2 * known.1))
 }
