@@ -15,6 +15,7 @@ mod linear_weights;
 pub mod norm;
 mod panel;
 mod parallel;
+pub mod rotary_embedding;
 #[cfg(any(test, feature = "selftest"))]
 pub mod self_test;
 mod simd;

@@ -1,14 +1,14 @@
 //! Runs the kernels' tables of cases on whatever machine this is: natively under `cargo test`, and inside WebAssembly,
 //! where there is no test harness, through [`kernel_self_test`].
 
-use super::{activation, attention, embedding, linear, norm, panel, parallel, simd};
+use super::{activation, attention, embedding, linear, norm, panel, parallel, rotary_embedding, simd};
 
 /// A table of cases: runs them all and gives a line for each failure.
 type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 8] = [
+    let tables: [(&str, Table); 9] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
@@ -16,6 +16,7 @@ pub fn kernel_self_test() -> String {
         ("linear", linear::cases::failures),
         ("norm", norm::cases::failures),
         ("attention", attention::cases::failures),
+        ("rotary embedding", rotary_embedding::cases::failures),
         ("embedding", embedding::cases::failures),
     ];
     let lines = tables.iter().flat_map(|(name, failures)| failures().into_iter().map(move |line| (name, line)));

@@ -29,11 +29,11 @@ pub enum HeadLayout {
 }
 
 /// Sizes of an operand.
-struct Operand<D> {
-    batch: D,
-    heads: D,
-    positions: D,
-    dim: D,
+pub(super) struct Operand<D> {
+    pub(super) batch: D,
+    pub(super) heads: D,
+    pub(super) positions: D,
+    pub(super) dim: D,
 }
 
 impl HeadLayout {
@@ -41,13 +41,14 @@ impl HeadLayout {
         if self == HeadLayout::Packed { 3 } else { 4 }
     }
 
-    fn operand<D: DimLike>(self, shape: &[D], heads: usize) -> TractResult<Operand<D>> {
+    pub(super) fn operand<D: DimLike>(self, shape: &[D], heads: usize) -> TractResult<Operand<D>> {
         ensure!(shape.len() == self.rank(), "Attention takes rank {}, not {shape:?}", self.rank());
         let [batch, second, third] = [shape[0].clone(), shape[1].clone(), shape[2].clone()];
         let (heads, positions, dim) = match self {
             HeadLayout::Packed => {
                 let dim = third.clone() / heads;
-                ensure!(dim.clone() * heads == third, "{third} columns cannot hold {heads} heads");
+                let whole = (dim.clone() * heads).compatible_with(&third);
+                ensure!(whole, "{third} columns cannot hold {heads} heads");
                 (heads.into(), second, dim)
             }
             HeadLayout::PositionMajor => (third, second, shape[3].clone()),
@@ -56,7 +57,7 @@ impl HeadLayout {
         Ok(Operand { batch, heads, positions, dim })
     }
 
-    fn shape<D: DimLike>(self, operand: Operand<D>) -> TVec<D> {
+    pub(super) fn shape<D: DimLike>(self, operand: Operand<D>) -> TVec<D> {
         let Operand { batch, heads, positions, dim } = operand;
         match self {
             HeadLayout::Packed => tvec!(batch, positions, heads * dim),
@@ -65,7 +66,7 @@ impl HeadLayout {
         }
     }
 
-    fn strides(self, operand: &Operand<usize>) -> HeadStrides {
+    pub(super) fn strides(self, operand: &Operand<usize>) -> HeadStrides {
         let Operand { heads, positions, dim, .. } = *operand;
         let (head, position) = match self {
             HeadLayout::Packed | HeadLayout::PositionMajor => (dim, heads * dim),
@@ -82,8 +83,8 @@ pub struct Attention {
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Factor on the scores.
-    pub scale: f32,
+    /// Factor on the scores; 1 / √head_dim where there is none.
+    pub scale: Option<f32>,
     /// Bound on the scaled scores' size; 0 for none.
     pub softcap: f32,
     /// Which keys a query sees, by position.
@@ -114,7 +115,7 @@ impl Eq for Attention {}
 
 impl Attention {
     /// With all operands in one layout, and without anything optional.
-    pub fn new(heads: usize, kv_heads: usize, scale: f32, layout: HeadLayout) -> Attention {
+    pub fn new(heads: usize, kv_heads: usize, scale: Option<f32>, layout: HeadLayout) -> Attention {
         Attention {
             heads,
             kv_heads,
@@ -172,7 +173,7 @@ impl Attention {
         let output = Operand { batch: query.batch, heads: self.heads, positions: query.positions, dim: value.dim };
         let call = AttentionCall {
             shape,
-            scale: self.scale,
+            scale: self.scale.unwrap_or_else(|| 1.0 / (query.dim as f32).sqrt()),
             softcap: self.softcap,
             window: self.window,
             sequences: self.first_positions || self.key_lengths,
@@ -236,7 +237,10 @@ impl Op for Attention {
 
     fn info(&self) -> TractResult<Vec<String>> {
         let Attention { heads, kv_heads, scale, softcap, window, mask, sinks, .. } = self;
-        let mut info = format!("{heads} heads, {kv_heads} kv heads, scale {scale}");
+        let mut info = format!("{heads} heads, {kv_heads} kv heads");
+        if let Some(scale) = scale {
+            info += &format!(", scale {scale}");
+        }
         if *softcap != 0.0 {
             info += &format!(", softcap {softcap}");
         }
@@ -389,7 +393,7 @@ mod tests {
                 output: HeadLayout::Packed,
                 mask: case.mask.is_some(),
                 zero_when_all_masked: true,
-                ..Attention::new(2, 2, 1.0, case.layout)
+                ..Attention::new(2, 2, Some(1.0), case.layout)
             };
             let packed = case.layout == HeadLayout::Packed;
             let shape = |positions| if packed { vec![1, positions, 2] } else { vec![1, 2, positions, 1] };

@@ -2,6 +2,7 @@
 //! Each computes on the CPU through [`crate::kernels`]; [`crate::exec`] may place it elsewhere.
 
 mod activate;
+mod append_to_cache;
 mod attention;
 mod dequantize_linear;
 mod elements;
@@ -10,14 +11,17 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod narrow_integer;
+mod padding_mask;
 pub mod plain;
 mod quantization;
 mod quantize_linear;
 pub mod recurrent;
 mod rms_norm;
+mod rotary_embedding;
 mod round_float;
 
 pub use activate::Activate;
+pub use append_to_cache::{AppendToCache, Buffer};
 pub use attention::{Attention, HeadLayout};
 pub use dequantize_linear::DequantizeLinear;
 pub(crate) use elements::integers;
@@ -26,9 +30,11 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use matmul::MatMul;
 pub use narrow_integer::NarrowInteger;
+pub use padding_mask::PaddingMask;
 pub use quantization::QuantizedType;
 pub use quantize_linear::QuantizeLinear;
 pub use rms_norm::RmsNorm;
+pub use rotary_embedding::{Positions, RotaryEmbedding};
 pub use round_float::RoundFloat;
 
 use std::fmt;

@@ -176,7 +176,7 @@ fn fused(
     let operator = Attention {
         mask: !scores.masks.is_empty(),
         zero_when_all_masked,
-        ..Attention::new(heads, kv_heads, scores.scale, HeadLayout::HeadMajor)
+        ..Attention::new(heads, kv_heads, Some(scores.scale), HeadLayout::HeadMajor)
     };
     let outlet = patch.wire_node(&*node.name, operator, &inputs)?[0];
     patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;

@@ -29,7 +29,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     }
     let extended = Attention {
         kv_heads: operator.kv_heads / key.repeats,
-        scale: operator.scale * query.factor * key.factor,
+        scale: operator.scale.map(|scale| scale * query.factor * key.factor),
         query: query.layout,
         key: key.layout,
         value: value.layout,
@@ -54,9 +54,9 @@ fn operand(model: &TypedModel, outlet: OutletId, layout: HeadLayout) -> TractRes
     Ok(vec![Heads { outlet, layout, repeats: 1, factor: 1.0 }])
 }
 
-/// Scores that are shown are those before the scale.
+/// Scores that are shown have their own scale, and the default scale leaves no room for a factor.
 fn fits_scores(operator: &Attention, operand: &Heads) -> bool {
-    operator.scores.is_none() || operand.factor == 1.0
+    (operator.scores.is_none() && operator.scale.is_some()) || operand.factor == 1.0
 }
 
 /// Key and value with equally many heads; a value is not scaled.

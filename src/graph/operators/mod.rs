@@ -3,16 +3,24 @@
 
 mod arguments;
 mod attention;
+mod attention_microsoft;
+mod attention_parts;
 mod cast;
 mod cum_sum;
 mod dequantize_linear;
 mod flatten;
 mod gelu;
+mod group_query_attention;
 mod layer_normalization;
 mod mat_mul;
 mod mat_mul_n_bits;
+mod multi_head;
+mod multi_head_attention;
+mod q_attention;
 mod quantize_linear;
 mod recurrent;
+mod rotary_embedding;
+mod rotary_embedding_microsoft;
 
 use crate::error::Error;
 use std::collections::HashMap;
@@ -119,20 +127,26 @@ fn operators() -> Operators {
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
     register::<attention::Attention>(&mut onnx);
+    register::<attention_microsoft::Attention>(&mut onnx);
     register::<cast::Cast>(&mut onnx);
     register::<cum_sum::CumSum>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<dequantize_linear::MicrosoftDequantizeLinear>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
+    register::<group_query_attention::GroupQueryAttention>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
+    register::<multi_head_attention::MultiHeadAttention>(&mut onnx);
+    register::<q_attention::QAttention>(&mut onnx);
     register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<recurrent::Gru>(&mut onnx);
     register::<recurrent::Lstm>(&mut onnx);
     register::<recurrent::Rnn>(&mut onnx);
+    register::<rotary_embedding::RotaryEmbedding>(&mut onnx);
+    register::<rotary_embedding_microsoft::RotaryEmbedding>(&mut onnx);
     onnx
 }
 

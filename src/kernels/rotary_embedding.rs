@@ -1,0 +1,116 @@
+//! Rotary position embedding.
+
+use crate::attention::HeadStrides;
+
+/// One rotary embedding call. Input and output lie alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotaryCall {
+    /// Independent sequences.
+    pub batch: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Tokens of a sequence.
+    pub positions: usize,
+    /// Elements of a head's vector.
+    pub head_dim: usize,
+    /// How many of them, from the first on, are rotated; even, and `head_dim` at most.
+    pub rotary_dim: usize,
+    /// Whether neighbours are rotated together, `(0, 1), (2, 3) …`; else an element of the first half of `rotary_dim` with
+    /// the one of the second half, `(0, rotary_dim / 2) …`.
+    pub interleaved: bool,
+    /// Layout of input and output, `[batch, heads, positions, head_dim]`, without gaps.
+    pub strides: HeadStrides,
+}
+
+/// Rotates pair `i` of each vector by the angle whose cosine and sine stand in column `i` of the token's row of `cos` and
+/// `sin`, `[rows, rotary_dim / 2]`; the rest is copied. `rows` has the row of each token, `[batch, positions]`.
+///
+/// # Panics
+/// When an operand has another length than the call says, or a row lies outside `cos` or `sin`.
+pub fn rotary_embedding(call: &RotaryCall, input: &[f32], cos: &[f32], sin: &[f32], rows: &[usize], out: &mut [f32]) {
+    let RotaryCall { batch, heads, positions, head_dim, rotary_dim, .. } = *call;
+    let half = rotary_dim / 2;
+    assert!(rotary_dim <= head_dim && rotary_dim.is_multiple_of(2), "the rotated elements come in pairs");
+    assert!([input.len(), out.len()] == [batch * heads * positions * head_dim; 2], "vectors lie without gaps");
+    assert_eq!(rows.len(), batch * positions, "each token has its row");
+    out.copy_from_slice(input);
+    for (token, row) in rows.iter().enumerate() {
+        let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
+        let (batch, position) = (token / positions, token % positions);
+        for head in 0..heads {
+            let start = batch * call.strides.batch + head * call.strides.head + position * call.strides.position;
+            rotate(&mut out[start..][..rotary_dim], cos, sin, call.interleaved);
+        }
+    }
+}
+
+fn rotate(vector: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
+    let turned =
+        |real: f32, imaginary: f32, cos: f32, sin: f32| (real * cos - imaginary * sin, real * sin + imaginary * cos);
+    let angles = cos.iter().zip(sin);
+    if interleaved {
+        for (pair, (cos, sin)) in vector.chunks_exact_mut(2).zip(angles) {
+            (pair[0], pair[1]) = turned(pair[0], pair[1], *cos, *sin);
+        }
+    } else {
+        let (first, second) = vector.split_at_mut(cos.len());
+        for ((real, imaginary), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
+            (*real, *imaginary) = turned(*real, *imaginary, *cos, *sin);
+        }
+    }
+}
+
+#[cfg(any(test, feature = "selftest"))]
+pub(super) mod cases {
+    use super::*;
+    use crate::kernels::self_test::difference;
+
+    /// Holds the kernel against rotations by a quarter, and by the angle whose cosine is 0.6 and sine 0.8.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        struct Case {
+            interleaved: bool,
+            rotary_dim: usize,
+            rows: [usize; 2],
+            expected: [f32; 8],
+        }
+        let cases = [
+            Case {
+                interleaved: false,
+                rotary_dim: 4,
+                rows: [0, 1],
+                expected: [-3., -4., 1., 2., -2.6, -2.8, 8.2, 9.6],
+            },
+            Case {
+                interleaved: true,
+                rotary_dim: 4,
+                rows: [0, 1],
+                expected: [-2., 1., -4., 3., -1.8, 7.6, -2.2, 10.4],
+            },
+            Case { interleaved: false, rotary_dim: 2, rows: [1, 0], expected: [-1., 2., 3., 4., -6., 5., 7., 8.] },
+            Case { interleaved: true, rotary_dim: 0, rows: [0, 0], expected: [1., 2., 3., 4., 5., 6., 7., 8.] },
+        ];
+        let run = |case: Case| {
+            let strides = HeadStrides { batch: 8, head: 8, position: 4 };
+            let call = RotaryCall {
+                batch: 1,
+                heads: 1,
+                positions: 2,
+                head_dim: 4,
+                rotary_dim: case.rotary_dim,
+                interleaved: case.interleaved,
+                strides,
+            };
+            let half = case.rotary_dim / 2;
+            let (cos, sin) = ([vec![0.0; half], vec![0.6; half]].concat(), [vec![1.0; half], vec![0.8; half]].concat());
+            let mut out = [0.0; 8];
+            rotary_embedding(&call, &[1., 2., 3., 4., 5., 6., 7., 8.], &cos, &sin, &case.rows, &mut out);
+            difference(format!("{call:?}"), &out, &case.expected, 1e-6)
+        };
+        cases.into_iter().filter_map(run).collect()
+    }
+
+    #[test]
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,209 @@
+//! `RotaryEmbedding`: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", section 3.2; ONNX
+//! `RotaryEmbedding` (23), and com.microsoft's.
+//!
+//! Inputs: f32 vectors in a [`HeadLayout`]; f32 cosines and sines, `[rows, pairs]` or, without positions,
+//! `[batch, positions, pairs]`; then, unless the caches have them in order, int64 positions as [`Positions`] says. The first
+//! `2 * pairs` elements of each vector are rotated. Output: f32 of the first input's shape.
+
+use super::attention::HeadLayout;
+use super::{f32_slice, f32_tensor, i64_slice};
+use crate::kernels::rotary_embedding::{RotaryCall, rotary_embedding};
+use tract_onnx::tract_hir::internal::*;
+
+/// Which rows of the caches belong to the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Positions {
+    /// The caches have a row for each token.
+    InOrder,
+    /// The third input, `[batch, positions]`, has the row of each token.
+    PerToken,
+    /// The third input, `[batch]` or `[1]`, has the row of each sequence's first token; the others follow it.
+    Following,
+    /// The third input, `[batch, positions]`, has the row of each token, unless the fourth, one element, equals `positions`:
+    /// then all sequences start at the very first of them. So ONNX Runtime reads the `position_ids` of
+    /// `GroupQueryAttention`, whose fourth is the total sequence length.
+    PerTokenButInPrompt,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotaryEmbedding {
+    /// Heads of packed vectors; without, as many as there are vectors of twice the pairs.
+    pub heads: Option<usize>,
+    /// Layout of input and output.
+    pub layout: HeadLayout,
+    /// Whether neighbours are rotated together; else an element of the first half with the one of the second half.
+    pub interleaved: bool,
+    /// Which rows of the caches belong to the tokens.
+    pub positions: Positions,
+}
+
+impl RotaryEmbedding {
+    /// Number of inputs.
+    fn arity(&self) -> usize {
+        match self.positions {
+            Positions::InOrder => 3,
+            Positions::PerToken | Positions::Following => 4,
+            Positions::PerTokenButInPrompt => 5,
+        }
+    }
+
+    /// The row of each of `batch * positions` tokens, all below `rows`; `places` are the inputs that tell.
+    fn rows(&self, places: &[TValue], batch: usize, positions: usize, rows: usize) -> TractResult<Vec<usize>> {
+        let ids_shape = places.first().map_or(&[][..], |ids| ids.shape());
+        let ids = places.first().map(|ids| i64_slice(ids)).transpose()?.unwrap_or(&[]);
+        let total = places.get(1).map(|total| i64_slice(total)).transpose()?;
+        let prompt = total.is_some_and(|total| total == [positions as i64]);
+        let fits = match self.positions {
+            Positions::InOrder => true,
+            Positions::PerToken | Positions::PerTokenButInPrompt => ids_shape == [batch, positions],
+            Positions::Following => ids_shape == [1] || ids_shape == [batch],
+        };
+        ensure!(fits, "position ids of {ids_shape:?} do not fit {batch} sequences of {positions} tokens");
+        let row = |token: usize| {
+            let (batch, position) = (token / positions, token % positions);
+            let row = match self.positions {
+                Positions::InOrder => token as i64,
+                Positions::PerTokenButInPrompt if prompt => ids[0].saturating_add(position as i64),
+                Positions::PerToken | Positions::PerTokenButInPrompt => ids[token],
+                Positions::Following => ids[batch % ids.len()].saturating_add(position as i64),
+            };
+            let row = usize::try_from(row).ok().filter(|row| *row < rows);
+            row.with_context(|| format!("the caches have no row for a token's position; there are {rows}"))
+        };
+        (0..batch * positions).map(row).collect()
+    }
+}
+
+impl Op for RotaryEmbedding {
+    fn name(&self) -> StaticName {
+        "RotaryEmbedding".into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        let pairs = if self.interleaved { "neighbours" } else { "halves" };
+        Ok(vec![format!("{pairs}, positions {:?}", self.positions)])
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for RotaryEmbedding {
+    not_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let (x, cos, sin) = (&inputs[0], &inputs[1], &inputs[2]);
+        let pairs = *cos.shape().last().context("the caches are scalars")?;
+        let width = *x.shape().last().context("the vectors are scalars")?;
+        let heads = self.heads.unwrap_or(width / (2 * pairs).max(1));
+        ensure!(heads > 0, "{width} columns hold no vector of {}", 2 * pairs);
+        let operand = self.layout.operand(x.shape(), heads)?;
+        let (batch, positions) = (operand.batch, operand.positions);
+        ensure!(cos.shape() == sin.shape(), "cosines of {:?} and sines of {:?}", cos.shape(), sin.shape());
+        ensure!(2 * pairs <= operand.dim, "{pairs} pairs cannot be rotated in vectors of {}", operand.dim);
+        let in_order = self.positions == Positions::InOrder;
+        ensure!(
+            !in_order || cos.shape() == [batch, positions, pairs],
+            "caches of {:?} do not fit {batch} sequences of {positions} tokens",
+            cos.shape()
+        );
+        let rows = cos.shape()[..cos.rank() - 1].iter().product();
+        let rows = self.rows(&inputs[3..], batch, positions, rows)?;
+        let call = RotaryCall {
+            batch,
+            heads: operand.heads,
+            positions,
+            head_dim: operand.dim,
+            rotary_dim: 2 * pairs,
+            interleaved: self.interleaved,
+            strides: self.layout.strides(&operand),
+        };
+        let output = f32_tensor(x.shape(), |out| {
+            rotary_embedding(&call, f32_slice(x)?, f32_slice(cos)?, f32_slice(sin)?, &rows, out);
+            Ok(())
+        })?;
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+impl TypedOp for RotaryEmbedding {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let in_order = self.positions == Positions::InOrder;
+        ensure!(inputs.len() == self.arity(), "RotaryEmbedding takes {} inputs", self.arity());
+        ensure!(inputs[..3].iter().all(|input| input.datum_type == f32::datum_type()), "RotaryEmbedding takes float32");
+        ensure!(inputs[3..].iter().all(|ids| ids.datum_type == i64::datum_type()), "position ids are int64");
+        let caches = 2 + in_order as usize;
+        ensure!([inputs[1].rank(), inputs[2].rank()] == [caches; 2], "the caches must have rank {caches}");
+        self.layout.operand(&inputs[0].shape.to_tvec(), self.heads.unwrap_or(1))?;
+        Ok(tvec!(f32::fact(inputs[0].shape.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assert_close, evaluate, tensor};
+    use super::*;
+
+    #[test]
+    fn positions() {
+        struct Case {
+            positions: Positions,
+            ids: Option<Tensor>,
+            total: Option<i64>,
+            /// Row of each of two tokens in two sequences, `None` for an error.
+            rows: Option<[usize; 4]>,
+        }
+        let ids = |shape: &[usize], ids: &[i64]| Some(Tensor::from_shape(shape, ids).unwrap());
+        let cases = [
+            Case { positions: Positions::InOrder, ids: None, total: None, rows: Some([0, 1, 2, 3]) },
+            Case {
+                positions: Positions::PerToken,
+                ids: ids(&[2, 2], &[3, 0, 1, 1]),
+                total: None,
+                rows: Some([3, 0, 1, 1]),
+            },
+            Case { positions: Positions::PerToken, ids: ids(&[2, 2], &[4, 0, 1, 1]), total: None, rows: None },
+            Case { positions: Positions::PerToken, ids: ids(&[2, 2], &[-1, 0, 1, 1]), total: None, rows: None },
+            Case { positions: Positions::PerToken, ids: ids(&[1, 2], &[0, 1]), total: None, rows: None },
+            Case { positions: Positions::Following, ids: ids(&[2], &[2, 0]), total: None, rows: Some([2, 3, 0, 1]) },
+            Case { positions: Positions::Following, ids: ids(&[1], &[1]), total: None, rows: Some([1, 2, 1, 2]) },
+            Case { positions: Positions::Following, ids: ids(&[1], &[3]), total: None, rows: None },
+            Case {
+                positions: Positions::PerTokenButInPrompt,
+                ids: ids(&[2, 2], &[2, 0, 1, 1]),
+                total: Some(2),
+                rows: Some([2, 3, 2, 3]),
+            },
+            Case {
+                positions: Positions::PerTokenButInPrompt,
+                ids: ids(&[2, 2], &[2, 0, 1, 1]),
+                total: Some(3),
+                rows: Some([2, 0, 1, 1]),
+            },
+        ];
+        for case in cases {
+            let operator = RotaryEmbedding {
+                heads: Some(1),
+                layout: HeadLayout::Packed,
+                interleaved: true,
+                positions: case.positions,
+            };
+            // Row r stands for a factor of r: its sine is 0 and its "cosine" r.
+            let caches: &[usize] = if case.positions == Positions::InOrder { &[2, 2, 1] } else { &[4, 1] };
+            let mut inputs =
+                vec![tensor(&[2, 2, 2], &[1.0; 8]), tensor(caches, &[0., 1., 2., 3.]), tensor(caches, &[0.; 4])];
+            let what = format!("{:?} {:?}", case.positions, case.ids);
+            inputs.extend(case.ids);
+            inputs.extend(case.total.map(|total| tensor1(&[total])));
+            match (evaluate(&operator, &inputs), case.rows) {
+                (Ok(output), Some(rows)) => {
+                    let expected: Vec<f32> = rows.iter().flat_map(|row| [*row as f32; 2]).collect();
+                    assert_close(&what, &output, &[2, 2, 2], &expected);
+                }
+                (result, expected) => assert_eq!(result.is_ok(), expected.is_some(), "{what}"),
+            }
+        }
+    }
+}
