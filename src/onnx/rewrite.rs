@@ -288,7 +288,8 @@ mod tests {
             ("", "Relu", "Relu"),
             ("ai.onnx", "Relu", "Relu"),
             (MICROSOFT, "Attention", "com.microsoft.Attention"),
-            (MICROSOFT, "SkipLayerNormalization", "SkipLayerNormalization"),
+            (MICROSOFT, "SkipLayerNormalization", "com.microsoft.SkipLayerNormalization"),
+            (MICROSOFT, "SimplifiedLayerNormalization", "SimplifiedLayerNormalization"),
         ];
         for (domain, op_type, expected) in cases {
             let node = pb::NodeProto { op_type: op_type.into(), domain: domain.into(), ..Default::default() };
