@@ -15,12 +15,18 @@ pub enum Activation {
     GeluTanh,
     /// tanh(x), ONNX `Tanh`
     Tanh,
+    /// 1 / (1 + e^-x), ONNX `Sigmoid`
+    Sigmoid,
     /// x / (1 + e^-x), ONNX `Swish` with `alpha = 1`
     Silu,
+    /// x / (1 + e^(-1.702 x)), `com.microsoft.QuickGelu` with `alpha = 1.702`
+    QuickGelu,
 }
 
 /// √(2/π)
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+
+const QUICK_GELU_ALPHA: f32 = 1.702;
 
 impl Activation {
     /// Replaces every element by the function's value, within 1e-6 · max(1, |x|). NaN stays NaN.
@@ -31,7 +37,9 @@ impl Activation {
             Activation::Gelu => map_in_place(values, gelu),
             Activation::GeluTanh => map_in_place(values, gelu_tanh),
             Activation::Tanh => map_in_place(values, tanh_lanes),
+            Activation::Sigmoid => map_in_place(values, sigmoid),
             Activation::Silu => map_in_place(values, silu),
+            Activation::QuickGelu => map_in_place(values, quick_gelu),
         }
     }
 
@@ -47,7 +55,9 @@ impl Activation {
                 x / 2.0 * (1.0 + inner.tanh())
             }
             Activation::Tanh => x.tanh(),
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::QuickGelu => x / (1.0 + (-f64::from(QUICK_GELU_ALPHA) * x).exp()),
         }
     }
 
@@ -59,7 +69,9 @@ impl Activation {
             Activation::Gelu => "gelu",
             Activation::GeluTanh => "gelu_tanh",
             Activation::Tanh => "tanh",
+            Activation::Sigmoid => "sigmoid",
             Activation::Silu => "silu",
+            Activation::QuickGelu => "quick_gelu",
         }
     }
 }
@@ -127,9 +139,19 @@ fn gelu_tanh(x: F32x4) -> F32x4 {
 }
 
 #[inline(always)]
-fn silu(x: F32x4) -> F32x4 {
+fn sigmoid(x: F32x4) -> F32x4 {
     let one = F32x4::splat(1.0);
-    x / (one + (F32x4::splat(0.0) - x).exp())
+    one / (one + (F32x4::splat(0.0) - x).exp())
+}
+
+#[inline(always)]
+fn silu(x: F32x4) -> F32x4 {
+    x / (F32x4::splat(1.0) + (F32x4::splat(0.0) - x).exp())
+}
+
+#[inline(always)]
+fn quick_gelu(x: F32x4) -> F32x4 {
+    x / (F32x4::splat(1.0) + (x * F32x4::splat(-QUICK_GELU_ALPHA)).exp())
 }
 
 #[cfg(any(test, feature = "selftest"))]
@@ -138,13 +160,15 @@ pub(super) mod cases {
     use super::*;
     use crate::kernels::self_test::difference;
 
-    const ALL: [Activation; 6] = [
+    const ALL: [Activation; 8] = [
         Activation::Identity,
         Activation::Relu,
         Activation::Gelu,
         Activation::GeluTanh,
         Activation::Tanh,
+        Activation::Sigmoid,
         Activation::Silu,
+        Activation::QuickGelu,
     ];
 
     const POINTS: [f32; 20] = [
@@ -224,6 +248,30 @@ pub(super) mod cases {
         -1.0,
     ];
 
+    /// From Python's `1 / (1 + math.exp(-x))`.
+    const SIGMOID: [f32; 20] = [
+        0.5,
+        0.5,
+        0.50000024,
+        0.49975,
+        0.5249792,
+        0.37754068,
+        0.7310586,
+        0.26894143,
+        0.84553474,
+        0.07585818,
+        0.95257413,
+        0.01798621,
+        0.9933072,
+        0.0036842402,
+        0.99966466,
+        4.539787e-05,
+        1.0,
+        8.19401e-40,
+        1.0,
+        0.0,
+    ];
+
     /// From Python's `x / (1 + math.exp(-x))`.
     const SILU: [f32; 20] = [
         0.0,
@@ -246,6 +294,30 @@ pub(super) mod cases {
         0.0,
         100.0,
         0.0,
+    ];
+
+    /// From Python's `x / (1 + math.exp(-1.702 * x))`.
+    const QUICK_GELU: [f32; 20] = [
+        0.0,
+        -0.0,
+        5.000004e-07,
+        -0.0004995745,
+        0.05424476,
+        -0.14961156,
+        0.84579575,
+        -0.15420423,
+        1.6107827,
+        -0.034986164,
+        2.9819286,
+        -0.004414724,
+        4.998993,
+        -0.00040626462,
+        7.9999905,
+        -4.0579613e-07,
+        20.0,
+        -0.0,
+        100.0,
+        -0.0,
     ];
 
     /// From Python's `math.erf`.
@@ -278,7 +350,9 @@ pub(super) mod cases {
             (Activation::Gelu, GELU),
             (Activation::GeluTanh, GELU_TANH),
             (Activation::Tanh, TANH),
+            (Activation::Sigmoid, SIGMOID),
             (Activation::Silu, SILU),
+            (Activation::QuickGelu, QUICK_GELU),
         ];
         let mut failures: Vec<String> = recorded
             .into_iter()
@@ -307,7 +381,10 @@ pub(super) mod cases {
             let twin: Vec<f32> = grid.iter().map(|x| activation.reference(f64::from(*x)) as f32).collect();
             failures.extend(difference(activation.name(), &applied(activation, &grid), &twin, 1e-6));
             let ends = applied(activation, &[f32::NAN, f32::INFINITY, f32::MAX]);
-            let top = if activation == Activation::Tanh { [1.0, 1.0] } else { [f32::INFINITY, f32::MAX] };
+            let top = match activation {
+                Activation::Tanh | Activation::Sigmoid => [1.0, 1.0],
+                _ => [f32::INFINITY, f32::MAX],
+            };
             let expected = [f32::NAN, top[0], top[1]];
             failures.extend(difference(format!("ends of {}", activation.name()), &ends, &expected, 0.0));
         }

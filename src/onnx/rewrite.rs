@@ -12,8 +12,8 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto, type_proto};
 use tract_onnx::prelude::DatumType;
 
-/// Operators of onnxruntime's domain that tract parses rightly under their plain name.
-const MICROSOFT_IN_TRACT: &[&str] = &["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"];
+/// Operators that mean the same in onnxruntime's domain as in ONNX's own.
+const IN_BOTH_DOMAINS: &[&str] = &["Gelu", "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"];
 
 /// A dimension of an input or output.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -150,8 +150,8 @@ fn dimension(dim: &tensor_shape_proto::Dimension) -> Dimension {
 /// tract looks operators up by type alone: those of other domains get their domain into the type.
 fn qualify_operators(graph: &mut pb::GraphProto) {
     for node in &mut graph.node {
-        let known = node.domain == MICROSOFT && MICROSOFT_IN_TRACT.contains(&&*node.op_type);
-        if !known {
+        let same = node.domain == MICROSOFT && IN_BOTH_DOMAINS.contains(&&*node.op_type);
+        if !same {
             node.op_type = qualified_op_type(&node.domain, &node.op_type);
         }
         for attribute in &mut node.attribute {
@@ -288,7 +288,8 @@ mod tests {
             ("", "Relu", "Relu"),
             ("ai.onnx", "Relu", "Relu"),
             (MICROSOFT, "Attention", "com.microsoft.Attention"),
-            (MICROSOFT, "SkipLayerNormalization", "SkipLayerNormalization"),
+            (MICROSOFT, "SkipLayerNormalization", "com.microsoft.SkipLayerNormalization"),
+            (MICROSOFT, "SimplifiedLayerNormalization", "SimplifiedLayerNormalization"),
         ];
         for (domain, op_type, expected) in cases {
             let node = pb::NodeProto { op_type: op_type.into(), domain: domain.into(), ..Default::default() };

@@ -53,6 +53,8 @@ impl TypedOp for LayerNorm {
         let width = inputs[0].shape.last().context("LayerNorm of a scalar")?;
         let fits = inputs[0].datum_type == f32::datum_type() && width.compatible_with(&self.gamma.len().to_dim());
         ensure!(fits, "LayerNorm takes float32 of width {}, not {:?}", self.gamma.len(), inputs[0]);
+        let same = self.beta.as_ref().is_none_or(|beta| beta.len() == self.gamma.len());
+        ensure!(same, "LayerNorm takes as many offsets as scales");
         Ok(tvec!(inputs[0].without_value()))
     }
 }

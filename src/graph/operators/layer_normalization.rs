@@ -1,8 +1,9 @@
-//! ONNX `LayerNormalization` (17): f32 over the last axis with constant scale and bias becomes [`LayerNorm`]; other forms are
-//! left to tract.
+//! ONNX `LayerNormalization` (17; ONNX Runtime also knows it below): `x`, `Scale` and optionally `B` broadcast to `x`.
+//! Outputs: the normalised rows; `Mean` and `InvStdDev` in float32. Attributes: `axis`, `epsilon`, `stash_type` 1.
 
-use super::{Wiring, constant_f32, float, int, is_f32};
-use crate::ops::{LayerNorm, Shared};
+use super::compose::Composer;
+use super::normalise::{Kind, Normalisation};
+use super::{Wiring, axis_of, float, has_output, input, int, only_attributes, unsupported};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -11,38 +12,39 @@ use tract_onnx::tract_hir::internal::*;
 pub struct LayerNormalization {
     axis: i64,
     epsilon: f32,
-    float32: bool,
-    bias: bool,
-    single_output: bool,
+    bias: Option<usize>,
+    mean: bool,
+    inverse_deviation: bool,
 }
 
 impl Wiring for LayerNormalization {
     const OPERATOR: &'static str = "LayerNormalization";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        only_attributes(node, &["axis", "epsilon", "stash_type"])?;
+        if int(node, "stash_type", 1) != 1 {
+            return Err(unsupported("only statistics in float32 (stash_type 1) are supported"));
+        }
         Ok(LayerNormalization {
             axis: int(node, "axis", -1),
             epsilon: float(node, "epsilon").unwrap_or(1e-5),
-            float32: int(node, "stash_type", 1) == 1,
-            bias: super::input(node, 2).is_some(),
-            single_output: node.output.iter().skip(1).all(String::is_empty),
+            bias: input(node, 2),
+            mean: has_output(node, 1),
+            inverse_deviation: has_output(node, 2),
         })
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        let rank = model.outlet_fact(inputs[0])?.rank() as i64;
-        let last_axis = self.axis == -1 || self.axis == rank - 1;
-        if !(last_axis && self.float32 && self.single_output && is_f32(model, inputs)?) {
-            return Ok(None);
+        let axis = axis_of(self.axis, model.outlet_fact(inputs[0])?.rank())?;
+        let normalisation = Normalisation { kind: Kind::Layer, axis, epsilon: self.epsilon };
+        let composer = &mut Composer::new(prefix, model);
+        let bias = self.bias.map(|at| inputs[at]);
+        let mut outputs = tvec!(normalisation.wire(composer, inputs[0], Some(inputs[1]), bias)?);
+        if self.mean || self.inverse_deviation {
+            let statistics = normalisation.statistics(composer, inputs[0])?;
+            outputs.extend(self.mean.then_some(statistics.mean));
+            outputs.extend(self.inverse_deviation.then_some(statistics.inverse_deviation));
         }
-        let Some(gamma) = constant_f32(model, inputs[1])? else { return Ok(None) };
-        let beta = if self.bias { constant_f32(model, inputs[2])? } else { None };
-        let width = model.outlet_fact(inputs[0])?.shape[rank as usize - 1].to_usize().ok();
-        let wide = |values: &Vec<f32>| Some(values.len()) == width;
-        if beta.is_some() != self.bias || !wide(&gamma) || !beta.iter().all(wide) {
-            return Ok(None);
-        }
-        let norm = LayerNorm { gamma: Shared::new(gamma), beta: beta.map(Shared::new), epsilon: self.epsilon };
-        model.wire_node(prefix, norm, &inputs[..1]).map(Some)
+        Ok(Some(outputs))
     }
 }

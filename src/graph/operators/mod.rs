@@ -5,10 +5,20 @@ mod arguments;
 mod attention;
 mod attention_microsoft;
 mod attention_parts;
+mod batch_normalization;
+mod bias_add;
+mod bias_gelu;
+mod bias_split_gelu;
 mod cast;
+mod celu;
+mod compose;
 mod cum_sum;
 mod dequantize_linear;
+mod embed_layer_normalization;
+mod fast_gelu;
 mod flatten;
+mod fused_gemm;
+mod fused_mat_mul;
 mod gelu;
 mod group_query_attention;
 mod layer_normalization;
@@ -17,10 +27,25 @@ mod mat_mul_n_bits;
 mod multi_head;
 mod multi_head_attention;
 mod q_attention;
+mod gemm;
+mod gemm_fast_gelu;
+mod group_norm;
+mod group_normalization;
+mod named_activation;
+mod normalise;
 mod quantize_linear;
+mod quick_gelu;
 mod recurrent;
 mod rotary_embedding;
 mod rotary_embedding_microsoft;
+mod relu;
+mod rms_normalization;
+mod simplified_layer_normalization;
+mod skip_layer_normalization;
+mod skip_simplified_layer_normalization;
+mod softplus;
+mod swi_glu;
+mod swish;
 
 use crate::error::Error;
 use std::collections::HashMap;
@@ -128,12 +153,27 @@ fn operators() -> Operators {
     let mut onnx = Operators { own: HashMap::new(), tract };
     register::<attention::Attention>(&mut onnx);
     register::<attention_microsoft::Attention>(&mut onnx);
+    register::<batch_normalization::BatchNormalization>(&mut onnx);
+    register::<bias_add::BiasAdd>(&mut onnx);
+    register::<bias_gelu::BiasGelu>(&mut onnx);
+    register::<bias_split_gelu::BiasSplitGelu>(&mut onnx);
     register::<cast::Cast>(&mut onnx);
+    register::<celu::Celu>(&mut onnx);
     register::<cum_sum::CumSum>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<dequantize_linear::MicrosoftDequantizeLinear>(&mut onnx);
+    register::<embed_layer_normalization::EmbedLayerNormalization>(&mut onnx);
+    register::<fast_gelu::FastGelu>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
+    register::<fused_gemm::FusedGemm>(&mut onnx);
+    register::<fused_mat_mul::FusedMatMul>(&mut onnx);
+    register::<fused_mat_mul::TransposeMatMul>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
+    register::<gemm::Gemm>(&mut onnx);
+    register::<gemm_fast_gelu::GemmFastGelu>(&mut onnx);
+    register::<group_norm::GroupNorm>(&mut onnx);
+    register::<group_norm::SkipGroupNorm>(&mut onnx);
+    register::<group_normalization::GroupNormalization>(&mut onnx);
     register::<group_query_attention::GroupQueryAttention>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
@@ -142,11 +182,20 @@ fn operators() -> Operators {
     register::<q_attention::QAttention>(&mut onnx);
     register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
+    register::<quick_gelu::QuickGelu>(&mut onnx);
     register::<recurrent::Gru>(&mut onnx);
     register::<recurrent::Lstm>(&mut onnx);
     register::<recurrent::Rnn>(&mut onnx);
+    register::<relu::Relu>(&mut onnx);
+    register::<rms_normalization::RmsNormalization>(&mut onnx);
     register::<rotary_embedding::RotaryEmbedding>(&mut onnx);
     register::<rotary_embedding_microsoft::RotaryEmbedding>(&mut onnx);
+    register::<simplified_layer_normalization::SimplifiedLayerNormalization>(&mut onnx);
+    register::<skip_layer_normalization::SkipLayerNormalization>(&mut onnx);
+    register::<skip_simplified_layer_normalization::SkipSimplifiedLayerNormalization>(&mut onnx);
+    register::<softplus::Softplus>(&mut onnx);
+    register::<swi_glu::SwiGlu>(&mut onnx);
+    register::<swish::Swish>(&mut onnx);
     onnx
 }
 
@@ -160,6 +209,18 @@ fn register<W: Wiring>(operators: &mut Operators) {
 fn input(node: &NodeProto, position: usize) -> Option<usize> {
     node.input.get(position).filter(|name| !name.is_empty())?;
     Some(node.input[..position].iter().filter(|name| !name.is_empty()).count())
+}
+
+/// Whether a node's output at `position` is wanted.
+fn has_output(node: &NodeProto, position: usize) -> bool {
+    node.output.get(position).is_some_and(|name| !name.is_empty())
+}
+
+/// The axis that an attribute means, where negative ones count from the end.
+fn axis_of(axis: i64, rank: usize) -> TractResult<usize> {
+    let counted = if axis < 0 { axis + rank as i64 } else { axis };
+    ensure!((0..rank as i64).contains(&counted), "axis {axis} of a tensor of rank {rank}");
+    Ok(counted as usize)
 }
 
 fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a tract_onnx::pb::AttributeProto> {

@@ -1,0 +1,96 @@
+//! The activations that com.microsoft operators name in their attribute `activation`, with ONNX's names: float32, with
+//! `activation_alpha`, `activation_beta` and `activation_gamma`.
+
+use super::compose::Composer;
+use super::softplus::softplus;
+use super::{attribute, float, unsupported};
+use crate::kernels::activation::Activation;
+use crate::ops::Activate;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::math::{abs, add, div, exp, max, min, mul, sub};
+use tract_onnx::tract_hir::tract_core::ops::nn::leaky_relu;
+
+/// An activation with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum NamedActivation {
+    /// One of the kernels' own.
+    Kernel(Activation),
+    /// `x` where positive, else `alpha · (e^x - 1)`.
+    Elu { alpha: f32 },
+    /// `alpha · x + beta`, at least 0 and at most 1.
+    HardSigmoid { alpha: f32, beta: f32 },
+    /// `x` where positive, else `alpha · x`.
+    LeakyRelu { alpha: f32 },
+    /// `gamma · x` where positive, else `gamma · alpha · (e^x - 1)`.
+    Selu { alpha: f32, gamma: f32 },
+    /// `ln(e^x + 1)`.
+    Softplus,
+    /// `x / (1 + |x|)`.
+    Softsign,
+}
+
+impl NamedActivation {
+    /// Names of the attributes.
+    pub const ATTRIBUTES: [&'static str; 4] = ["activation", "activation_alpha", "activation_beta", "activation_gamma"];
+
+    /// Reads the attributes; without `activation` there is none.
+    pub fn of(node: &NodeProto) -> TractResult<NamedActivation> {
+        let name = attribute(node, "activation").map_or(&b""[..], |activation| &activation.s);
+        let alpha = |default| float(node, "activation_alpha").unwrap_or(default);
+        let beta = |default| float(node, "activation_beta").unwrap_or(default);
+        Ok(match name {
+            b"" => NamedActivation::Kernel(Activation::Identity),
+            b"Relu" => NamedActivation::Kernel(Activation::Relu),
+            b"Sigmoid" => NamedActivation::Kernel(Activation::Sigmoid),
+            b"Tanh" => NamedActivation::Kernel(Activation::Tanh),
+            b"Elu" => NamedActivation::Elu { alpha: alpha(1.0) },
+            b"HardSigmoid" => NamedActivation::HardSigmoid { alpha: alpha(0.2), beta: beta(0.5) },
+            b"LeakyRelu" => NamedActivation::LeakyRelu { alpha: alpha(0.01) },
+            b"Selu" => NamedActivation::Selu {
+                alpha: alpha(1.673_263_2),
+                gamma: float(node, "activation_gamma").unwrap_or(1.050_701),
+            },
+            b"Softplus" => NamedActivation::Softplus,
+            b"Softsign" => NamedActivation::Softsign,
+            other => {
+                return Err(unsupported(format!("activation `{}`", String::from_utf8_lossy(other))));
+            }
+        })
+    }
+
+    /// Wires the activation of a float32 outlet.
+    pub fn wire(self, composer: &mut Composer, x: OutletId) -> TractResult<OutletId> {
+        match self {
+            NamedActivation::Kernel(Activation::Identity) => Ok(x),
+            NamedActivation::Kernel(activation) => composer.wire(Activate(activation), &[x]),
+            NamedActivation::LeakyRelu { alpha } => composer.wire(leaky_relu(alpha), &[x]),
+            NamedActivation::Softplus => softplus(composer, x),
+            NamedActivation::Softsign => {
+                let size = composer.wire(abs(), &[x])?;
+                let divisor = composer.binary_with(add(), size, 1.0)?;
+                composer.binary(div(), x, divisor)
+            }
+            NamedActivation::HardSigmoid { alpha, beta } => {
+                let scaled = composer.binary_with(mul(), x, alpha)?;
+                let shifted = composer.binary_with(add(), scaled, beta)?;
+                let bounded = composer.binary_with(min(), shifted, 1.0)?;
+                composer.binary_with(max(), bounded, 0.0)
+            }
+            NamedActivation::Elu { alpha } => elu(composer, x, alpha),
+            NamedActivation::Selu { alpha, gamma } => {
+                let curve = elu(composer, x, alpha)?;
+                composer.binary_with(mul(), curve, gamma)
+            }
+        }
+    }
+}
+
+fn elu(composer: &mut Composer, x: OutletId, alpha: f32) -> TractResult<OutletId> {
+    let positive = composer.wire(Activate(Activation::Relu), &[x])?;
+    let negative = composer.binary_with(min(), x, 0.0)?;
+    let power = composer.wire(exp(), &[negative])?;
+    let curve = composer.binary_with(sub(), power, 1.0)?;
+    let curve = composer.binary_with(mul(), curve, alpha)?;
+    composer.binary(add(), positive, curve)
+}
