@@ -16,6 +16,11 @@ mod quantize_linear;
 pub mod recurrent;
 mod rms_norm;
 mod round_float;
+mod one_hot;
+mod pad;
+mod quantize_linear;
+mod recurrent;
+mod resize;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
@@ -30,6 +35,11 @@ pub use quantization::QuantizedType;
 pub use quantize_linear::QuantizeLinear;
 pub use rms_norm::RmsNorm;
 pub use round_float::RoundFloat;
+pub use one_hot::OneHot;
+pub use pad::{Pad, PadMode};
+pub use quantize_linear::QuantizeLinear;
+pub use recurrent::{Cell, GateActivation, Optional, Recurrent};
+pub use resize::{AspectRatio, Coordinates, Interpolation, Resize, Rounding, Target};
 
 use std::fmt;
 use std::sync::Arc;

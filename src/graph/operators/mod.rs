@@ -11,8 +11,12 @@ mod gelu;
 mod layer_normalization;
 mod mat_mul;
 mod mat_mul_n_bits;
+mod one_hot;
+mod pad;
 mod quantize_linear;
 mod recurrent;
+mod resize;
+mod upsample;
 
 use crate::error::Error;
 use std::collections::HashMap;
@@ -129,10 +133,14 @@ fn operators() -> Operators {
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
+    register::<one_hot::OneHot>(&mut onnx);
+    register::<pad::Pad>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<recurrent::Gru>(&mut onnx);
     register::<recurrent::Lstm>(&mut onnx);
     register::<recurrent::Rnn>(&mut onnx);
+    register::<resize::Resize>(&mut onnx);
+    register::<upsample::Upsample>(&mut onnx);
     onnx
 }
 
