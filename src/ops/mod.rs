@@ -21,6 +21,11 @@ mod pad;
 mod quantize_linear;
 mod recurrent;
 mod resize;
+mod reverse_sequence;
+mod scatter;
+mod tensor_scatter;
+mod top_k;
+mod unique;
 
 pub use activate::Activate;
 pub use attention::{Attention, HeadLayout};
@@ -40,6 +45,11 @@ pub use pad::{Pad, PadMode};
 pub use quantize_linear::QuantizeLinear;
 pub use recurrent::{Cell, GateActivation, Optional, Recurrent};
 pub use resize::{AspectRatio, Coordinates, Interpolation, Resize, Rounding, Target};
+pub use reverse_sequence::ReverseSequence;
+pub use scatter::{Reduction, ScatterElements, ScatterNd};
+pub use tensor_scatter::TensorScatter;
+pub use top_k::TopK;
+pub use unique::Unique;
 
 use std::fmt;
 use std::sync::Arc;

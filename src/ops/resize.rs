@@ -342,7 +342,7 @@ mod tests {
             case(nearest(Rounding::PreferFloor), Coordinates::Asymmetric, 1.5, false, &[1.0, 3.0, 3.0, 7.0, 9.0, 9.0]),
             case(Interpolation::Linear, Coordinates::HalfPixel, 1.5, false, &[1.0, 2.0, 3.66667, 6.33333, 8.0, 9.0]),
             case(Interpolation::Linear, Coordinates::AlignCorners, 1.5, false, &[1.0, 2.2, 3.8, 6.2, 7.8, 9.0]),
-            case(Interpolation::Linear, Coordinates::TfCropAndResize, 1.0, false, &[1.0, 3.0, 7.0, 9.0]),
+            case(Interpolation::Linear, Coordinates::TfCropAndResize, 1.25, false, &[2.5, 5.0, 7.5, 9.0, -1.0]),
             case(Interpolation::Linear, Coordinates::HalfPixelSymmetric, 0.6, false, &[2.33333, 7.66667]),
             case(Interpolation::Linear, Coordinates::PytorchHalfPixel, 0.25, false, &[1.0]),
             case(Interpolation::Cubic(-0.75), Coordinates::HalfPixel, 1.5, false, &[0.82639, 1.625, 3.71297, 6.28704, 8.375, 9.17361]),

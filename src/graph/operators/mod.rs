@@ -16,6 +16,11 @@ mod pad;
 mod quantize_linear;
 mod recurrent;
 mod resize;
+mod reverse_sequence;
+mod scatter;
+mod tensor_scatter;
+mod top_k;
+mod unique;
 mod upsample;
 
 use crate::error::Error;
@@ -140,6 +145,13 @@ fn operators() -> Operators {
     register::<recurrent::Lstm>(&mut onnx);
     register::<recurrent::Rnn>(&mut onnx);
     register::<resize::Resize>(&mut onnx);
+    register::<reverse_sequence::ReverseSequence>(&mut onnx);
+    register::<scatter::Scatter>(&mut onnx);
+    register::<scatter::ScatterElements>(&mut onnx);
+    register::<scatter::ScatterNd>(&mut onnx);
+    register::<tensor_scatter::TensorScatter>(&mut onnx);
+    register::<top_k::TopK>(&mut onnx);
+    register::<unique::Unique>(&mut onnx);
     register::<upsample::Upsample>(&mut onnx);
     onnx
 }
