@@ -19,6 +19,8 @@ mod reduce;
 mod resize;
 mod reverse_sequence;
 mod scatter;
+mod slice;
+mod squeeze;
 mod tensor_scatter;
 mod top_k;
 mod unique;
@@ -160,6 +162,8 @@ fn operators() -> Operators {
     register::<scatter::Scatter>(&mut onnx);
     register::<scatter::ScatterElements>(&mut onnx);
     register::<scatter::ScatterNd>(&mut onnx);
+    register::<slice::Slice>(&mut onnx);
+    register::<squeeze::Squeeze>(&mut onnx);
     register::<tensor_scatter::TensorScatter>(&mut onnx);
     register::<top_k::TopK>(&mut onnx);
     register::<unique::Unique>(&mut onnx);
