@@ -58,9 +58,9 @@ impl Reduce {
             Reducer::Max => values().max().context("an empty set has no greatest integer")?,
             Reducer::Mean => sum(|value| value)? / values().count().max(1) as i128,
             Reducer::Min => values().min().context("an empty set has no least integer")?,
-            Reducer::Prod => {
-                values().try_fold(1, |product: i128, value| product.checked_mul(value)).context("an integer overflow")?
-            }
+            Reducer::Prod => values()
+                .try_fold(1, |product: i128, value| product.checked_mul(value))
+                .context("an integer overflow")?,
             Reducer::Sum => sum(|value| value)?,
             Reducer::SumSquare => sum(square)?,
         };
@@ -109,7 +109,10 @@ impl EvalOp for Reduce {
             _ => self.reduce::<i64>(&x.cast_to::<i64>()?.into_owned(), |values| self.integer(values))?,
         };
         let fitting = output.cast_to_dt(x.datum_type())?.into_owned();
-        ensure!(x.datum_type().is_float() || *fitting.cast_to_dt(output.datum_type())? == output, "an integer overflow");
+        ensure!(
+            x.datum_type().is_float() || *fitting.cast_to_dt(output.datum_type())? == output,
+            "an integer overflow"
+        );
         Ok(tvec!(fitting.into_tvalue()))
     }
 }
@@ -139,7 +142,10 @@ mod tests {
 
     fn reduce(reducer: Reducer, axes: &[usize], x: Tensor) -> Option<Tensor> {
         let operator = Reduce { reducer, axes: axes.to_vec() };
-        operator.eval(&EvalContext::out_of_plan(), tvec!(x.into_tvalue())).ok().map(|mut out| out.remove(0).into_tensor())
+        operator
+            .eval(&EvalContext::out_of_plan(), tvec!(x.into_tvalue()))
+            .ok()
+            .map(|mut out| out.remove(0).into_tensor())
     }
 
     #[test]

@@ -114,8 +114,11 @@ impl Resize {
         let from = self.axes.iter().map(|axis| shape[*axis]);
         match &self.target {
             Target::Scales(scales) => {
-                let axis = |((from, scale), region): ((usize, &f32), &(f32, f32))| {
-                    Axis { from, to: (from as f32 * scale).floor() as usize, scale: *scale, region: *region }
+                let axis = |((from, scale), region): ((usize, &f32), &(f32, f32))| Axis {
+                    from,
+                    to: (from as f32 * scale).floor() as usize,
+                    scale: *scale,
+                    region: *region,
                 };
                 from.zip(scales).zip(&self.region).map(axis).collect()
             }
@@ -143,13 +146,25 @@ impl Resize {
         }
         match self.coordinates {
             Coordinates::HalfPixel => (x + 0.5) / axis.scale - 0.5,
-            Coordinates::PytorchHalfPixel => if axis.to > 1 { (x + 0.5) / axis.scale - 0.5 } else { 0. },
+            Coordinates::PytorchHalfPixel => {
+                if axis.to > 1 {
+                    (x + 0.5) / axis.scale - 0.5
+                } else {
+                    0.
+                }
+            }
             Coordinates::HalfPixelSymmetric => {
                 let adjustment = to / (axis.scale * from);
                 from / 2. * (1. - adjustment) + (x + 0.5) / axis.scale - 0.5
             }
             Coordinates::TfHalfPixelForNn => (x + 0.5) / axis.scale,
-            Coordinates::AlignCorners => if axis.to > 1 { x * (from - 1.) / (to - 1.) } else { 0. },
+            Coordinates::AlignCorners => {
+                if axis.to > 1 {
+                    x * (from - 1.) / (to - 1.)
+                } else {
+                    0.
+                }
+            }
             Coordinates::Asymmetric => x / axis.scale,
             Coordinates::TfCropAndResize => {
                 let (start, end) = axis.region;
@@ -246,7 +261,8 @@ impl Resize {
                         let place = |tap: usize| (block * resized.from + tap) * inner + offset;
                         let taps = taps.as_deref().filter(|taps| !taps.iter().any(|(tap, _)| outside[place(*tap)]));
                         now_outside.push(taps.is_none());
-                        let sum = |taps: &[(usize, f32)]| taps.iter().map(|(tap, weight)| values[place(*tap)] * weight).sum();
+                        let sum =
+                            |taps: &[(usize, f32)]| taps.iter().map(|(tap, weight)| values[place(*tap)] * weight).sum();
                         resampled.push(taps.map_or(self.extrapolation, sum));
                     }
                 }
@@ -345,7 +361,13 @@ mod tests {
             case(Interpolation::Linear, Coordinates::TfCropAndResize, 1.25, false, &[2.5, 5.0, 7.5, 9.0, -1.0]),
             case(Interpolation::Linear, Coordinates::HalfPixelSymmetric, 0.6, false, &[2.33333, 7.66667]),
             case(Interpolation::Linear, Coordinates::PytorchHalfPixel, 0.25, false, &[1.0]),
-            case(Interpolation::Cubic(-0.75), Coordinates::HalfPixel, 1.5, false, &[0.82639, 1.625, 3.71297, 6.28704, 8.375, 9.17361]),
+            case(
+                Interpolation::Cubic(-0.75),
+                Coordinates::HalfPixel,
+                1.5,
+                false,
+                &[0.82639, 1.625, 3.71297, 6.28704, 8.375, 9.17361],
+            ),
             case(Interpolation::Linear, Coordinates::HalfPixel, 0.5, true, &[2.5, 7.5]),
             case(Interpolation::Cubic(-0.75), Coordinates::HalfPixel, 0.5, true, &[2.10156, 7.89844]),
         ];

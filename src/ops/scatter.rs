@@ -106,7 +106,11 @@ impl EvalOp for ScatterElements {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (data, shape) = (inputs[0].shape(), inputs[1].shape());
         let inside = (0..data.len()).all(|axis| axis == self.axis || shape[axis] <= data[axis]);
-        ensure!(inside && inputs[2].shape() == shape, "indices {shape:?} and updates {:?} of {data:?}", inputs[2].shape());
+        ensure!(
+            inside && inputs[2].shape() == shape,
+            "indices {shape:?} and updates {:?} of {data:?}",
+            inputs[2].shape()
+        );
         let strides: Vec<usize> = (0..data.len()).map(|axis| data[axis + 1..].iter().product()).collect();
         let mut places = Vec::with_capacity(inputs[1].len());
         for (coordinates, value) in tract_ndarray::indices(shape).into_iter().zip(integers(&inputs[1])?) {

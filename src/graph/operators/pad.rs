@@ -54,13 +54,16 @@ impl Wiring for Pad {
         };
         let pads = by_axis(&pads, axes.as_deref(), fact.rank())?;
         let value = match &self.pads {
-            Pads::Attributes { value, .. } => Some(model.add_const(
-                format!("{prefix}.value"),
-                tensor0(*value).cast_to_dt(fact.datum_type)?.into_owned(),
-            )?),
+            Pads::Attributes { value, .. } => Some(
+                model
+                    .add_const(format!("{prefix}.value"), tensor0(*value).cast_to_dt(fact.datum_type)?.into_owned())?,
+            ),
             Pads::Inputs { value, .. } => value.map(|value| inputs[value]),
         };
-        if self.mode == PadMode::Constant && is_f32(model, &inputs[..1])? && pads.iter().all(|(b, a)| *b >= 0 && *a >= 0) {
+        if self.mode == PadMode::Constant
+            && is_f32(model, &inputs[..1])?
+            && pads.iter().all(|(b, a)| *b >= 0 && *a >= 0)
+        {
             let value = value.map_or(Ok(Some(tensor0(0f32).into_arc_tensor())), |value| constant(model, value))?;
             if let Some(value) = value {
                 return Pad::constant(prefix, model, inputs[0], &pads, value).map(Some);

@@ -30,7 +30,9 @@ impl Wiring for Squeeze {
             None => self.axes.clone(),
         };
         let mut axes = match given {
-            Some(axes) => axes.iter().map(|axis| arguments::axis(*axis, shape.len())).collect::<TractResult<Vec<_>>>()?,
+            Some(axes) => {
+                axes.iter().map(|axis| arguments::axis(*axis, shape.len())).collect::<TractResult<Vec<_>>>()?
+            }
             None => {
                 let sizes = shape.iter().map(|size| size.to_usize()).collect::<Result<Vec<_>, _>>();
                 let sizes = sizes.context("the axes of size 1 are not known")?;

@@ -32,6 +32,8 @@ impl Wiring for Unique {
         let axis = self.axis.map(|axis| arguments::axis(axis, rank)).transpose()?;
         let count = model.symbols.new_with_prefix("unique").to_dim();
         let outlets = model.wire_node(prefix, crate::ops::Unique { axis, sorted: self.sorted, count }, inputs)?;
-        Ok(Some(outlets.into_iter().zip(&self.outputs).filter(|(_, named)| **named).map(|(outlet, _)| outlet).collect()))
+        Ok(Some(
+            outlets.into_iter().zip(&self.outputs).filter(|(_, named)| **named).map(|(outlet, _)| outlet).collect(),
+        ))
     }
 }
