@@ -104,9 +104,9 @@ impl EvalOp for Reduce {
             (DatumType::Bool, Reducer::Max) => self.reduce::<bool>(x, |values| Ok(values.contains(&true)))?,
             (DatumType::Bool, Reducer::Min) => self.reduce::<bool>(x, |values| Ok(!values.contains(&false)))?,
             (float, Reducer::LogSumExp) if float.is_float() => {
-                self.reduce::<f64>(&x.cast_to::<f64>()?.into_owned(), |values| Ok(log_sum_exp(values)))?
+                self.reduce::<f64>(x.cast_to::<f64>()?.as_ref(), |values| Ok(log_sum_exp(values)))?
             }
-            _ => self.reduce::<i64>(&x.cast_to::<i64>()?.into_owned(), |values| self.integer(values))?,
+            _ => self.reduce::<i64>(x.cast_to::<i64>()?.as_ref(), |values| self.integer(values))?,
         };
         let fitting = output.cast_to_dt(x.datum_type())?.into_owned();
         ensure!(

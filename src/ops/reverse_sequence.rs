@@ -58,10 +58,12 @@ impl TypedOp for ReverseSequence {
 mod tests {
     use super::*;
 
+    type Case = (bool, &'static [i64], Option<[i32; 6]>);
+
     #[test]
     fn batch_and_time_first() {
         // [[1, 2, 3], [4, 5, 6]] with lengths for the sequences along either axis.
-        let cases: [(bool, &[i64], Option<[i32; 6]>); 4] = [
+        let cases: [Case; 4] = [
             (true, &[2, 3], Some([2, 1, 3, 6, 5, 4])),
             (true, &[0, 1], Some([1, 2, 3, 4, 5, 6])),
             (false, &[1, 2, 2], Some([1, 5, 6, 4, 2, 3])),

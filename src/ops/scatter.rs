@@ -80,7 +80,6 @@ fn write<T: Element>(
             *element = element.reduce(*update, reduction);
         }
     }
-    drop(view);
     Ok(data)
 }
 

@@ -35,7 +35,6 @@ impl TensorScatter {
                     .copy_from_slice(&update[(row * count + entry) * inner..][..inner]);
             }
         }
-        drop(view);
         Ok(past)
     }
 }
@@ -82,10 +81,12 @@ impl TypedOp for TensorScatter {
 mod tests {
     use super::*;
 
+    type Case = (bool, &'static [i64], Option<[i32; 6]>);
+
     #[test]
     fn linear_and_circular() {
         // A cache of two rows of three entries, zero at first, to which [1, 2] and [3, 4] go.
-        let cases: [(bool, &[i64], Option<[i32; 6]>); 4] = [
+        let cases: [Case; 4] = [
             (false, &[0, 1], Some([1, 2, 0, 0, 3, 4])),
             (true, &[2, 1], Some([2, 0, 1, 0, 3, 4])),
             (false, &[2, 1], None),

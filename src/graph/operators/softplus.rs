@@ -1,0 +1,22 @@
+//! ONNX `Softplus` (1 to 22) of float32 and float64.
+
+use super::{Wiring, only_attributes};
+use crate::ops::plain::PlainOperator;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Softplus;
+
+impl Wiring for Softplus {
+    const OPERATOR: &'static str = "Softplus";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        only_attributes(node, &[]).map(|()| Softplus)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        model.wire_node(prefix, PlainOperator(crate::ops::Softplus), inputs).map(Some)
+    }
+}
