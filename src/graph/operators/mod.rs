@@ -22,6 +22,7 @@ mod reverse_sequence;
 mod scatter;
 mod slice;
 mod softplus;
+mod space_to_depth;
 mod squeeze;
 mod tensor_scatter;
 mod top_k;
@@ -167,6 +168,7 @@ fn operators() -> Operators {
     register::<scatter::ScatterNd>(&mut onnx);
     register::<slice::Slice>(&mut onnx);
     register::<softplus::Softplus>(&mut onnx);
+    register::<space_to_depth::SpaceToDepth>(&mut onnx);
     register::<squeeze::Squeeze>(&mut onnx);
     register::<tensor_scatter::TensorScatter>(&mut onnx);
     register::<top_k::TopK>(&mut onnx);
