@@ -44,8 +44,10 @@ impl Executor {
     /// `UnsupportedOp` when the graph cannot be ordered.
     pub fn new(graph: TypedModel) -> Result<Executor> {
         let plan = TypedSimplePlan::new(graph).map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
-        let state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
+        let mut state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
         let model = plan.model();
+        // tract does this when it takes the first input, which a graph of constants never gets.
+        state.turn_state.values = model.nodes().iter().map(constant_values).collect();
         let order = plan.order_without_consts();
         let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
         Ok(Executor { plan, state, flush })
@@ -172,6 +174,11 @@ impl Executor {
             }
         }
     }
+}
+
+/// What a node gives before any run.
+fn constant_values(node: &TypedNode) -> Option<TVec<TValue>> {
+    node.op_as::<Const>().map(|constant| tvec!(constant.val().clone().into_tvalue()))
 }
 
 impl GpuValues<'_> {

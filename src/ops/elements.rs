@@ -42,11 +42,6 @@ pub fn rearrange(source: &Tensor, shape: &[usize], places: &[usize]) -> TractRes
     dispatch_copy!(typed(source.datum_type())(source, shape, places))
 }
 
-/// Tells the place of the element with the given coordinates in a row-major tensor.
-pub fn place(shape: &[usize], coordinates: impl Iterator<Item = usize>) -> usize {
-    shape.iter().zip(coordinates).fold(0, |place, (size, coordinate)| place * size + coordinate)
-}
-
 /// An index along an axis of that size, which counts from the end where it is negative.
 pub fn index(value: i64, size: usize) -> TractResult<usize> {
     let from_start = if value < 0 { value + size as i64 } else { value };

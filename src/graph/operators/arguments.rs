@@ -43,8 +43,3 @@ pub fn constant_floats(model: &TypedModel, outlet: OutletId, what: &str) -> Trac
     let tensor = constant(model, outlet)?.with_context(|| format!("{what} is not constant"))?;
     Ok(tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }
-
-/// Those of the operator's outputs that the node names.
-pub fn named_outputs(node: &NodeProto, outlets: &[OutletId]) -> TVec<OutletId> {
-    node.output.iter().zip(outlets).filter(|(name, _)| !name.is_empty()).map(|(_, outlet)| *outlet).collect()
-}

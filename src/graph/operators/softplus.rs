@@ -1,10 +1,10 @@
-//! ONNX `Softplus` (1): `ln(e^x + 1)`, as `max(x, 0) + ln(1 + e^-|x|)`, which does not overflow.
+//! ONNX `Softplus` (1 to 22) of float32 and float64.
 
 use super::compose::Composer;
 use super::{Wiring, only_attributes};
+use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{abs, add, exp, ln, max, neg};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -14,22 +14,15 @@ impl Wiring for Softplus {
     const OPERATOR: &'static str = "Softplus";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(node, &[])?;
-        Ok(Softplus)
+        only_attributes(node, &[]).map(|()| Softplus)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        Ok(Some(tvec!(softplus(&mut Composer::new(prefix, model), inputs[0])?)))
+        model.wire_node(prefix, PlainOperator(crate::ops::Softplus), inputs).map(Some)
     }
 }
 
 /// Wires the softplus of an outlet.
 pub fn softplus(composer: &mut Composer, x: OutletId) -> TractResult<OutletId> {
-    let distance = composer.wire(abs(), &[x])?;
-    let distance = composer.wire(neg(), &[distance])?;
-    let power = composer.wire(exp(), &[distance])?;
-    let sum = composer.binary_with(add(), power, 1.0)?;
-    let logarithm = composer.wire(ln(), &[sum])?;
-    let positive = composer.binary_with(max(), x, 0.0)?;
-    composer.binary(add(), positive, logarithm)
+    composer.wire(PlainOperator(crate::ops::Softplus), &[x])
 }
