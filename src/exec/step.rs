@@ -6,6 +6,7 @@ use super::guard::guarded;
 use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
+use crate::graph::checks::{check_inputs, check_outputs};
 use crate::ops::{Attention, Embedding, Linear, f32_slice};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,8 +45,10 @@ impl Executor {
     /// `UnsupportedOp` when the graph cannot be ordered.
     pub fn new(graph: TypedModel) -> Result<Executor> {
         let plan = TypedSimplePlan::new(graph).map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
-        let state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
+        let mut state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
         let model = plan.model();
+        // tract does this with the first input, and a model may have none.
+        state.turn_state.values = model.nodes().iter().map(constant_value).collect();
         let order = plan.order_without_consts();
         let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
         Ok(Executor { plan, state, flush })
@@ -107,10 +110,12 @@ impl Executor {
         let state = &mut self.state;
         guarded("running the model", || {
             let inputs = state.prepare_inputs(node.id).map_err(|error| run_error(&error))?;
+            check_inputs(node, &inputs, &state.turn_state.resolved_symbols)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
         self.bind_symbols(node);
-        Ok(())
+        let outputs = self.state.turn_state.values[node.id].as_deref().unwrap_or_default();
+        check_outputs(node, outputs, &self.state.turn_state.resolved_symbols)
     }
 
     /// Encodes an attention on the GPU; `false` if there is none or the call is not for it.
@@ -219,6 +224,10 @@ impl GpuValues<'_> {
     }
 }
 
+fn constant_value(node: &TypedNode) -> Option<TVec<TValue>> {
+    node.op_as::<Const>().map(|constant| tvec!(constant.val().clone().into_tvalue()))
+}
+
 fn weight_bytes(node: &TypedNode) -> usize {
     if let Some(linear) = node.op_as::<Linear>() {
         linear.weights.bytes()
@@ -239,7 +248,11 @@ fn value(state: &TypedSimpleState, outlet: OutletId) -> Result<&TValue> {
 fn at(error: Error, node: &TypedNode) -> Error {
     match error.code {
         crate::error::ErrorCode::Aborted => error,
-        _ => error.node(&*node.name).op(node.op.name().to_string()).doing("running the model"),
+        _ => error
+            .node(&*node.name)
+            .op(node.op.name().to_string())
+            .doing("running the model")
+            .remedy("check the inputs; if they are those that the model was made for, export it again"),
     }
 }
 
