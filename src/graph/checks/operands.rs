@@ -187,10 +187,21 @@ fn check_windows(node: &NodeProto) -> Result<()> {
     Ok(())
 }
 
+/// Counts of inputs or outputs, which must be there.
 fn check_parts(node: &NodeProto) -> Result<()> {
-    let parts = node.attribute.iter().find(|attribute| attribute.name == "num_outputs" && node.op_type == "Split");
-    match parts.filter(|parts| usize::try_from(parts.i) != Ok(node.output.len())) {
-        Some(parts) => Err(Error::invalid_model(format!("{} parts in {} outputs", parts.i, node.output.len()))),
+    let count = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|found| found.i);
+    let (claimed, most) = match &*node.op_type {
+        "Split" => {
+            (count("num_outputs").filter(|parts| usize::try_from(*parts) != Ok(node.output.len())), node.output.len())
+        }
+        "Scan" => {
+            let read = count("num_scan_inputs");
+            (read.filter(|read| !(1..=node.input.len() as i64).contains(read)), node.input.len())
+        }
+        _ => (None, 0),
+    };
+    match claimed {
+        Some(claimed) => Err(Error::invalid_model(format!("{claimed} parts where there are {most}"))),
         None => Ok(()),
     }
 }
