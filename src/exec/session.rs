@@ -206,7 +206,10 @@ impl Session {
         let fed = arrange(&self.inputs, feeds).map_err(running)?;
         let fits = |plan: &&mut Plan| plan.when.iter().all(|(position, value)| is(&fed[*position], *value));
         let plan = self.plans.iter_mut().find(fits).ok_or_else(|| {
-            running(Error::invalid_input("an input that chooses between branches must hold one boolean"))
+            running(
+                Error::invalid_input("an input that chooses between branches must hold one boolean")
+                    .remedy("feed one boolean"),
+            )
         })?;
         let read = |position: &usize| (&self.inputs[*position], fed[*position].shape());
         check_symbols(plan.reads.iter().map(read)).map_err(running)?;

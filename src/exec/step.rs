@@ -6,6 +6,7 @@ use super::guard::guarded;
 use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
+use crate::graph::checks::{check_inputs, check_outputs};
 use crate::ops::{Attention, Embedding, Linear, f32_slice};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -109,10 +110,12 @@ impl Executor {
         let state = &mut self.state;
         guarded("running the model", || {
             let inputs = state.prepare_inputs(node.id).map_err(|error| run_error(&error))?;
+            check_inputs(node, &inputs, &state.turn_state.resolved_symbols)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
         self.bind_symbols(node);
-        Ok(())
+        let outputs = self.state.turn_state.values[node.id].as_deref().unwrap_or_default();
+        check_outputs(node, outputs, &self.state.turn_state.resolved_symbols)
     }
 
     /// Encodes an attention on the GPU; `false` if there is none or the call is not for it.
@@ -246,7 +249,11 @@ fn value(state: &TypedSimpleState, outlet: OutletId) -> Result<&TValue> {
 fn at(error: Error, node: &TypedNode) -> Error {
     match error.code {
         crate::error::ErrorCode::Aborted => error,
-        _ => error.node(&*node.name).op(node.op.name().to_string()).doing("running the model"),
+        _ => error
+            .node(&*node.name)
+            .op(node.op.name().to_string())
+            .doing("running the model")
+            .remedy("check the inputs; if they are those that the model was made for, export it again"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From an ONNX graph to a plan of few, fat operators: `translate` goes forward through the nodes into tract's
 //! `TypedModel`, [`fuse`] recognises the patterns of Transformers, `declutter` simplifies what is left.
 
+pub mod checks;
 mod control_flow;
 mod declutter;
 mod deferred;
@@ -13,7 +14,7 @@ mod subgraph;
 mod testing;
 mod translate;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
 use crate::tensor::DType;
 use serde::Serialize;
@@ -76,17 +77,31 @@ pub struct NotFused {
 /// # Errors
 /// `InvalidModel`, `UnsupportedOp`, `InvalidInput` for missing external data, `OutOfMemory`.
 pub fn compile(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<CompiledModel> {
+    compile_source(source, external).map_err(|error| with_remedy(error.file(source.name())))
+}
+
+/// A remedy for errors that are not given one where they arise.
+fn with_remedy(error: Error) -> Error {
+    match error.code {
+        ErrorCode::InvalidModel => error.remedy("the model is corrupted or written wrongly: fetch or export it again"),
+        ErrorCode::UnsupportedOp => error.remedy("export the model in another way, for instance with another opset"),
+        ErrorCode::OutOfMemory => error.remedy("use a smaller model"),
+        _ => error,
+    }
+}
+
+fn compile_source(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<CompiledModel> {
     let index = index(source)?;
-    validate(&index).map_err(|error| error.file(source.name()))?;
-    let rewritten = rewrite(index).map_err(|error| error.file(source.name()))?;
-    refuse_unknown_operators(&rewritten.graph).map_err(|error| error.file(source.name()))?;
+    validate(&index)?;
+    let rewritten = rewrite(index)?;
+    refuse_unknown_operators(&rewritten.graph)?;
     let mut report = Report { operators_before: operators_of(&rewritten.graph), ..Report::default() };
     let store = WeightStore::new(source, external);
     let choices = choices(&rewritten);
     let weights = Weights::new(&rewritten.initializers, &store, choices.len() > 1);
     let mut graphs = Vec::new();
     for when in choices {
-        let graph = translate(&rewritten, &weights, &when).map_err(|error| error.file(source.name()))?;
+        let graph = translate(&rewritten, &weights, &when)?;
         let graph = fuse::fuse(graph, &mut report)?;
         let mut graph = declutter::declutter(graph, &mut report.not_simplified)?;
         count_operators(&graph, &mut report.operators_after);
@@ -130,6 +145,9 @@ fn translate(rewritten: &RewrittenModel, weights: &Weights, when: &[(usize, bool
     }
     let outputs = translation.graph("", &rewritten.graph)?;
     let mut model = translation.model;
+    for (output, outlet) in rewritten.outputs.iter().zip(&outputs) {
+        checks::check_declared(&model, *outlet, output.datum_type()).map_err(|error| error.tensor(&*output.name))?;
+    }
     model.inputs = sources;
     model.select_output_outlets(&outputs).map_err(|error| cause(&error))?;
     Ok(model)

@@ -1,5 +1,6 @@
 //! Graphs that are translated at run time, when the values or sizes that they depend on are known.
 
+use super::checks::checked_eval;
 use super::translate::{Translation, cause};
 use crate::error::Error;
 use std::collections::{BTreeSet, HashSet};
@@ -99,7 +100,7 @@ impl Subgraph {
     pub fn run(&self, arguments: &[Argument]) -> TractResult<TVec<TValue>> {
         let plan = self.plan_for(arguments)?;
         let inputs = arguments.iter().filter(|argument| !argument.constant).map(|argument| argument.value.clone());
-        let mut outputs = plan.run(inputs.collect())?;
+        let mut outputs = plan.spawn()?.run_plan_with_eval(inputs.collect(), checked_eval)?;
         for output in &mut outputs {
             if output.datum_type() == TDim::datum_type() {
                 *output = output.cast_to::<i64>()?.into_owned().into_tvalue();

@@ -1,6 +1,7 @@
 //! ONNX nodes, one by one, forward into tract's `TypedModel`. tract-hir's shape solver does not run: each node is wired on
 //! the facts of its inputs, and small constants fold as they are wired, so that shape arithmetic over symbols resolves.
 
+use super::checks::{check_node, check_wired};
 use super::control_flow::{wire_if, wire_loop, wire_scan};
 use super::deferred::Deferred;
 use super::operators;
@@ -8,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::onnx::{Dimension, Initializer, TensorInfo, WeightStore, node_name, tensor_from_proto};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::DatumType;
@@ -166,8 +168,9 @@ impl<'a> Translation<'a> {
     fn operator(&mut self, name: &str, node: &NodeProto) -> Result<TVec<OutletId>> {
         let inputs = node.input.iter().filter(|input| !input.is_empty());
         let inputs = inputs.map(|input| self.outlet(input)).collect::<Result<TVec<_>>>()?;
-        let error = match operators::wire_node(node, self.opset, name, &mut self.model, &inputs) {
-            Ok(outlets) => return Ok(outlets),
+        check_node(node, &self.model, &inputs)?;
+        let error = match self.wire(node, name, &inputs) {
+            Ok(outlets) => return check_wired(&self.model, &outlets).map(|()| outlets),
             Err(error) => error,
         };
         if own(&error).is_none()
@@ -178,6 +181,16 @@ impl<'a> Translation<'a> {
             return self.model.wire_node(name, deferred, &inputs).map_err(|error| cause(&error));
         }
         Err(cause(&error))
+    }
+
+    /// tract panics on some operands that no exporter writes; the model is not used after that.
+    fn wire(&mut self, node: &NodeProto, name: &str, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let wire = AssertUnwindSafe(|| operators::wire_node(node, self.opset, name, &mut self.model, inputs));
+        catch_unwind(wire).unwrap_or_else(|_| {
+            Err(Error::unsupported_op("operands of this form are not supported")
+                .remedy("the model may be corrupted: fetch or export it again")
+                .into())
+        })
     }
 
     /// A name for a node that no other has.

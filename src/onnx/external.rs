@@ -3,6 +3,7 @@
 
 use super::index::{ModelIndex, Place};
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 use tract_onnx::pb::{self, tensor_proto::DataLocation};
 
 /// The one spelling of a path that a model names: components joined by `/`, none of them `.`.
@@ -36,9 +37,9 @@ impl ModelIndex {
     /// # Errors
     /// `InvalidModel` for a path that [`external_path`] refuses.
     pub fn external_paths(&self) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
+        let (mut paths, mut known) = (Vec::new(), HashSet::new());
         let mut add = |path: String| {
-            if !paths.contains(&path) {
+            if known.insert(path.clone()) {
                 paths.push(path);
             }
         };

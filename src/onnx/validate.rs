@@ -35,12 +35,27 @@ pub fn validate(index: &ModelIndex) -> Result<()> {
             return Err(defined_twice(&initializer.name));
         }
     }
-    validate_graph(graph, names, &HashSet::new())
+    validate_graph(graph, names, None)
 }
 
-/// `own` are names that the graph defines besides what stands in it, `outer` those of the graphs around it, which it may use
-/// and may define anew.
-fn validate_graph<'a>(graph: &'a pb::GraphProto, mut own: HashSet<&'a str>, outer: &HashSet<&'a str>) -> Result<()> {
+/// Names that a graph defines, and the graphs around it, whose names it may use and may define anew.
+struct Scope<'a> {
+    own: HashSet<&'a str>,
+    outer: Option<&'a Scope<'a>>,
+}
+
+impl Scope<'_> {
+    fn defines(&self, name: &str) -> bool {
+        self.own.contains(name) || self.outer.is_some_and(|outer| outer.defines(name))
+    }
+}
+
+/// `own` are names that the graph defines besides what stands in it.
+fn validate_graph<'a>(
+    graph: &'a pb::GraphProto,
+    mut own: HashSet<&'a str>,
+    outer: Option<&'a Scope<'a>>,
+) -> Result<()> {
     let mut inputs = HashSet::new();
     for input in &graph.input {
         let is_tensor = input.r#type.as_ref().is_some_and(|kind| kind.value.is_some());
@@ -56,17 +71,50 @@ fn validate_graph<'a>(graph: &'a pb::GraphProto, mut own: HashSet<&'a str>, oute
     for node in &graph.node {
         define_outputs(node, &mut own).map_err(|error| at(error, node))?;
     }
-    let defined: HashSet<&str> = own.union(outer).copied().collect();
+    refuse_late_shadows(graph, outer)?;
+    let scope = Scope { own, outer };
     for node in &graph.node {
-        validate_node(node, &defined).map_err(|error| at(error, node))?;
+        validate_node(node, &scope).map_err(|error| at(error, node))?;
     }
     refuse_cycles(graph)?;
     for output in &graph.output {
-        if !defined.contains(&*output.name) {
+        if !scope.defines(&output.name) {
             return Err(Error::invalid_model("an output of the graph is computed by no node").tensor(&*output.name));
         }
     }
     Ok(())
+}
+
+/// Nodes may stand in any order, so what an earlier one means by a name that stands for one tensor outside the graph and for
+/// another one that a later node of it computes cannot be told.
+fn refuse_late_shadows(graph: &pb::GraphProto, outer: Option<&Scope>) -> Result<()> {
+    let Some(outer) = outer else { return Ok(()) };
+    let outputs = graph.node.iter().flat_map(|node| &node.output);
+    let mut late: HashSet<&str> = outputs.map(|name| &**name).filter(|name| outer.defines(name)).collect();
+    for node in &graph.node {
+        if late.is_empty() {
+            return Ok(());
+        }
+        if let Some(name) = names_read(node).into_iter().find(|name| late.contains(name)) {
+            return Err(at(
+                Error::unsupported_op("a name is used before it is given to another tensor").tensor(name),
+                node,
+            ));
+        }
+        for name in &node.output {
+            late.remove(&**name);
+        }
+    }
+    Ok(())
+}
+
+/// Names that a node or a node of its subgraphs reads.
+fn names_read(node: &pb::NodeProto) -> Vec<&str> {
+    let mut names: Vec<&str> = node.input.iter().map(|name| &**name).collect();
+    for graph in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
+        graph.node.iter().for_each(|node| names.extend(names_read(node)));
+    }
+    names
 }
 
 fn at(error: Error, node: &pb::NodeProto) -> Error {
@@ -80,11 +128,11 @@ fn define_outputs<'a>(node: &'a pb::NodeProto, own: &mut HashSet<&'a str>) -> Re
     }
 }
 
-fn validate_node<'a>(node: &'a pb::NodeProto, defined: &HashSet<&'a str>) -> Result<()> {
+fn validate_node<'a>(node: &'a pb::NodeProto, scope: &'a Scope<'a>) -> Result<()> {
     if node.op_type.is_empty() {
         return Err(Error::invalid_model("a node has no operator"));
     }
-    if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !defined.contains(&***name)) {
+    if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !scope.defines(name)) {
         return Err(Error::invalid_model("an input is computed by no node")
             .tensor(&**missing)
             .remedy("the graph is corrupted: export it again"));
@@ -102,9 +150,13 @@ fn validate_node<'a>(node: &'a pb::NodeProto, defined: &HashSet<&'a str>) -> Res
     if node.op_type == "Transpose" {
         validate_permutation(node)?;
     }
+    let mut branches = node.attribute.iter().filter_map(|attribute| attribute.g.as_ref());
+    if node.op_type == "If" && branches.any(|branch| branch.output.len() != node.output.len()) {
+        return Err(Error::invalid_model("a branch has not as many outputs as the node"));
+    }
     for attribute in &node.attribute {
         for graph in attribute.g.iter().chain(&attribute.graphs) {
-            validate_graph(graph, HashSet::new(), defined)?;
+            validate_graph(graph, HashSet::new(), Some(scope))?;
         }
     }
     Ok(())
@@ -215,6 +267,32 @@ mod tests {
             (model(17, vec![node("", &["x"], &["y"])], &["y"]), Some(ErrorCode::InvalidModel)),
         ];
         for (index, expected) in cases {
+            assert_eq!(validate(&index).err().map(|error| error.code), expected, "{:?}", index.model.graph);
+        }
+    }
+    #[test]
+    fn names_in_subgraphs() {
+        let branch = |nodes: Vec<pb::NodeProto>| {
+            let graph = pb::GraphProto { node: nodes, output: vec![value("y")], ..Default::default() };
+            pb::AttributeProto { name: "then_branch".into(), g: Some(graph), ..Default::default() }
+        };
+        let relu = |input: &str, output: &str| node("Relu", &[input], &[output]);
+        let cases = [
+            // The branch gives the node's output the node's own name, as merged decoders do.
+            (vec![relu("x", "y")], None),
+            (vec![relu("x", "a"), relu("a", "y")], None),
+            (vec![relu("x", "own"), relu("own", "y")], None),
+            (vec![relu("own", "y"), relu("x", "own")], None),
+            (vec![relu("a", "y"), relu("x", "a")], Some(ErrorCode::UnsupportedOp)),
+            (vec![relu("x", "y"), relu("x", "y")], Some(ErrorCode::InvalidModel)),
+            (vec![relu("nowhere", "y")], Some(ErrorCode::InvalidModel)),
+        ];
+        let mut choice = node("If", &["x"], &["y", "z"]);
+        choice.attribute.push(branch(vec![relu("x", "y")]));
+        assert!(validate(&model(17, vec![choice], &["y"])).is_err(), "a branch with too few outputs");
+        for (nodes, expected) in cases {
+            let choice = pb::NodeProto { attribute: vec![branch(nodes)], ..node("If", &["x"], &["y"]) };
+            let index = model(17, vec![relu("x", "a"), choice], &["y"]);
             assert_eq!(validate(&index).err().map(|error| error.code), expected, "{:?}", index.model.graph);
         }
     }

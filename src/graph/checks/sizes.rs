@@ -1,0 +1,166 @@
+//! Sizes of values.
+
+use crate::error::{Error, Result};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::{DatumType, Tensor, TypedFact};
+use tract_onnx::tract_hir::internal::TDim;
+
+/// Bytes that one value may take: what the memory of a browser's tab for WebAssembly can hold at all.
+const LARGEST_VALUE: u128 = 1 << 32;
+/// Values of an input that says sizes. Beyond it is no size of anything.
+const LARGEST_SIZE: i64 = i32::MAX as i64;
+
+/// Inputs that say the shape of the output, each value a size: operator, position, and whether -1 stands for "whatever fits".
+const SHAPES: &[(&str, usize, bool)] =
+    &[("ConstantOfShape", 0, false), ("Expand", 1, false), ("Reshape", 1, true), ("Resize", 3, false)];
+
+/// Inputs of sizes, counts or widths whose product says nothing, and whether they may be negative.
+const COUNTS: &[(&str, usize, bool)] = &[
+    ("Tile", 1, false),
+    ("TopK", 1, false),
+    ("OneHot", 1, false),
+    ("Split", 1, false),
+    ("Pad", 1, true),
+    ("Trilu", 1, true),
+    ("CenterCropPad", 1, false),
+];
+
+/// Checks the inputs of a node that say sizes, as far as they are known; `None` stands for an input that is left out.
+pub fn check_parameters(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Result<()> {
+    let parameters = |position: usize| operands.get(position).copied().flatten().and_then(integers).unwrap_or_default();
+    let of = |operator: &str| operator == node.op_type;
+    for (_, position, wildcard) in SHAPES.iter().filter(|(operator, ..)| of(operator)) {
+        let sizes = parameters(*position);
+        let smallest = if *wildcard { -1 } else { 0 };
+        check_range(&sizes, smallest)?;
+        check_bytes(&sizes.iter().map(|size| size.unsigned_abs()).collect::<Vec<_>>(), 1)?;
+    }
+    for (_, position, negative) in COUNTS.iter().filter(|(operator, ..)| of(operator)) {
+        check_range(&parameters(*position), if *negative { -LARGEST_SIZE } else { 0 })?;
+    }
+    if let ("Range", [start], [limit], [step]) = (&*node.op_type, &*parameters(0), &*parameters(1), &*parameters(2)) {
+        check_steps(*start, *limit, *step)?;
+    }
+    Ok(())
+}
+
+fn check_range(sizes: &[i64], smallest: i64) -> Result<()> {
+    match sizes.iter().find(|size| !(smallest..=LARGEST_SIZE).contains(*size)) {
+        Some(size) if *size > 0 => Err(too_large(&format!("a size of {size}"))),
+        Some(size) => Err(Error::invalid_model(format!("a size of {size}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_steps(start: i64, limit: i64, step: i64) -> Result<()> {
+    if step == 0 {
+        return Err(Error::invalid_model("a range in steps of 0"));
+    }
+    let steps = (i128::from(limit) - i128::from(start)) / i128::from(step);
+    check_bytes(&[u64::try_from(steps.max(0)).unwrap_or(u64::MAX)], size_of::<i64>())
+}
+
+/// The integers of a small constant; those that are symbolic are left out.
+fn integers(fact: &TypedFact) -> Option<Vec<i64>> {
+    let constant: &Tensor = fact.konst.as_deref()?;
+    match constant.datum_type() {
+        DatumType::TDim => {
+            let dims = constant.try_as_plain_ram().ok()?.as_slice::<TDim>().ok()?.to_vec();
+            Some(dims.iter().filter_map(|dim| dim.to_i64().ok()).collect())
+        }
+        datum_type if datum_type.is_integer() => {
+            Some(constant.cast_to::<i64>().ok()?.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// Checks the sizes that a fact tells.
+pub fn check_fact(fact: &TypedFact) -> Result<()> {
+    let known: Vec<i64> = fact.shape.iter().filter_map(|dim| dim.to_i64().ok()).collect();
+    check_shape(&known, fact.datum_type)
+}
+
+/// Checks that a value can be held.
+pub fn check_shape(sizes: &[i64], datum_type: DatumType) -> Result<()> {
+    let sizes = sizes.iter().map(|size| u64::try_from(*size));
+    let sizes: Vec<u64> = sizes
+        .collect::<Result<_, _>>()
+        .map_err(|_| Error::invalid_model("a tensor whose size is negative").remedy("export the model again"))?;
+    check_bytes(&sizes, datum_type.size_of())
+}
+
+fn check_bytes(sizes: &[u64], element: usize) -> Result<()> {
+    // A tensor without elements takes no memory, however large its other sizes.
+    let fits = |bytes: u128, size: &u64| bytes.checked_mul(u128::from(*size)).filter(|bytes| *bytes <= LARGEST_VALUE);
+    if sizes.contains(&0) || sizes.iter().try_fold(element as u128, fits).is_some() {
+        return Ok(());
+    }
+    Err(too_large(&format!("a tensor of {sizes:?} elements of {element} bytes")))
+}
+
+fn too_large(what: &str) -> Error {
+    Error::out_of_memory(format!("{what} is more than 4 GiB can hold")).remedy("use shorter inputs or a smaller model")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use tract_onnx::prelude::tensor1;
+
+    #[test]
+    fn shapes() {
+        const OUT: Option<ErrorCode> = Some(ErrorCode::OutOfMemory);
+        let cases: &[(&[i64], DatumType, Option<ErrorCode>)] = &[
+            (&[], DatumType::F32, None),
+            (&[1 << 15, 1 << 15], DatumType::F32, None),
+            (&[1 << 30, 2], DatumType::F32, OUT),
+            (&[1 << 60, 4], DatumType::U8, OUT),
+            (&[1 << 60, 1 << 60, 1 << 60], DatumType::U8, OUT),
+            (&[1 << 60, 0], DatumType::F64, None),
+            (&[2, -1], DatumType::F32, Some(ErrorCode::InvalidModel)),
+        ];
+        for (sizes, datum_type, expected) in cases {
+            assert_eq!(check_shape(sizes, *datum_type).err().map(|error| error.code), *expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn parameters() {
+        const OUT: Option<ErrorCode> = Some(ErrorCode::OutOfMemory);
+        const INVALID: Option<ErrorCode> = Some(ErrorCode::InvalidModel);
+        let cases: &[(&str, usize, &[i64], Option<ErrorCode>)] = &[
+            ("ConstantOfShape", 0, &[2, 3], None),
+            ("ConstantOfShape", 0, &[1 << 60], OUT),
+            ("ConstantOfShape", 0, &[-1], INVALID),
+            ("Expand", 1, &[1 << 31, 4], OUT),
+            ("Expand", 1, &[i64::MIN, 4], INVALID),
+            ("Reshape", 1, &[-1, 4], None),
+            ("Reshape", 1, &[-2, 4], INVALID),
+            ("Reshape", 1, &[1 << 30, 1 << 30], OUT),
+            ("Tile", 1, &[1 << 40], OUT),
+            ("Pad", 1, &[-1, 1], None),
+            ("TopK", 1, &[1 << 60], OUT),
+            ("Add", 1, &[1 << 60], None),
+        ];
+        for (operator, position, values, expected) in cases {
+            let node = NodeProto { op_type: operator.to_string(), ..Default::default() };
+            let fact = TypedFact::try_from(tensor1(values)).unwrap();
+            let mut operands = vec![None; position + 1];
+            operands[*position] = Some(&fact);
+            let outcome = check_parameters(&node, &operands).err().map(|error| error.code);
+            assert_eq!(outcome, *expected, "{operator} {values:?}");
+        }
+        let steps = [
+            ([0, 1 << 60, 1], OUT),
+            ([0, -1, 1], None),
+            ([i64::MIN, i64::MAX, 1], OUT),
+            ([0, 1, 0], INVALID),
+            ([10, 0, -3], None),
+        ];
+        for ([start, limit, step], expected) in steps {
+            assert_eq!(check_steps(start, limit, step).err().map(|error| error.code), expected);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Values at run time.
+
+use super::sizes::check_shape;
+use crate::error::{Error, Result};
+use crate::ops::Linear;
+use std::fmt::Debug;
+use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
+use tract_onnx::tract_hir::internal::AxesMapping;
+use tract_onnx::tract_hir::internal::{EvalContext, OpState, SymbolValues, TDim, TypedNode};
+use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
+use tract_onnx::tract_hir::tract_core::ops::cnn::{MaxPool, SumPool};
+use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_hir::tract_core::plan::eval;
+
+/// Checks a node before it computes: that its outputs can be held, and that it reads within its inputs.
+///
+/// # Errors
+/// `OutOfMemory`; `InvalidInput` for a position outside the tensor that it is a position of.
+pub fn check_inputs(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> Result<()> {
+    for output in &node.outputs {
+        if let Some(sizes) = sizes(&output.fact.shape, symbols) {
+            check_shape(&sizes, output.fact.datum_type)?;
+        }
+    }
+    check_operands(node, inputs, symbols)
+}
+
+/// Operators that would read or write elsewhere, or panic, where sizes that were not known before do not fit each other.
+fn check_operands(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> Result<()> {
+    if let Some(einsum) = node.op_as::<EinSum>() {
+        return check_axes(&einsum.axes, inputs);
+    }
+    match inputs {
+        [x, ..] if let Some(linear) = node.op_as::<Linear>() => {
+            same_size(x.shape().last().copied(), Some(linear.weights.inputs()))
+        }
+        [table, indices] if let Some(gather) = node.op_as::<Gather>() => {
+            check_indices(indices, table.shape().get(gather.axis).copied())
+        }
+        [table, indices] if let Some(gather) = node.op_as::<GatherElements>() => {
+            check_covered(indices, table, gather.axis)?;
+            check_indices(indices, table.shape().get(gather.axis).copied())
+        }
+        [table, indices, updates] if let Some(scatter) = node.op_as::<ScatterElements>() => {
+            same_size(indices.shape(), updates.shape())?;
+            check_covered(indices, table, scatter.axis)?;
+            check_indices(indices, table.shape().get(scatter.axis).copied())
+        }
+        [x] if node.op_is::<MaxPool>() || node.op_is::<SumPool>() => check_pooled(node, x, symbols),
+        [_, diagonal] if node.op_is::<Trilu>() => check_indices(diagonal, Some(i32::MAX as usize)),
+        [table, indices, updates] if node.op_is::<ScatterNd>() => check_slices(table, indices, updates),
+        _ => Ok(()),
+    }
+}
+
+/// An axis has one size in all inputs; one that is not summed may also be 1, and is repeated.
+fn check_axes(axes: &AxesMapping, inputs: &[TValue]) -> Result<()> {
+    for axis in axes.iter_all_axes() {
+        let of_input = |(input, positions): (&TValue, &TVec<usize>)| {
+            positions.iter().filter_map(|position| input.shape().get(*position).copied()).collect::<Vec<_>>()
+        };
+        let summed = axis.outputs.iter().all(|positions| positions.is_empty());
+        let mut sizes = inputs.iter().zip(&axis.inputs).flat_map(of_input).filter(|size| summed || *size != 1);
+        if let Some(first) = sizes.next() {
+            sizes.try_for_each(|size| same_size(size, first))?;
+        }
+    }
+    Ok(())
+}
+
+/// Off the axis that they are positions along, `indices` are no larger than the table.
+fn check_covered(indices: &Tensor, table: &Tensor, axis: usize) -> Result<()> {
+    same_size(indices.rank(), table.rank())?;
+    for (at, (size, limit)) in indices.shape().iter().zip(table.shape()).enumerate() {
+        if at != axis && size > limit {
+            return same_size(size, limit);
+        }
+    }
+    Ok(())
+}
+
+/// A pool has at least one window to compute: tract cannot do with none.
+fn check_pooled(node: &TypedNode, x: &Tensor, symbols: &SymbolValues) -> Result<()> {
+    let sizes = sizes(&node.outputs[0].fact.shape, symbols).unwrap_or_default();
+    if !sizes.contains(&0) {
+        return Ok(());
+    }
+    Err(Error::invalid_input(format!("no window fits in {:?}", x.shape())).remedy("feed larger inputs"))
+}
+
+/// `indices` are positions, in their last dimension, of slices of `table` that `updates` replace.
+fn check_slices(table: &Tensor, indices: &Tensor, updates: &Tensor) -> Result<()> {
+    let (Some((depth, places)), shape) = (indices.shape().split_last(), table.shape()) else { return Ok(()) };
+    if *depth > shape.len() {
+        return same_size(*depth, shape.len());
+    }
+    same_size(updates.shape(), &[places, &shape[*depth..]].concat())?;
+    let Ok(view) = indices.to_plain_array_view::<i64>() else { return Ok(()) };
+    let outside = |(place, index): (usize, &i64)| {
+        let length = shape[place % depth] as i64;
+        !(-length..length).contains(index)
+    };
+    match view.iter().enumerate().any(outside) {
+        true => Err(outside_of(&format!("a position of {shape:?}"))),
+        false => Ok(()),
+    }
+}
+
+fn same_size<T: PartialEq + Debug>(given: T, wanted: T) -> Result<()> {
+    if given == wanted {
+        return Ok(());
+    }
+    Err(Error::invalid_input(format!("sizes that do not fit: {given:?} and {wanted:?}"))
+        .remedy("check that the inputs' sizes are those that the model was made for"))
+}
+
+/// Checks that a node computed what its facts promise: what comes after relies on them.
+///
+/// # Errors
+/// `InvalidInput`, since a model that is right by itself has such sizes for inputs that it was not made for.
+pub fn check_outputs(node: &TypedNode, outputs: &[TValue], symbols: &SymbolValues) -> Result<()> {
+    let number = |datum_type: DatumType| if datum_type == DatumType::TDim { DatumType::I64 } else { datum_type };
+    for (output, value) in node.outputs.iter().zip(outputs) {
+        let (wanted, found) = (number(output.fact.datum_type.unquantized()), number(value.datum_type().unquantized()));
+        if wanted != found {
+            return Err(Error::invalid_model(format!(
+                "its result is of type {found:?}, not {wanted:?} as the model says"
+            ))
+            .remedy("the model is corrupted or written wrongly: fetch or export it again"));
+        }
+        let Some(sizes) = sizes(&output.fact.shape, symbols) else { continue };
+        let right = sizes.len() == value.rank()
+            && sizes.iter().zip(value.shape()).all(|(size, actual)| *size == *actual as i64);
+        if !right {
+            let actual = value.shape();
+            return Err(Error::invalid_input(format!("sizes that do not fit: {sizes:?} were to come, not {actual:?}"))
+                .remedy("check that the inputs' sizes are those that the model was made for"));
+        }
+    }
+    Ok(())
+}
+
+/// Computes a node of a plan that tract runs by itself, between both checks.
+///
+/// # Errors
+/// What [`check_inputs`], the operator and [`check_outputs`] give.
+pub fn checked_eval(
+    context: &EvalContext,
+    state: Option<&mut (dyn OpState + 'static)>,
+    node: &TypedNode,
+    inputs: TVec<TValue>,
+) -> TractResult<TVec<TValue>> {
+    check_inputs(node, &inputs, context.symbols)?;
+    let outputs = eval(context, state, node, inputs)?;
+    check_outputs(node, &outputs, context.symbols)?;
+    Ok(outputs)
+}
+
+/// The sizes that a fact promises; `None` where a symbol is not bound.
+fn sizes(shape: &[TDim], symbols: &SymbolValues) -> Option<Vec<i64>> {
+    shape.iter().map(|dim| dim.eval_to_i64(symbols).ok()).collect()
+}
+
+fn check_indices(indices: &Tensor, length: Option<usize>) -> Result<()> {
+    let (Some(length), Ok(plain)) = (length, indices.try_as_plain_ram()) else { return Ok(()) };
+    let Ok(indices) = plain.as_slice::<i64>() else { return Ok(()) };
+    let length = length as i64;
+    match indices.iter().find(|index| !(-length..length).contains(*index)) {
+        Some(index) => Err(outside_of(&format!("position {index} of {length}"))),
+        None => Ok(()),
+    }
+}
+
+fn outside_of(what: &str) -> Error {
+    Error::invalid_input(format!("{what} lies outside"))
+        .remedy("check the ids that are fed: they may belong to another model's vocabulary")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::prelude::tensor1;
+
+    #[test]
+    fn indices() {
+        let cases: &[(&[i64], usize, bool)] = &[
+            (&[0, 7, -8], 8, true),
+            (&[8], 8, false),
+            (&[-9], 8, false),
+            (&[1 << 62], 8, false),
+            (&[i64::MIN], 8, false),
+            (&[0], 0, false),
+            (&[], 0, true),
+        ];
+        for (values, length, right) in cases {
+            assert_eq!(check_indices(&tensor1(values), Some(*length)).is_ok(), *right, "{values:?} of {length}");
+        }
+    }
+}
