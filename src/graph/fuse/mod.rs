@@ -7,8 +7,8 @@ mod axes;
 mod embedding;
 mod epilogue;
 mod gelu;
-mod layer_norm;
 mod linear;
+mod norm;
 mod pattern;
 
 use super::fold::{constant, without_effect};
@@ -38,7 +38,8 @@ struct Rule {
 /// Later rules build on what earlier ones found.
 const RULES: &[Rule] = &[
     Rule { pattern: "gelu", look: gelu::look },
-    Rule { pattern: "layer norm", look: layer_norm::look },
+    Rule { pattern: "layer norm", look: norm::look_for_layer_norm },
+    Rule { pattern: "rms norm", look: norm::look_for_rms_norm },
     Rule { pattern: "attention", look: attention::look },
     Rule { pattern: "attention layout", look: attention_layout::look },
     Rule { pattern: "linear", look: linear::look },
@@ -77,14 +78,14 @@ fn apply(rule: &Rule, mut model: TypedModel, report: &mut Report) -> TractResult
     loop {
         let mut not_fused = Vec::new();
         let (found, next) = sweep(model, |model, node| {
-            Ok(match (rule.look)(model, node)? {
-                Match::None => None,
-                Match::Almost(reason) => {
-                    not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
-                    None
-                }
-                Match::Found(patch) => Some(*patch),
-            })
+            let reason = match (rule.look)(model, node) {
+                Ok(Match::None) => return Ok(None),
+                Ok(Match::Found(patch)) => return Ok(Some(*patch)),
+                Ok(Match::Almost(reason)) => reason,
+                Err(error) => error.root_cause().to_string(),
+            };
+            not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
+            Ok(None)
         })?;
         model = next;
         if found == 0 {
