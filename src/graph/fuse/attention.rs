@@ -36,7 +36,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if !read_once(model, node.inputs[0]) {
         return Ok(Match::Almost("the probabilities are an output or read elsewhere too".into()));
     }
-    let scores = match scores(model, softmax.inputs[0], DEPTH) {
+    let scores = match scores(model, softmax.inputs[0]) {
         Ok(scores) => scores,
         Err(reason) => return Ok(Match::Almost(reason)),
     };
@@ -67,7 +67,8 @@ enum Mask {
     Replaced { condition: OutletId, kept: bool, value: f32 },
 }
 
-struct Scores {
+/// Scores as far up as the product that they come from.
+pub struct Scores {
     query: OutletId,
     /// `[batch, heads, dim, position]`.
     key: OutletId,
@@ -76,8 +77,12 @@ struct Scores {
     masks: Vec<Mask>,
 }
 
-/// Follows scales and masks upwards to the product of query and key.
-fn scores(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Scores, String> {
+/// Follows scales and masks upwards to the product of query and key; the error is why that fails.
+pub fn scores(model: &TypedModel, outlet: OutletId) -> Result<Scores, String> {
+    followed(model, outlet, DEPTH)
+}
+
+fn followed(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Scores, String> {
     let node = producer(model, outlet);
     if node.op_is::<MatMul>() {
         return Ok(Scores { query: node.inputs[0], key: node.inputs[1], scale: 1.0, masks: vec![] });
@@ -86,14 +91,14 @@ fn scores(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Scores, 
         return Err("there are too many masks".into());
     }
     if let Some((operand, factor)) = scaled(model, outlet) {
-        let found = scores(model, operand, depth - 1)?;
+        let found = followed(model, operand, depth - 1)?;
         let unmasked = found.masks.is_empty();
         return unmasked
             .then_some(Scores { scale: found.scale * factor, ..found })
             .ok_or("the scores are scaled after a mask".into());
     }
     if let Some([left, right]) = binary(node, "Add") {
-        let (mut found, mask) = match (scores(model, left, depth - 1), scores(model, right, depth - 1)) {
+        let (mut found, mask) = match (followed(model, left, depth - 1), followed(model, right, depth - 1)) {
             (Ok(found), _) => (found, right),
             (_, Ok(found)) => (found, left),
             (Err(reason), _) => return Err(reason),
@@ -119,7 +124,7 @@ fn replaced(model: &TypedModel, node: &TypedNode, depth: usize) -> Result<Scores
         (Some(value), None) => (false, other, value),
         _ => return Err("masked scores are not replaced by one number".into()),
     };
-    let mut found = scores(model, operand, depth - 1)?;
+    let mut found = followed(model, operand, depth - 1)?;
     if value > NEGLIGIBLE {
         return Err(format!("masked scores are replaced by {value}, which scores may come near to"));
     }

@@ -3,13 +3,16 @@
 
 mod attention;
 mod attention_layout;
+mod audit;
 mod axes;
 mod embedding;
 mod epilogue;
 mod gelu;
 mod linear;
 mod norm;
+mod outer_product;
 mod pattern;
+mod silu;
 
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;
@@ -38,10 +41,12 @@ struct Rule {
 /// Later rules build on what earlier ones found.
 const RULES: &[Rule] = &[
     Rule { pattern: "gelu", look: gelu::look },
+    Rule { pattern: "silu", look: silu::look },
     Rule { pattern: "layer norm", look: norm::look_for_layer_norm },
     Rule { pattern: "rms norm", look: norm::look_for_rms_norm },
     Rule { pattern: "attention", look: attention::look },
     Rule { pattern: "attention layout", look: attention_layout::look },
+    Rule { pattern: "outer product", look: outer_product::look },
     Rule { pattern: "linear", look: linear::look },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
@@ -57,6 +62,7 @@ pub fn fuse(mut model: TypedModel, report: &mut Report) -> Result<TypedModel> {
     for rule in RULES {
         model = apply(rule, model, report).map_err(inconsistent)?;
     }
+    audit::audit(&model, report).map_err(inconsistent)?;
     Ok(model)
 }
 

@@ -54,10 +54,18 @@ fn root(model: &TypedModel, node: &TypedNode) -> Option<Root> {
         Some((mean, epsilon)) => (mean, epsilon),
         None => (radicand, 0.0),
     };
-    let operand = squared(model, mean_of(model, mean)?)?;
+    let operand = mean_square_of(model, mean)?;
     let fact = model.outlet_fact(operand).ok()?;
     let width = fact.shape.last()?.to_usize().ok()?;
     (fact.datum_type == f32::datum_type()).then_some(Root { operand, epsilon, width })
+}
+
+/// The operand of a mean of squares over the last axis.
+fn mean_square_of(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
+    match reduced(model, outlet, Reducer::MeanOfSquares) {
+        Some(operand) => Some(operand),
+        None => squared(model, mean_of(model, outlet)?),
+    }
 }
 
 /// The operand of a squaring.
@@ -76,12 +84,17 @@ fn squared(model: &TypedModel, square: OutletId) -> Option<OutletId> {
 /// The operand of a mean over the last axis, which tract writes as a sum divided by the size.
 fn mean_of(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
     let [sum, size] = binary(producer(model, outlet), "Div")?;
-    let sum = producer(model, sum);
-    let reduce = sum.op_as::<Reduce>().filter(|reduce| reduce.reducer == Reducer::Sum)?;
-    let shape = &model.outlet_fact(sum.inputs[0]).ok()?.shape;
-    let last = shape.rank().checked_sub(1)?;
-    let whole = shape[last].to_usize().ok().map(|width| width as f32) == scalar(model, size);
-    (*reduce.axes == [last] && whole).then(|| sum.inputs[0])
+    let operand = reduced(model, sum, Reducer::Sum)?;
+    let width = model.outlet_fact(operand).ok()?.shape.last()?.to_usize().ok()?;
+    (scalar(model, size) == Some(width as f32)).then_some(operand)
+}
+
+/// The operand of that reduction over the last axis.
+fn reduced(model: &TypedModel, outlet: OutletId, reducer: Reducer) -> Option<OutletId> {
+    let node = producer(model, outlet);
+    let reduce = node.op_as::<Reduce>().filter(|reduce| reduce.reducer == reducer)?;
+    let last = model.outlet_fact(node.inputs[0]).ok()?.rank().checked_sub(1)?;
+    (*reduce.axes == [last]).then(|| node.inputs[0])
 }
 
 /// The tensor whose deviations from its mean these are.
