@@ -13,6 +13,7 @@ mod narrow_integer;
 pub mod plain;
 mod quantization;
 mod quantize_linear;
+mod quantized_linear;
 pub mod recurrent;
 mod rms_norm;
 mod round_float;
@@ -28,6 +29,7 @@ pub use matmul::MatMul;
 pub use narrow_integer::NarrowInteger;
 pub use quantization::QuantizedType;
 pub use quantize_linear::QuantizeLinear;
+pub use quantized_linear::QuantizedLinear;
 pub use rms_norm::RmsNorm;
 pub use round_float::RoundFloat;
 

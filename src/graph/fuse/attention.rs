@@ -3,7 +3,7 @@
 
 use super::Match;
 use super::pattern::{binary, producer, read_once, scalar, scaled, shared, unary};
-use crate::ops::{Attention, HeadLayout, MatMul};
+use crate::ops::{Attention, HeadLayout, MatMul, RoundFloat};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
 use tract_onnx::tract_hir::tract_core::ops::math::add;
@@ -23,7 +23,8 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if !node.op_is::<MatMul>() {
         return Ok(Match::None);
     }
-    let (probabilities, zero_when_all_masked) = without_guard(model, node.inputs[0]);
+    let (probabilities, zero_when_all_masked) = without_guard(model, without_rounding(model, node.inputs[0]));
+    let probabilities = without_rounding(model, probabilities);
     let softmax = producer(model, probabilities);
     let Some(operator) = softmax.op_as::<Softmax>() else { return Ok(Match::None) };
     let rank = model.outlet_fact(probabilities)?.rank();
@@ -44,6 +45,12 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         Ok(heads) => Match::Found(Box::new(fused(model, node, &scores, heads, zero_when_all_masked)?)),
         Err(reason) => Match::Almost(reason),
     })
+}
+
+/// Probabilities are not rounded to 16 bits where they are kept in f32.
+fn without_rounding(model: &TypedModel, outlet: OutletId) -> OutletId {
+    let node = producer(model, outlet);
+    if node.op_is::<RoundFloat>() { node.inputs[0] } else { outlet }
 }
 
 /// `Where(IsNaN(x), 0, x)`, which exporters write behind a softmax, is `x` with zeros for fully masked rows.

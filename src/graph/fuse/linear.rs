@@ -187,6 +187,11 @@ pub fn quantized_matrix(
         Some(None) => return Ok(None),
         None => None,
     };
+    let whole_bytes = operator.block_size == 0 && operator.packed.is_none();
+    let typed = zero_points.as_ref().is_none_or(|zero_points| zero_points.datum_type() == matrix.datum_type());
+    if !whole_bytes || !typed {
+        return Ok(None);
+    }
     let (&[rows, columns], Some(elements)) = (matrix.shape(), signed(matrix)?) else { return Ok(None) };
     let zero_points = match (zero_points, matrix.datum_type() == u8::datum_type()) {
         (Some(zero_points), _) => signed(&zero_points)?.unwrap_or_default(),
@@ -197,7 +202,8 @@ pub fn quantized_matrix(
     Ok(Some(Quantized { shape: [rows, columns], elements, scales, zero_points, axis: operator.axis }))
 }
 
-fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
+/// The elements of an 8-bit tensor, unsigned ones shifted by -128.
+pub fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
     let view = tensor.try_as_plain_ram()?;
     Ok(if tensor.datum_type() == i8::datum_type() {
         Some(view.as_slice::<i8>()?.to_vec())

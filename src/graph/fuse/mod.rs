@@ -12,6 +12,7 @@ mod linear;
 mod norm;
 mod outer_product;
 mod pattern;
+mod quantized_linear;
 mod silu;
 
 use super::fold::{constant, without_effect};
@@ -48,6 +49,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "attention layout", look: attention_layout::look },
     Rule { pattern: "outer product", look: outer_product::look },
     Rule { pattern: "linear", look: linear::look },
+    Rule { pattern: "quantised linear", look: quantized_linear::look },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
 ];
