@@ -72,3 +72,84 @@ pub fn without_effect(model: &TypedModel, node: &TypedNode) -> TractResult<Optio
     patch.shunt_outside(model, output, input)?;
     Ok(Some(patch))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::rewriter::sweep;
+    use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+    use tract_onnx::tract_hir::tract_core::ops::math::{add, neg};
+
+    #[test]
+    fn constants_and_nodes_without_effect() {
+        type Build = fn(&mut TypedModel, OutletId) -> TractResult<OutletId>;
+        struct Case {
+            what: &'static str,
+            build: Build,
+            /// Nodes that are left, inputs and constants among them.
+            left: usize,
+        }
+        fn wire(
+            model: &mut TypedModel,
+            operator: impl Into<Box<dyn TypedOp>>,
+            inputs: &[OutletId],
+        ) -> TractResult<OutletId> {
+            let name = format!("n{}", model.nodes().len());
+            Ok(model.wire_node(name, operator, inputs)?[0])
+        }
+        let cases = [
+            Case {
+                what: "a cast to the same type",
+                build: |model, x| wire(model, cast(f32::datum_type()), &[x]),
+                left: 1,
+            },
+            Case {
+                what: "a cast to another type",
+                build: |model, x| wire(model, cast(i64::datum_type()), &[x]),
+                left: 2,
+            },
+            Case {
+                what: "a broadcast to the same shape",
+                build: |model, x| {
+                    let shape = model.outlet_fact(x)?.shape.clone();
+                    wire(model, MultiBroadcastTo { shape }, &[x])
+                },
+                left: 1,
+            },
+            Case {
+                what: "a broadcast to a wider shape",
+                build: |model, x| wire(model, MultiBroadcastTo { shape: [3, 20].into_iter().collect() }, &[x]),
+                left: 2,
+            },
+            Case {
+                what: "a negated constant added",
+                build: |model, x| {
+                    let constant = model.add_const("constant", Tensor::zero::<f32>(&[1, 20])?)?;
+                    let negated = wire(model, neg(), &[constant])?;
+                    wire(model, add(), &[x, negated])
+                },
+                left: 3,
+            },
+            Case {
+                what: "a constant that grows too large",
+                build: |model, x| {
+                    let constant = model.add_const("constant", Tensor::zero::<f32>(&[1, 20])?)?;
+                    let shape = [1 << 20, 20].into_iter().collect();
+                    let grown = wire(model, MultiBroadcastTo { shape }, &[constant])?;
+                    wire(model, add(), &[x, grown])
+                },
+                left: 4,
+            },
+        ];
+        for case in cases {
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact([1, 20])).unwrap();
+            let output = (case.build)(&mut model, x).unwrap();
+            model.select_output_outlets(&[output]).unwrap();
+            let rules =
+                |model: &TypedModel, node: &TypedNode| Ok(constant(model, node)?.or(without_effect(model, node)?));
+            let (_, model) = sweep(model, rules).unwrap();
+            assert_eq!(model.nodes().len(), case.left, "{}", case.what);
+        }
+    }
+}

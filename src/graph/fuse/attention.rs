@@ -1,5 +1,5 @@
 //! Attention written out: `MatMul(Softmax(MatMul(Q, Kᵀ) · scale + mask), V)` on `[batch, heads, seq, dim]`, with or without
-//! scale, masks that are added or that replace scores, and the guard that replaces NaN by zero.
+//! scale, softcap, masks that are added or that replace scores, and the guard that replaces NaN by zero.
 
 use super::Match;
 use super::pattern::{binary, producer, read_once, scalar, scaled, shared, unary};
@@ -28,8 +28,9 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let softmax = producer(model, probabilities);
     let Some(operator) = softmax.op_as::<Softmax>() else { return Ok(Match::None) };
     let rank = model.outlet_fact(probabilities)?.rank();
-    if operator.kind != SoftmaxKind::Softmax || *operator.axes != [rank - 1] {
-        return Ok(Match::Almost("the softmax is not over the last axis".into()));
+    let plain = operator.kind == SoftmaxKind::Softmax && operator.quant_output_dt.is_none();
+    if !plain || *operator.axes != [rank - 1] {
+        return Ok(Match::Almost("the softmax is not a plain one over the last axis".into()));
     }
     if rank != 4 {
         return Ok(Match::Almost(format!("the scores have rank {rank}, not 4")));
@@ -80,6 +81,8 @@ pub struct Scores {
     /// `[batch, heads, dim, position]`.
     key: OutletId,
     scale: f32,
+    /// Bound on the scaled scores' size; 0 for none.
+    softcap: f32,
     /// In the order in which they are applied.
     masks: Vec<Mask>,
 }
@@ -92,17 +95,20 @@ pub fn scores(model: &TypedModel, outlet: OutletId) -> Result<Scores, String> {
 fn followed(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Scores, String> {
     let node = producer(model, outlet);
     if node.op_is::<MatMul>() {
-        return Ok(Scores { query: node.inputs[0], key: node.inputs[1], scale: 1.0, masks: vec![] });
+        return Ok(Scores { query: node.inputs[0], key: node.inputs[1], scale: 1.0, softcap: 0.0, masks: vec![] });
     }
     if depth == 0 {
         return Err("there are too many masks".into());
     }
     if let Some((operand, factor)) = scaled(model, outlet) {
-        let found = followed(model, operand, depth - 1)?;
-        let unmasked = found.masks.is_empty();
-        return unmasked
-            .then_some(Scores { scale: found.scale * factor, ..found })
-            .ok_or("the scores are scaled after a mask".into());
+        let argument = unary(producer(model, operand), "Tanh");
+        let found = followed(model, argument.unwrap_or(operand), depth - 1)?;
+        if !found.masks.is_empty() || found.softcap != 0.0 {
+            return Err("the scores are scaled or capped after a mask or a cap".into());
+        }
+        // softcap · tanh(x / softcap): the scale that is left is that of x.
+        let softcap = if argument.is_some() { factor } else { 0.0 };
+        return Ok(Scores { scale: found.scale * factor, softcap, ..found });
     }
     if let Some([left, right]) = binary(node, "Add") {
         let (mut found, mask) = match (followed(model, left, depth - 1), followed(model, right, depth - 1)) {
@@ -187,6 +193,7 @@ fn fused(
     inputs.extend(additive(model, &mut patch, &node.name, &scores.masks)?);
     let operator = Attention {
         mask: !scores.masks.is_empty(),
+        softcap: scores.softcap,
         zero_when_all_masked,
         ..Attention::new(heads, kv_heads, scores.scale, HeadLayout::HeadMajor)
     };
@@ -233,4 +240,221 @@ fn additive(
         });
     }
     Ok(sum.map(|(sum, _)| sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
+    use tract_onnx::tract_hir::tract_core::ops::math::{div, is_nan, mul, tanh};
+
+    /// What stands between the product of query and key and the softmax.
+    #[derive(Clone, Copy)]
+    enum Step {
+        Scale(f32),
+        Divide(f32),
+        /// `[B, 1, S, S]`
+        Mask,
+        /// `[1, heads, S, S]`
+        Bias,
+        /// `Where(condition, scores, number)`
+        Keep(f32),
+        /// `Where(condition, number, scores)`
+        Drop(f32),
+        Tanh,
+    }
+
+    /// The softcap of 5.
+    const CAP: [Step; 3] = [Step::Divide(5.0), Step::Tanh, Step::Scale(5.0)];
+
+    struct Case {
+        what: &'static str,
+        steps: &'static [Step],
+        expected: Expected,
+    }
+
+    const HEADS: usize = 4;
+    const DIM: usize = 2;
+
+    struct Operands {
+        query: OutletId,
+        key: OutletId,
+        value: OutletId,
+    }
+
+    fn operands(sketch: &mut Sketch) -> Operands {
+        let [query, key, value] = [(); 3].map(|()| sketch.input(&[0, 0, HEADS * DIM]));
+        let [query, key, value] = [query, key, value].map(|operand| sketch.split_heads(operand, HEADS, DIM));
+        Operands { query, key, value }
+    }
+
+    fn product(sketch: &mut Sketch, operands: &Operands) -> OutletId {
+        let key = sketch.wire(AxisOp::Move(3, 2), &[operands.key]);
+        sketch.wire(MatMul, &[operands.query, key])
+    }
+
+    fn step(sketch: &mut Sketch, scores: OutletId, step: Step) -> OutletId {
+        match step {
+            Step::Scale(factor) => {
+                let factor = sketch.number(4, factor);
+                sketch.wire(mul(), &[factor, scores])
+            }
+            Step::Divide(divisor) => {
+                let divisor = sketch.number(4, divisor);
+                sketch.wire(div(), &[scores, divisor])
+            }
+            Step::Mask => {
+                let mask = sketch.input(&[0, 1, 0, 0]);
+                sketch.wire(add(), &[scores, mask])
+            }
+            Step::Bias => {
+                let bias = sketch.input(&[1, HEADS, 0, 0]);
+                sketch.wire(add(), &[bias, scores])
+            }
+            Step::Keep(value) | Step::Drop(value) => {
+                let condition = sketch.typed_input(bool::datum_type(), &[0, 1, 0, 0]);
+                let value = sketch.number(4, value);
+                let keeps = matches!(step, Step::Keep(_));
+                let [chosen, other] = if keeps { [scores, value] } else { [value, scores] };
+                sketch.wire(Iff, &[condition, chosen, other])
+            }
+            Step::Tanh => sketch.wire(tanh(), &[scores]),
+        }
+    }
+
+    #[test]
+    fn scales_and_masks() {
+        use Expected::{Fused, Not};
+        use Step::*;
+        const INF: f32 = f32::INFINITY;
+        let cases = [
+            Case { what: "plain", steps: &[], expected: Fused },
+            Case { what: "scaled", steps: &[Scale(0.5)], expected: Fused },
+            Case { what: "divided and masked", steps: &[Divide(2.0), Mask], expected: Fused },
+            Case { what: "bias and mask", steps: &[Bias, Mask], expected: Fused },
+            Case { what: "rows masked everywhere, uniform", steps: &[Keep(f32::MIN)], expected: Fused },
+            Case { what: "rows masked everywhere, NaN", steps: &[Scale(0.5), Drop(-INF)], expected: Fused },
+            Case { what: "replaced by a low number alone", steps: &[Keep(-1e9)], expected: Fused },
+            Case { what: "replaced, then masked", steps: &[Keep(f32::MIN), Mask], expected: Fused },
+            Case { what: "masked, then replaced", steps: &[Mask, Drop(f32::MIN)], expected: Fused },
+            Case {
+                what: "replaced by a low number and masked",
+                steps: &[Keep(-1e9), Mask],
+                expected: Not("masked otherwise too"),
+            },
+            Case { what: "replaced by a near number", steps: &[Keep(-1e4)], expected: Not("may come near") },
+            Case { what: "scaled after the mask", steps: &[Mask, Scale(0.5)], expected: Not("after a mask") },
+            Case { what: "capped", steps: &[Scale(0.5), CAP[0], CAP[1], CAP[2], Mask], expected: Fused },
+            Case {
+                what: "capped after the mask",
+                steps: &[Mask, CAP[0], CAP[1], CAP[2]],
+                expected: Not("after a mask"),
+            },
+            Case { what: "a tangent alone", steps: &[Tanh], expected: Not("Tanh") },
+            Case { what: "a tangent of the mask", steps: &[Mask, Tanh], expected: Not("Tanh") },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let operands = operands(&mut sketch);
+            let product = product(&mut sketch, &operands);
+            let scores = case.steps.iter().fold(product, |scores, next| step(&mut sketch, scores, *next));
+            let probabilities = sketch.softmax(scores, 3);
+            let output = sketch.wire(MatMul, &[probabilities, operands.value]);
+            sketch.check(case.what, &[output], "attention", case.expected);
+        }
+    }
+
+    #[test]
+    fn what_surrounds_the_softmax() {
+        use Expected::{Fused, Not};
+        type Build = fn(&mut Sketch) -> Vec<OutletId>;
+        fn guarded(sketch: &mut Sketch, replacement: f32) -> Vec<OutletId> {
+            let operands = operands(sketch);
+            let scores = product(sketch, &operands);
+            let scores = step(sketch, scores, Step::Keep(f32::NEG_INFINITY));
+            let probabilities = sketch.softmax(scores, 3);
+            let tested = sketch.wire(is_nan(), &[probabilities]);
+            let zero = sketch.number(4, replacement);
+            let guarded = sketch.wire(Iff, &[tested, zero, probabilities]);
+            vec![sketch.wire(MatMul, &[guarded, operands.value])]
+        }
+        fn softmax_over(sketch: &mut Sketch, axis: usize) -> (OutletId, OutletId) {
+            let operands = operands(sketch);
+            let scores = product(sketch, &operands);
+            let probabilities = sketch.softmax(scores, axis);
+            (probabilities, sketch.wire(MatMul, &[probabilities, operands.value]))
+        }
+        let cases: [(&str, Build, Expected); 7] = [
+            ("zeros in the place of NaN", |sketch| guarded(sketch, 0.0), Fused),
+            ("ones in the place of NaN", |sketch| guarded(sketch, 1.0), Not("read by")),
+            ("softmax over the queries", |sketch| vec![softmax_over(sketch, 2).1], Not("last axis")),
+            (
+                "probabilities that are an output",
+                |sketch| {
+                    let (probabilities, output) = softmax_over(sketch, 3);
+                    vec![probabilities, output]
+                },
+                Not("an output or read elsewhere"),
+            ),
+            (
+                "probabilities that multiply nothing",
+                |sketch| vec![softmax_over(sketch, 3).0],
+                Not("not multiplied with values"),
+            ),
+            (
+                "one key head for all",
+                |sketch| {
+                    let query = sketch.input(&[0, HEADS, 0, DIM]);
+                    let key = sketch.input(&[0, 1, DIM, 0]);
+                    let value = sketch.input(&[0, 1, 0, DIM]);
+                    let scores = sketch.wire(MatMul, &[query, key]);
+                    let probabilities = sketch.softmax(scores, 3);
+                    vec![sketch.wire(MatMul, &[probabilities, value])]
+                },
+                Fused,
+            ),
+            (
+                "a batch of three axes",
+                |sketch| {
+                    let [query, key, value] = [(); 3].map(|()| sketch.input(&[0, 0, DIM]));
+                    let key = sketch.wire(AxisOp::Move(2, 1), &[key]);
+                    let scores = sketch.wire(MatMul, &[query, key]);
+                    let probabilities = sketch.softmax(scores, 2);
+                    vec![sketch.wire(MatMul, &[probabilities, value])]
+                },
+                Not("rank 3"),
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let outputs = build(&mut sketch);
+            sketch.check(what, &outputs, "attention", expected);
+        }
+    }
+
+    #[test]
+    fn layouts_are_taken_in() {
+        let mut sketch = Sketch::new();
+        let [packed, key, value] = [HEADS, 2, 2].map(|heads| sketch.input(&[0, 0, heads * DIM]));
+        let factor = sketch.number(3, 0.5);
+        let query = sketch.wire(mul(), &[packed, factor]);
+        let query = sketch.split_heads(query, HEADS, DIM);
+        let [batch, length] = [sketch.dim("B"), sketch.dim("S")];
+        let repeated = [key, value].map(|operand| {
+            let operand = sketch.split_heads(operand, 2, DIM);
+            let operand = sketch.wire(AxisOp::Add(2), &[operand]);
+            let shape = tvec!(batch.clone(), 2.to_dim(), 2.to_dim(), length.clone(), DIM.to_dim());
+            let operand = sketch.wire(MultiBroadcastTo { shape: shape.into() }, &[operand]);
+            sketch.wire(AxisOp::Reshape(1, tvec!(2.to_dim(), 2.to_dim()), tvec!(4.to_dim())), &[operand])
+        });
+        let operands = Operands { query, key: repeated[0], value: repeated[1] };
+        let scores = product(&mut sketch, &operands);
+        let probabilities = sketch.softmax(scores, 3);
+        let output = sketch.wire(MatMul, &[probabilities, operands.value]);
+        let output = sketch.wire(AxisOp::Move(1, 2), &[output]);
+        let output = sketch
+            .wire(AxisOp::Reshape(2, tvec!(HEADS.to_dim(), DIM.to_dim()), tvec!((HEADS * DIM).to_dim())), &[output]);
+        sketch.check("layouts", &[output], "attention layout", Expected::Fused);
+    }
 }

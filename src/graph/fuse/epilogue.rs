@@ -63,3 +63,98 @@ fn bias(model: &TypedModel, linear: &Linear, outlet: OutletId) -> TractResult<Op
     let free = linear.bias.is_none() && linear.activation == Activation::Identity;
     Ok(if vector && free { Some(f32_slice(&constant)?.to_vec()) } else { None })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use crate::ops::MatMul;
+    use tract_onnx::tract_hir::tract_core::ops::math::add;
+
+    #[test]
+    fn what_follows_a_linear() {
+        use Expected::{Fused, Not};
+        type Build = fn(&mut Sketch, OutletId) -> Vec<OutletId>;
+        let cases: [(&str, Build, Expected); 7] = [
+            (
+                "bias, activation and residual",
+                |sketch, linear| {
+                    let (bias, residual) = (sketch.weights(&[1, 1, 3]), sketch.input(&[0, 0, 3]));
+                    let biased = sketch.wire(add(), &[bias, linear]);
+                    let activated = sketch.wire(Activate(Activation::Gelu), &[biased]);
+                    vec![sketch.wire(add(), &[activated, residual])]
+                },
+                Fused,
+            ),
+            (
+                "a residual of one row for all",
+                |sketch, linear| {
+                    let residual = sketch.input(&[0, 1, 3]);
+                    vec![sketch.wire(add(), &[linear, residual])]
+                },
+                Not(""),
+            ),
+            (
+                "read twice",
+                |sketch, linear| {
+                    let residual = sketch.input(&[0, 0, 3]);
+                    vec![sketch.wire(add(), &[linear, residual]), sketch.wire(Activate(Activation::Relu), &[linear])]
+                },
+                Not(""),
+            ),
+            (
+                "an output itself",
+                |sketch, linear| vec![linear, sketch.wire(Activate(Activation::Relu), &[linear])],
+                Not(""),
+            ),
+            ("added to itself", |sketch, linear| vec![sketch.wire(add(), &[linear, linear])], Not("")),
+            (
+                "a number for all",
+                |sketch, linear| {
+                    let number = sketch.number(3, 2.0);
+                    vec![sketch.wire(add(), &[linear, number])]
+                },
+                Not(""),
+            ),
+            (
+                "two activations",
+                |sketch, linear| {
+                    let once = sketch.wire(Activate(Activation::Relu), &[linear]);
+                    vec![sketch.wire(Activate(Activation::Gelu), &[once])]
+                },
+                Fused,
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+            let linear = sketch.wire(MatMul, &[x, weights]);
+            let outputs = build(&mut sketch, linear);
+            sketch.check(what, &outputs, "linear epilogue", expected);
+        }
+    }
+
+    #[test]
+    fn folded_rows() {
+        struct Case {
+            what: &'static str,
+            unfolded: [&'static str; 2],
+            expected: Expected,
+        }
+        let cases = [
+            Case { what: "unfolded as before", unfolded: ["B", "S"], expected: Expected::Fused },
+            Case { what: "unfolded otherwise", unfolded: ["S", "B"], expected: Expected::Not("") },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+            let [batch, length] = ["B", "S"].map(|name| sketch.dim(name));
+            let rows = tvec!(batch.clone() * length.clone());
+            let folded = sketch.wire(AxisOp::Reshape(0, tvec!(batch, length), rows.clone()), &[x]);
+            let product = sketch.wire(MatMul, &[folded, weights]);
+            let unfolded = case.unfolded.iter().map(|name| sketch.dim(name)).collect();
+            let output = sketch.wire(AxisOp::Reshape(0, rows, unfolded), &[product]);
+            sketch.check(case.what, &[output], "linear epilogue", case.expected);
+        }
+    }
+}

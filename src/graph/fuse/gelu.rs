@@ -80,3 +80,83 @@ fn other_factor(product: &TypedNode, factor: &TypedNode) -> Option<OutletId> {
     let [left, right] = binary(product, "Mul")?;
     Some(if left.node == factor.id { right } else { left })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use std::f32::consts::SQRT_2;
+    use tract_onnx::tract_hir::tract_core::ops::math::{add, div, erf, mul, pow, tanh};
+
+    /// In which order the factors are multiplied.
+    #[derive(Clone, Copy)]
+    enum Order {
+        HalfLast,
+        HalfFirst,
+        HalfOnX,
+    }
+
+    struct Case {
+        what: &'static str,
+        /// The divisor under erf, or the factor of the cube under tanh.
+        argument: f32,
+        tanh: bool,
+        order: Order,
+        half: f32,
+        expected: Expected,
+    }
+
+    fn build(sketch: &mut Sketch, case: &Case) -> OutletId {
+        let x = sketch.input(&[0, 0, 4]);
+        let [argument, half, one] = [case.argument, case.half, 1.0].map(|value| sketch.number(3, value));
+        let bent = if case.tanh {
+            let [exponent, factor] = [3.0, FRAC_2_PI.sqrt()].map(|value| sketch.number(3, value));
+            let cube = sketch.wire(pow(), &[x, exponent]);
+            let cube = sketch.wire(mul(), &[cube, argument]);
+            let sum = sketch.wire(add(), &[x, cube]);
+            let scaled = sketch.wire(mul(), &[sum, factor]);
+            sketch.wire(tanh(), &[scaled])
+        } else {
+            let divided = sketch.wire(div(), &[x, argument]);
+            sketch.wire(erf(), &[divided])
+        };
+        let sum = sketch.wire(add(), &[bent, one]);
+        match case.order {
+            Order::HalfLast => {
+                let product = sketch.wire(mul(), &[x, sum]);
+                sketch.wire(mul(), &[product, half])
+            }
+            Order::HalfFirst => {
+                let product = sketch.wire(mul(), &[half, sum]);
+                sketch.wire(mul(), &[product, x])
+            }
+            Order::HalfOnX => {
+                let product = sketch.wire(mul(), &[half, x]);
+                sketch.wire(mul(), &[product, sum])
+            }
+        }
+    }
+
+    #[test]
+    fn forms() {
+        use Expected::{Fused, Not};
+        const ERF: Case =
+            Case { what: "", argument: SQRT_2, tanh: false, order: Order::HalfLast, half: 0.5, expected: Fused };
+        const TANH: Case = Case { tanh: true, argument: 0.044_715, order: Order::HalfOnX, ..ERF };
+        let cases = [
+            Case { what: "half last", ..ERF },
+            Case { what: "half first", order: Order::HalfFirst, ..ERF },
+            Case { what: "half of x", order: Order::HalfOnX, ..ERF },
+            Case { what: "tanh", ..TANH },
+            Case { what: "another divisor", argument: 1.5, expected: Not("argument of erf"), ..ERF },
+            Case { what: "another factor", half: 0.6, expected: Not("erf is not followed"), ..ERF },
+            Case { what: "another factor of the cube", argument: 0.05, expected: Not(""), ..TANH },
+            Case { what: "tanh, another factor", half: 1.0, expected: Not(""), ..TANH },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch, &case);
+            sketch.check(case.what, &[output], "gelu", case.expected);
+        }
+    }
+}

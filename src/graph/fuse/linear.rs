@@ -213,3 +213,114 @@ pub fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
         None
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+
+    fn einsum(formula: &str) -> EinSum {
+        EinSum::new(formula.parse().unwrap(), f32::datum_type())
+    }
+
+    #[test]
+    fn products_with_constants() {
+        use Expected::{Fused, Not};
+        type Build = fn(&mut Sketch) -> OutletId;
+        fn dequantized(sketch: &mut Sketch, scales: usize, axis: usize) -> OutletId {
+            let elements: Vec<u8> = (0..8192u32).map(|at| (at * 37 % 256) as u8).collect();
+            let elements = sketch.constant(Tensor::from_shape(&[128, 64], &elements).unwrap());
+            let scales = Tensor::from_shape(&[scales], &(1..=scales).map(|at| at as f32 / 65536.0).collect::<Vec<_>>());
+            let scales = sketch.constant(scales.unwrap());
+            sketch.wire(DequantizeLinear { axis, block_size: 0, packed: None }, &[elements, scales])
+        }
+        let cases: [(&str, Build, Expected); 10] = [
+            (
+                "MatMul",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "Gemm with transposed weights",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 4]), sketch.weights(&[3, 4]));
+                    sketch.wire(einsum("mk,nk->mn"), &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "Gemm with transposed rows and result",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[4, 0]), sketch.weights(&[4, 3]));
+                    sketch.wire(einsum("km,kn->nm"), &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "the rows permuted",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+                    sketch.wire(einsum("abk,kn->ban"), &[x, weights])
+                },
+                Not("Einstein sum"),
+            ),
+            (
+                "the constant on the left",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 4, 0]), sketch.weights(&[1, 3, 4]));
+                    sketch.wire(MatMul, &[weights, x])
+                },
+                Not("left operand"),
+            ),
+            (
+                "a matrix for each head",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 2, 0, 4]), sketch.weights(&[2, 4, 3]));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Not("one matrix for all"),
+            ),
+            (
+                "dequantised, a scale for each column",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 128]), dequantized(sketch, 64, 1));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "dequantised and transposed",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 64]), dequantized(sketch, 128, 0));
+                    let weights = sketch.wire(AxisOp::Move(0, 1), &[weights]);
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "a scale for each row",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 128]), dequantized(sketch, 128, 0));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Not("over which is summed"),
+            ),
+            (
+                "two computed operands",
+                |sketch| {
+                    let (x, y) = (sketch.input(&[0, 0, 4]), sketch.input(&[0, 4, 3]));
+                    sketch.wire(MatMul, &[x, y])
+                },
+                Not(""),
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch);
+            sketch.check(what, &[output], "linear", expected);
+        }
+    }
+}

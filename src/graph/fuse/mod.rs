@@ -14,6 +14,8 @@ mod outer_product;
 mod pattern;
 mod quantized_linear;
 mod silu;
+#[cfg(test)]
+mod sketch;
 
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;

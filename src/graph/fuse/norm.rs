@@ -151,3 +151,162 @@ fn affine<'a>(
     }
     Ok((reader, Some(f32_slice(&constant)?.to_vec())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use tract_onnx::tract_hir::tract_core::ops::math::{add, div, mul, pow, recip, rsqrt, sqrt, square, sub};
+
+    const WIDTH: usize = 8;
+
+    /// How the rows are divided by the root of their mean square.
+    #[derive(Clone, Copy)]
+    enum Division {
+        Div,
+        MulByRsqrt,
+        MulByRecip,
+        MulByOneOver,
+    }
+
+    /// How rows are squared.
+    #[derive(Clone, Copy)]
+    enum Square {
+        Pow(f32),
+        Mul,
+        Once,
+    }
+
+    struct Case {
+        what: &'static str,
+        centred: bool,
+        square: Square,
+        /// Axis of the means.
+        axis: usize,
+        division: Division,
+        gamma: Option<&'static [usize]>,
+        beta: bool,
+        expected: Expected,
+    }
+
+    const CASE: Case = Case {
+        what: "",
+        centred: true,
+        square: Square::Pow(2.0),
+        axis: 2,
+        division: Division::Div,
+        gamma: Some(&[1, 1, WIDTH]),
+        beta: true,
+        expected: Expected::Fused,
+    };
+
+    fn build(sketch: &mut Sketch, case: &Case) -> OutletId {
+        // As many positions as elements, so that a mean over the wrong axis is no error.
+        let x = sketch.input(&[0, WIDTH, WIDTH]);
+        let operand = if case.centred {
+            let mean = sketch.mean(x, 2, WIDTH);
+            sketch.wire(sub(), &[x, mean])
+        } else {
+            x
+        };
+        let squares = match case.square {
+            Square::Pow(exponent) => {
+                let exponent = sketch.number(3, exponent);
+                sketch.wire(pow(), &[operand, exponent])
+            }
+            Square::Mul => sketch.wire(mul(), &[operand, operand]),
+            Square::Once => sketch.wire(square(), &[operand]),
+        };
+        let mean = sketch.mean(squares, case.axis, WIDTH);
+        let epsilon = sketch.number(3, 1e-3);
+        let sum = sketch.wire(add(), &[epsilon, mean]);
+        let divided = divide(sketch, operand, sum, case.division);
+        let scaled = match case.gamma {
+            Some(shape) => {
+                let gamma = sketch.weights(shape);
+                sketch.wire(mul(), &[gamma, divided])
+            }
+            None => divided,
+        };
+        if !case.beta {
+            return scaled;
+        }
+        let beta = sketch.weights(&[1, 1, WIDTH]);
+        sketch.wire(add(), &[scaled, beta])
+    }
+
+    fn divide(sketch: &mut Sketch, operand: OutletId, sum: OutletId, division: Division) -> OutletId {
+        if let Division::MulByRsqrt = division {
+            let root = sketch.wire(rsqrt(), &[sum]);
+            return sketch.wire(mul(), &[root, operand]);
+        }
+        let root = sketch.wire(sqrt(), &[sum]);
+        match division {
+            Division::Div => sketch.wire(div(), &[operand, root]),
+            Division::MulByRecip => {
+                let factor = sketch.wire(recip(), &[root]);
+                sketch.wire(mul(), &[operand, factor])
+            }
+            _ => {
+                let one = sketch.number(3, 1.0);
+                let factor = sketch.wire(div(), &[one, root]);
+                sketch.wire(mul(), &[operand, factor])
+            }
+        }
+    }
+
+    #[test]
+    fn layer_norms() {
+        use Expected::Not;
+        let cases = [
+            Case { what: "as exporters write it", ..CASE },
+            Case { what: "squared by a product", square: Square::Mul, ..CASE },
+            Case { what: "multiplied by a reciprocal root", division: Division::MulByRsqrt, ..CASE },
+            Case { what: "without gamma and beta", gamma: None, beta: false, ..CASE },
+            Case { what: "gamma that is no vector of the rows", gamma: Some(&[1, WIDTH, WIDTH]), ..CASE },
+            Case { what: "cubes", square: Square::Pow(3.0), expected: Not(""), ..CASE },
+            Case { what: "mean over another axis", axis: 1, expected: Not(""), ..CASE },
+            Case { what: "not centred", centred: false, expected: Not(""), ..CASE },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch, &case);
+            sketch.check(case.what, &[output], "layer norm", case.expected);
+        }
+    }
+
+    #[test]
+    fn rms_norms() {
+        use Expected::Not;
+        const RMS: Case = Case { centred: false, beta: false, ..CASE };
+        let cases = [
+            Case { what: "divided", ..RMS },
+            Case { what: "by a reciprocal", division: Division::MulByRecip, square: Square::Once, ..RMS },
+            Case { what: "by one over the root", division: Division::MulByOneOver, square: Square::Mul, ..RMS },
+            Case { what: "by a reciprocal root, without gamma", division: Division::MulByRsqrt, gamma: None, ..RMS },
+            Case { what: "cubes", square: Square::Pow(3.0), expected: Not(""), ..RMS },
+            Case { what: "mean over another axis", axis: 1, expected: Not(""), ..RMS },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch, &case);
+            sketch.check(case.what, &[output], "rms norm", case.expected);
+        }
+    }
+
+    #[test]
+    fn roots_of_something_else() {
+        let mut sketch = Sketch::new();
+        let [x, other] = [(); 2].map(|()| sketch.input(&[0, 0, WIDTH]));
+        let squares = sketch.wire(square(), &[x]);
+        let mean = sketch.mean(squares, 2, WIDTH);
+        let output = divide(&mut sketch, other, mean, Division::Div);
+        sketch.check("another dividend", &[output], "rms norm", Expected::Not("root mean square alone"));
+        let mut sketch = Sketch::new();
+        let x = sketch.input(&[0, WIDTH, WIDTH]);
+        let squares = sketch.wire(square(), &[x]);
+        let mean = sketch.mean(squares, 1, WIDTH);
+        let output = divide(&mut sketch, x, mean, Division::Div);
+        sketch.check("another axis", &[output], "norm", Expected::Not("over the last axis"));
+    }
+}

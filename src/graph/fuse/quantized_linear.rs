@@ -138,3 +138,93 @@ fn bias<'a>(
     }
     Ok((reader, Some(f32_slice(&constant)?.to_vec())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+    use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+
+    struct Case {
+        what: &'static str,
+        /// Scales of the weights, and their zero points.
+        columns: [usize; 2],
+        /// Added within the sum.
+        within: i32,
+        /// Whether the sums are scaled.
+        scaled: bool,
+        bias: bool,
+        expected: Expected,
+    }
+
+    fn build(sketch: &mut Sketch, case: &Case) -> OutletId {
+        let x = sketch.typed_input(u8::datum_type(), &[0, 0, 6]);
+        let (scale, zero_point) = (sketch.input(&[]), sketch.typed_input(u8::datum_type(), &[]));
+        let elements: Vec<i8> = (0..18u32).map(|at| (at * 53 % 256) as u8 as i8).collect();
+        let weights = sketch.constant(Tensor::from_shape(&[1, 6, 3], &elements).unwrap());
+        let [scales, zero_points] = case.columns;
+        let zero_points: Vec<i8> = (0..zero_points).map(|at| at as i8 * 5 - 3).collect();
+        let zero_points = match &*zero_points {
+            [zero_point] => tensor0(*zero_point),
+            zero_points => tensor1(zero_points),
+        };
+        let zero_points = sketch.constant(zero_points);
+        let [within, none] = [case.within, 0].map(|value| sketch.constant(tensor0(value)));
+        let one = sketch.constant(tensor0(1f32));
+        let columns = if zero_points_vary(sketch, zero_points) { "n" } else { "" };
+        let formula = format!("amk,akn,,,,{columns},,,->amn");
+        let sum = EinSum::newq(formula.parse().unwrap(), i32::datum_type(), i32::datum_type());
+        let sums = sketch.wire(sum, &[x, weights, within, zero_point, one, zero_points, one, none, one]);
+        let sums = sketch.wire(cast(f32::datum_type()), &[sums]);
+        if !case.scaled {
+            return sums;
+        }
+        let scale = if scales == 1 { scale } else { sketch.wire(AxisOp::Add(0), &[scale]) };
+        let scales = sketch.weights(if scales == 1 { &[] } else { &[3] });
+        let mut scale = sketch.wire(mul(), &[scale, scales]);
+        while sketch.model.outlet_fact(scale).unwrap().rank() < 3 {
+            scale = sketch.wire(AxisOp::Add(0), &[scale]);
+        }
+        let scaled = sketch.wire(mul(), &[sums, scale]);
+        if !case.bias {
+            return scaled;
+        }
+        let bias = sketch.weights(&[1, 1, 3]);
+        sketch.wire(add(), &[bias, scaled])
+    }
+
+    fn zero_points_vary(sketch: &Sketch, zero_points: OutletId) -> bool {
+        sketch.model.outlet_fact(zero_points).unwrap().rank() == 1
+    }
+
+    #[test]
+    fn forms() {
+        use Expected::{Fused, Not};
+        let cases = [
+            Case { what: "one scale", columns: [1, 1], within: 0, scaled: true, bias: false, expected: Fused },
+            Case { what: "by column", columns: [3, 3], within: 0, scaled: true, bias: true, expected: Fused },
+            Case {
+                what: "added within the sum",
+                columns: [1, 1],
+                within: 7,
+                scaled: true,
+                bias: false,
+                expected: Not("Einstein sum"),
+            },
+            Case {
+                what: "not scaled",
+                columns: [1, 1],
+                within: 0,
+                scaled: false,
+                bias: false,
+                expected: Not("multiplied by scales"),
+            },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch, &case);
+            sketch.check(case.what, &[output], "quantised linear", case.expected);
+        }
+    }
+}

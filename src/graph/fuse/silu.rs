@@ -19,3 +19,37 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let silu = Activate(Activation::Silu);
     Ok(Match::Found(replace(model, &product.name, silu, &[x], OutletId::new(product.id, 0))?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use tract_onnx::tract_hir::internal::*;
+    use tract_onnx::tract_hir::tract_core::ops::math::mul;
+    use tract_onnx::tract_hir::tract_core::ops::nn::sigmoid;
+
+    #[test]
+    fn forms() {
+        use Expected::{Fused, Not};
+        type Build = fn(&mut Sketch, OutletId, OutletId) -> Vec<OutletId>;
+        let cases: [(&str, Build, Expected); 4] = [
+            ("x first", |sketch, x, gate| vec![sketch.wire(mul(), &[x, gate])], Fused),
+            ("x last", |sketch, x, gate| vec![sketch.wire(mul(), &[gate, x])], Fused),
+            ("the sigmoid is an output", |sketch, x, gate| vec![gate, sketch.wire(mul(), &[gate, x])], Not("")),
+            (
+                "another factor",
+                |sketch, _, gate| {
+                    let other = sketch.input(&[0, 0, 4]);
+                    vec![sketch.wire(mul(), &[gate, other])]
+                },
+                Not(""),
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let x = sketch.input(&[0, 0, 4]);
+            let gate = sketch.wire(sigmoid(), &[x]);
+            let outputs = build(&mut sketch, x, gate);
+            sketch.check(what, &outputs, "silu", expected);
+        }
+    }
+}
