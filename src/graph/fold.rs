@@ -1,11 +1,15 @@
-//! What can be left out of a graph whatever it computes: nodes of constants, and nodes that hand their input on.
+//! What can be left out of a graph whatever it computes: nodes of constants, nodes that hand their input on, and nodes that
+//! compute what another one does.
 
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Slice};
+use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
 use tract_onnx::tract_hir::tract_core::ops::dummy::Dummy;
+use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_hir::tract_core::ops::identity::Identity;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
 use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::tract_core::optim::CONST_FOLD_MEM_BUDGET;
 
@@ -71,6 +75,37 @@ pub fn without_effect(model: &TypedModel, node: &TypedNode) -> TractResult<Optio
     let input = patch.tap_model(model, input)?;
     patch.shunt_outside(model, output, input)?;
     Ok(Some(patch))
+}
+
+/// Readers of an operand among which a twin is looked for.
+const READERS: usize = 64;
+
+/// Leaves out a node that applies the same operator to the same operands as another one.
+pub fn twin(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    let output = OutletId::new(node.id, 0);
+    let Some(operand) = node.inputs.first() else { return Ok(None) };
+    if !is_function(node) || node.outputs.len() != 1 || model.outputs.contains(&output) {
+        return Ok(None);
+    }
+    let readers = &model.node(operand.node).outputs[operand.slot].successors;
+    let is_twin = |other: &&TypedNode| other.id != node.id && other.inputs == node.inputs && *other.op == *node.op;
+    let twin = readers.iter().take(READERS).map(|reader| model.node(reader.node)).find(is_twin);
+    let Some(twin) = twin else { return Ok(None) };
+    let mut patch = TypedModelPatch::default();
+    let twin = patch.tap_model(model, OutletId::new(twin.id, 0))?;
+    patch.shunt_outside(model, output, twin)?;
+    Ok(Some(patch))
+}
+
+/// Whether the node's operator gives the same for the same operands, which not every operator does.
+fn is_function(node: &TypedNode) -> bool {
+    node.op_is::<TypedBinOp>()
+        || node.op_is::<ElementWiseOp>()
+        || node.op_is::<Iff>()
+        || node.op_is::<Cast>()
+        || node.op_is::<AxisOp>()
+        || node.op_is::<MultiBroadcastTo>()
+        || node.op_is::<Slice>()
 }
 
 #[cfg(test)]
@@ -140,14 +175,33 @@ mod tests {
                 },
                 left: 4,
             },
+            Case {
+                what: "the same sum twice",
+                build: |model, x| {
+                    let negated = wire(model, neg(), &[x])?;
+                    let sums = [wire(model, add(), &[x, negated])?, wire(model, add(), &[x, negated])?];
+                    wire(model, add(), &sums)
+                },
+                left: 4,
+            },
+            Case {
+                what: "two sums",
+                build: |model, x| {
+                    let negated = wire(model, neg(), &[x])?;
+                    let sums = [wire(model, add(), &[x, negated])?, wire(model, add(), &[negated, x])?];
+                    wire(model, add(), &sums)
+                },
+                left: 5,
+            },
         ];
         for case in cases {
             let mut model = TypedModel::default();
             let x = model.add_source("x", f32::fact([1, 20])).unwrap();
             let output = (case.build)(&mut model, x).unwrap();
             model.select_output_outlets(&[output]).unwrap();
-            let rules =
-                |model: &TypedModel, node: &TypedNode| Ok(constant(model, node)?.or(without_effect(model, node)?));
+            let rules = |model: &TypedModel, node: &TypedNode| {
+                Ok(constant(model, node)?.or(without_effect(model, node)?).or(twin(model, node)?))
+            };
             let (_, model) = sweep(model, rules).unwrap();
             assert_eq!(model.nodes().len(), case.left, "{}", case.what);
         }

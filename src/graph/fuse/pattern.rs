@@ -96,7 +96,7 @@ pub fn shared(model: &TypedModel, operator: &dyn TypedOp, inputs: &[OutletId]) -
     let twin = readers
         .iter()
         .map(|reader| model.node(reader.node))
-        .find(|node| *node.inputs == *inputs && node.op.dyn_eq(operator))?;
+        .find(|node| *node.inputs == *inputs && *node.op == *operator)?;
     Some(OutletId::new(twin.id, 0))
 }
 
