@@ -1,5 +1,5 @@
-//! Attention written out: `MatMul(Softmax(MatMul(Q, Kᵀ) · scale + mask), V)` on `[batch, heads, seq, dim]`, with or without
-//! scale, softcap, masks that are added or that replace scores, and the guard that replaces NaN by zero.
+//! Attention written out: `MatMul(Softmax(MatMul(Q, Kᵀ) · scale + mask), V)` on `[batch, heads, seq, dim]`, or on
+//! `[batch, seq, dim]` where the batch may hold the heads, with or without scale, softcap, masks that are added or that replace scores, and the guard that replaces NaN by zero.
 
 use super::Match;
 use super::pattern::{binary, producer, read_once, scalar, scaled, shared, unary};
@@ -23,22 +23,24 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if !node.op_is::<MatMul>() {
         return Ok(Match::None);
     }
-    let (probabilities, zero_when_all_masked) = without_guard(model, without_rounding(model, node.inputs[0]));
-    let probabilities = without_rounding(model, probabilities);
-    let softmax = producer(model, probabilities);
+    let (probabilities, split) = unfolded(model, node.inputs[0]);
+    let (probabilities, zero_when_all_masked) = without_guard(model, without_rounding(model, probabilities));
+    let softmax = producer(model, without_rounding(model, probabilities));
     let Some(operator) = softmax.op_as::<Softmax>() else { return Ok(Match::None) };
-    let rank = model.outlet_fact(probabilities)?.rank();
+    let rank = model.outlet_fact(softmax.inputs[0])?.rank();
     let plain = operator.kind == SoftmaxKind::Softmax && operator.quant_output_dt.is_none();
     if !plain || *operator.axes != [rank - 1] {
         return Ok(Match::Almost("the softmax is not a plain one over the last axis".into()));
-    }
-    if rank != 4 {
-        return Ok(Match::Almost(format!("the scores have rank {rank}, not 4")));
     }
     if !read_once(model, node.inputs[0]) {
         return Ok(Match::Almost("the probabilities are an output or read elsewhere too".into()));
     }
     let scores = match scores(model, softmax.inputs[0]) {
+        Ok(scores) if scores.split.as_ref() != split => {
+            return Ok(Match::Almost(
+                "batch and heads are not joined behind the softmax as they were split before it".into(),
+            ));
+        }
         Ok(scores) => scores,
         Err(reason) => return Ok(Match::Almost(reason)),
     };
@@ -46,6 +48,18 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         Ok(heads) => Match::Found(Box::new(fused(model, node, &scores, heads, zero_when_all_masked)?)),
         Err(reason) => Match::Almost(reason),
     })
+}
+
+/// Batch and heads, where one axis is split into them or they are joined into one.
+type Split = TVec<TDim>;
+
+/// The tensor before batch and heads are joined, and these, if they are.
+fn unfolded(model: &TypedModel, outlet: OutletId) -> (OutletId, Option<&Split>) {
+    let node = producer(model, outlet);
+    match node.op_as() {
+        Some(AxisOp::Reshape(0, from, to)) if (from.len(), to.len()) == (2, 1) => (node.inputs[0], Some(from)),
+        _ => (outlet, None),
+    }
 }
 
 /// Probabilities are not rounded to 16 bits where they are kept in f32.
@@ -85,6 +99,8 @@ pub struct Scores {
     softcap: f32,
     /// In the order in which they are applied.
     masks: Vec<Mask>,
+    /// Into what the first axis of the product is split.
+    split: Option<Split>,
 }
 
 /// Follows scales and masks upwards to the product of query and key; the error is why that fails.
@@ -95,10 +111,26 @@ pub fn scores(model: &TypedModel, outlet: OutletId) -> Result<Scores, String> {
 fn followed(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Scores, String> {
     let node = producer(model, outlet);
     if node.op_is::<MatMul>() {
-        return Ok(Scores { query: node.inputs[0], key: node.inputs[1], scale: 1.0, softcap: 0.0, masks: vec![] });
+        return Ok(Scores {
+            query: node.inputs[0],
+            key: node.inputs[1],
+            scale: 1.0,
+            softcap: 0.0,
+            masks: vec![],
+            split: None,
+        });
     }
     if depth == 0 {
         return Err("there are too many masks".into());
+    }
+    if let Some(AxisOp::Reshape(0, from, to)) = node.op_as()
+        && (from.len(), to.len()) == (1, 2)
+    {
+        let found = followed(model, node.inputs[0], depth - 1)?;
+        let bare = found.masks.is_empty() && found.split.is_none();
+        return bare
+            .then(|| Scores { split: Some(to.clone()), ..found })
+            .ok_or("the scores are split after a mask".into());
     }
     if let Some((operand, factor)) = scaled(model, outlet) {
         let argument = unary(producer(model, operand), "Tanh");
@@ -151,9 +183,18 @@ type HeadCounts = (usize, usize);
 /// The numbers of heads, or why the operands are not those of attention.
 fn heads(model: &TypedModel, node: &TypedNode, scores: &Scores) -> TractResult<Result<HeadCounts, String>> {
     let shape = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.shape.to_tvec());
-    let shapes = [shape(scores.query)?, shape(scores.key)?, shape(node.inputs[1])?];
+    let mut shapes = [shape(scores.query)?, shape(scores.key)?, shape(node.inputs[1])?];
+    if let Some(split) = &scores.split {
+        let whole = split.iter().cloned().product::<TDim>();
+        if shapes.iter().any(|shape| shape.len() != 3 || shape[0] != whole) {
+            return Ok(Err("query, key and value do not share one batch that holds the heads".into()));
+        }
+        shapes = shapes.map(|shape| split.iter().chain(&shape[1..]).cloned().collect());
+    } else if let [3, 3, 3] = [shapes[0].len(), shapes[1].len(), shapes[2].len()] {
+        shapes.iter_mut().for_each(|shape| shape.insert(1, 1.to_dim()));
+    }
     if shapes.iter().any(|shape| shape.len() != 4 || shape[0] != shapes[0][0]) {
-        return Ok(Err("query, key and value do not share one batch of rank 4".into()));
+        return Ok(Err("query, key and value do not have the same batch and three or four axes".into()));
     }
     let counts: Vec<_> = shapes.iter().filter_map(|shape| shape[1].to_usize().ok()).collect();
     let &[query, key, value] = &*counts else { return Ok(Err("the number of heads is not constant".into())) };
@@ -170,7 +211,10 @@ fn heads(model: &TypedModel, node: &TypedNode, scores: &Scores) -> TractResult<R
             Mask::Replaced { condition, .. } => *condition,
         };
         let target = [&shapes[0][0], &shapes[0][1], &shapes[0][2], &shapes[1][3]];
-        let mask = shape(outlet)?;
+        let mut mask = shape(outlet)?;
+        if mask.len() == 3 {
+            mask.insert(1, 1.to_dim());
+        }
         let widens = |(dim, target): (&TDim, &&TDim)| *dim != 1.to_dim() && **target == 1.to_dim();
         if mask.len() != 4 || mask.iter().zip(&target).any(widens) {
             return Ok(Err(format!("a mask of shape {mask:?} is wider than the scores")));
@@ -187,19 +231,44 @@ fn fused(
     zero_when_all_masked: bool,
 ) -> TractResult<TypedModelPatch> {
     let mut patch = TypedModelPatch::default();
-    let transposed = patch.tap_model(model, scores.key)?;
+    let unfold = unfolding(model, scores)?;
+    let mut operand = |name: &str, outlet: OutletId| {
+        let tap = patch.tap_model(model, outlet)?;
+        match &unfold {
+            Some(unfold) => Ok(patch.wire_node(format!("{}.{name}", node.name), unfold.clone(), &[tap])?[0]),
+            None => Ok::<_, TractError>(tap),
+        }
+    };
+    let query = operand("query", scores.query)?;
+    let transposed = operand("transposed key", scores.key)?;
+    let value = operand("value", node.inputs[1])?;
     let key = patch.wire_node(format!("{}.key", node.name), AxisOp::Move(2, 3), &[transposed])?[0];
-    let mut inputs = tvec!(patch.tap_model(model, scores.query)?, key, patch.tap_model(model, node.inputs[1])?);
-    inputs.extend(additive(model, &mut patch, &node.name, &scores.masks)?);
+    let mut inputs = tvec!(query, key, value);
+    if let Some(mask) = additive(model, &mut patch, &node.name, &scores.masks)? {
+        let flat = patch.model.outlet_fact(mask)?.rank() == 3;
+        let name = format!("{}.mask", node.name);
+        inputs.push(if flat { patch.wire_node(name, AxisOp::Add(1), &[mask])?[0] } else { mask });
+    }
     let operator = Attention {
         mask: !scores.masks.is_empty(),
         softcap: scores.softcap,
         zero_when_all_masked,
         ..Attention::new(heads, kv_heads, scores.scale, HeadLayout::HeadMajor)
     };
-    let outlet = patch.wire_node(&*node.name, operator, &inputs)?[0];
+    let mut outlet = patch.wire_node(&*node.name, operator, &inputs)?[0];
+    if let Some(unfold) = unfold {
+        outlet = patch.wire_node(format!("{}.folded", node.name), unfold.recip(), &[outlet])?[0];
+    }
     patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
     Ok(patch)
+}
+
+/// What makes `[batch, heads, …]` of the operands, if they are not that already.
+fn unfolding(model: &TypedModel, scores: &Scores) -> TractResult<Option<AxisOp>> {
+    if let Some(split) = &scores.split {
+        return Ok(Some(AxisOp::Reshape(0, tvec!(split.iter().cloned().product()), split.clone())));
+    }
+    Ok((model.outlet_fact(scores.query)?.rank() == 3).then_some(AxisOp::Add(1)))
 }
 
 /// One mask to add that does what all of them do.
@@ -226,13 +295,14 @@ fn additive(
                 }
             }
             (Mask::Replaced { condition, kept, value }, sum) => {
+                let ones = vec![1; model.outlet_fact(*condition)?.rank()];
                 let condition = patch.tap_model(model, *condition)?;
                 // The lowest number absorbs any score, and keeps rows that are masked everywhere uniform.
                 let value = if *value > ABSORBING { f32::MIN } else { *value };
-                let value = patch.add_const(format!("{name}.value"), tensor4(&[[[[value]]]]))?;
+                let value = patch.add_const(format!("{name}.value"), Tensor::from_shape(&ones, &[value])?)?;
                 let sum = match sum {
                     Some((sum, _)) => sum,
-                    None => patch.add_const(format!("{name}.zero"), tensor4(&[[[[0f32]]]]))?,
+                    None => patch.add_const(format!("{name}.zero"), Tensor::from_shape(&ones, &[0f32])?)?,
                 };
                 let [chosen, other] = if *kept { [sum, value] } else { [value, sum] };
                 (patch.wire_node(name, Iff, &[condition, chosen, other])?[0], None)
@@ -385,7 +455,27 @@ mod tests {
             let probabilities = sketch.softmax(scores, axis);
             (probabilities, sketch.wire(MatMul, &[probabilities, operands.value]))
         }
-        let cases: [(&str, Build, Expected); 7] = [
+        fn split_for_the_mask(sketch: &mut Sketch, swapped: bool) -> OutletId {
+            let batch = sketch.dim("B");
+            let split: TVec<TDim> = tvec!(batch.clone(), HEADS.to_dim());
+            let whole: TVec<TDim> = tvec!(batch.clone() * HEADS);
+            let operands = operands(sketch);
+            let [query, key, value] = [operands.query, operands.key, operands.value]
+                .map(|operand| sketch.wire(AxisOp::Reshape(0, split.clone(), whole.clone()), &[operand]));
+            let key = sketch.wire(AxisOp::Move(2, 1), &[key]);
+            let scores = sketch.wire(MatMul, &[query, key]);
+            let scores = sketch.wire(AxisOp::Reshape(0, whole.clone(), split.clone()), &[scores]);
+            let scores = step(sketch, scores, Step::Mask);
+            let mut probabilities = sketch.softmax(scores, 3);
+            let mut joined = split;
+            if swapped {
+                probabilities = sketch.wire(AxisOp::Move(0, 1), &[probabilities]);
+                joined = tvec!(HEADS.to_dim(), batch);
+            }
+            let probabilities = sketch.wire(AxisOp::Reshape(0, joined, whole), &[probabilities]);
+            sketch.wire(MatMul, &[probabilities, value])
+        }
+        let cases: [(&str, Build, Expected); 10] = [
             ("zeros in the place of NaN", |sketch| guarded(sketch, 0.0), Fused),
             ("ones in the place of NaN", |sketch| guarded(sketch, 1.0), Not("read by")),
             ("softmax over the queries", |sketch| vec![softmax_over(sketch, 2).1], Not("last axis")),
@@ -423,7 +513,29 @@ mod tests {
                     let probabilities = sketch.softmax(scores, 2);
                     vec![sketch.wire(MatMul, &[probabilities, value])]
                 },
-                Not("rank 3"),
+                Fused,
+            ),
+            (
+                "a batch of three axes, masked",
+                |sketch| {
+                    let [query, key, value] = [(); 3].map(|()| sketch.input(&[0, 0, DIM]));
+                    let (mask, condition) =
+                        (sketch.input(&[0, 0, 0]), sketch.typed_input(bool::datum_type(), &[0, 0, 0]));
+                    let key = sketch.wire(AxisOp::Move(2, 1), &[key]);
+                    let scores = sketch.wire(MatMul, &[query, key]);
+                    let scores = sketch.wire(add(), &[scores, mask]);
+                    let lowest = sketch.number(3, f32::MIN);
+                    let scores = sketch.wire(Iff, &[condition, scores, lowest]);
+                    let probabilities = sketch.softmax(scores, 2);
+                    vec![sketch.wire(MatMul, &[probabilities, value])]
+                },
+                Fused,
+            ),
+            ("heads in the batch, split for the mask", |sketch| vec![split_for_the_mask(sketch, false)], Fused),
+            (
+                "heads in the batch, in another order",
+                |sketch| vec![split_for_the_mask(sketch, true)],
+                Not("read by MoveAxis"),
             ),
         ];
         for (what, build, expected) in cases {
