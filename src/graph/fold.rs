@@ -13,7 +13,8 @@ use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
 use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::tract_core::optim::CONST_FOLD_MEM_BUDGET;
 
-/// Replaces a node of constants by its value, unless that takes more memory than its operands and than the budget.
+/// Replaces a node of constants by its value, unless that takes more memory than its operands and than the budget; where
+/// its size is known beforehand, it is not computed.
 /// A node that cannot be evaluated now is left alone: it may never be reached, or its value may depend on a run's sizes.
 pub fn constant(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
     if node.op_is::<Const>() || node.op_is::<Dummy>() || node.op_is::<TypedSource>() {
@@ -21,6 +22,10 @@ pub fn constant(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Type
     }
     let Some(operands) = constants(model, node)? else { return Ok(None) };
     let budget = bytes(operands.iter()).max(CONST_FOLD_MEM_BUDGET);
+    let sizes = node.outputs.iter().filter_map(|output| output.fact.mem_size().to_usize().ok());
+    if sizes.map(|size| size as u64).sum::<u64>() > budget {
+        return Ok(None);
+    }
     let Ok(Some(values)) = node.op.eval_out_of_plan(operands) else { return Ok(None) };
     if bytes(values.iter()) > budget {
         return Ok(None);
