@@ -1,7 +1,7 @@
 //! Simplifies a graph node by node. tract's own driver gives a whole model up when one node's rule fails, and one of its
 //! passes is wrong on symbolic masks; this one leaves the node as it is.
 
-use super::fold::{constant, without_effect};
+use super::fold::{constant, twin, without_effect};
 use super::rewriter::sweep;
 use crate::error::{Error, Result};
 use tract_onnx::tract_hir::internal::*;
@@ -26,11 +26,10 @@ pub fn declutter(mut model: TypedModel, left_alone: &mut Vec<String>) -> Result<
 }
 
 fn simplified(model: &TypedModel, node: &TypedNode, failed: &mut Vec<String>) -> TractResult<Option<TypedModelPatch>> {
-    if let Some(patch) = constant(model, node)? {
-        return Ok(Some(patch));
-    }
-    if let Some(patch) = without_effect(model, node)? {
-        return Ok(Some(patch));
+    for rule in [constant, without_effect, twin] {
+        if let Some(patch) = rule(model, node)? {
+            return Ok(Some(patch));
+        }
     }
     Ok(node.op.declutter(model, node).unwrap_or_else(|error| {
         failed.push(format!("{} ({}): {}", node.name, node.op.name(), error.root_cause()));

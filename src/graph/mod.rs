@@ -49,6 +49,10 @@ pub struct CompiledGraph {
 /// What became of a model's nodes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// Nodes of the ONNX graph.
+    pub nodes_before: usize,
+    /// Nodes of the compiled graph; constants are left out.
+    pub nodes_after: usize,
     /// Nodes of the ONNX graph, by operator.
     pub operators_before: BTreeMap<String, usize>,
     /// Nodes of the compiled graph, by operator; constants are left out.
@@ -96,6 +100,7 @@ fn compile_source(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<Comp
     let rewritten = rewrite(index)?;
     refuse_unknown_operators(&rewritten.graph)?;
     let mut report = Report { operators_before: operators_of(&rewritten.graph), ..Report::default() };
+    report.nodes_before = report.operators_before.values().sum();
     let store = WeightStore::new(source, external);
     let choices = choices(&rewritten);
     let weights = Weights::new(&rewritten.initializers, &store, choices.len() > 1);
@@ -108,6 +113,7 @@ fn compile_source(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<Comp
         let reads = drop_unread_inputs(&mut graph);
         graphs.push(CompiledGraph { when, reads, graph });
     }
+    report.nodes_after = report.operators_after.values().sum();
     Ok(CompiledModel { graphs, inputs: rewritten.inputs, outputs: rewritten.outputs, report })
 }
 

@@ -140,3 +140,63 @@ pub fn sweep(
     }
     Ok((applied, rewriter.finish()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::tract_hir::tract_core::ops::math::{neg, square};
+
+    /// Two negations in a row are none.
+    fn cancelled(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+        let negation = |node: &TypedNode| node.op.name() == "Neg";
+        let Some(before) = node.inputs.first().map(|input| model.node(input.node)) else { return Ok(None) };
+        if !negation(node) || !negation(before) {
+            return Ok(None);
+        }
+        let mut patch = TypedModelPatch::default();
+        let outlet = patch.tap_model(model, before.inputs[0])?;
+        patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
+        Ok(Some(patch))
+    }
+
+    /// A square is a node of its own kind, under the same name.
+    fn renewed(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+        if node.op.name() != "Square" {
+            return Ok(None);
+        }
+        TypedModelPatch::replace_single_op(model, node, &node.inputs, neg()).map(Some)
+    }
+
+    fn chain(
+        length: usize,
+        operator: fn() -> tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp,
+    ) -> TypedModel {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact([2])).unwrap();
+        let wired =
+            (0..length).fold(x, |x, number| model.wire_node(format!("n{number}"), operator(), &[x]).unwrap()[0]);
+        model.select_output_outlets(&[wired]).unwrap();
+        model
+    }
+
+    #[test]
+    fn chains() {
+        let (applied, model) = sweep(chain(1001, neg), cancelled).unwrap();
+        assert_eq!((applied, model.nodes().len()), (500, 2));
+        assert_eq!(model.outputs, [OutletId::new(1, 0)]);
+        model.check_consistency().unwrap();
+    }
+
+    #[test]
+    fn names_are_kept() {
+        let (applied, model) = sweep(chain(3, square), renewed).unwrap();
+        let names: Vec<&str> = model.nodes().iter().map(|node| &*node.name).collect();
+        assert_eq!((applied, names), (3, vec!["x", "n0", "n1", "n2"]));
+    }
+
+    #[test]
+    fn an_output_that_is_an_input() {
+        let (applied, model) = sweep(chain(2, neg), cancelled).unwrap();
+        assert_eq!((applied, &*model.outputs), (1, &*model.inputs));
+    }
+}

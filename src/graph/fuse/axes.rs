@@ -78,7 +78,7 @@ impl Axes {
     fn take_repeats(&mut self) -> Option<usize> {
         let heads = self.0.get_mut(1)?;
         if heads.len() == 2 && heads[1].axis.is_none() {
-            return heads.pop()?.dim.to_usize().ok();
+            return heads.pop()?.dim.to_usize().ok().filter(|repeats| *repeats > 0);
         }
         Some(1)
     }
@@ -228,6 +228,12 @@ mod tests {
                 what: "the heads repeated as a whole, in another order",
                 start: &[3, 4, 5, 2],
                 chain: vec![added(1), broadcast(&[3, 3, 4, 5, 2]), reshape(1, &[3, 4], &[12])],
+                expected: None,
+            },
+            Case {
+                what: "no repetition at all",
+                start: &[3, 4, 5, 2],
+                chain: vec![added(2), broadcast(&[3, 4, 0, 5, 2]), reshape(1, &[4, 0], &[0])],
                 expected: None,
             },
             Case {

@@ -1,7 +1,8 @@
-//! What follows a `Linear`: the addition of a bias, an activation, the addition of a residual.
+//! What follows a `Linear`: the addition of a bias, an activation, the addition of a residual; and the reshapes around it that
+//! make one matrix of several, which it does not need.
 
 use super::Match;
-use super::pattern::{binary, replace, same_shape, sole_reader};
+use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::activation::Activation;
 use crate::ops::{Activate, Linear, Shared, f32_slice};
 use tract_onnx::tract_hir::internal::*;
@@ -10,6 +11,9 @@ use tract_onnx::tract_hir::internal::*;
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Some(linear) = node.op_as::<Linear>().filter(|linear| !linear.residual) else { return Ok(Match::None) };
     let Some(reader) = sole_reader(model, node) else { return Ok(Match::None) };
+    if let Some(AxisOp::Reshape(..)) = reader.op_as() {
+        return unfolded(model, node, linear, reader);
+    }
     let mut inputs = node.inputs.clone();
     let extended = if let Some(Activate(activation)) = reader.op_as::<Activate>() {
         if linear.activation != Activation::Identity {
@@ -35,6 +39,22 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     Ok(Match::Found(replace(model, &reader.name, extended, &inputs, OutletId::new(reader.id, 0))?))
 }
 
+/// `Linear` of rows that are folded before it and unfolded behind it.
+fn unfolded(model: &TypedModel, node: &TypedNode, linear: &Linear, behind: &TypedNode) -> TractResult<Match> {
+    let before = producer(model, node.inputs[0]);
+    let (Some(AxisOp::Reshape(0, from, to)), Some(AxisOp::Reshape(0, back_from, back_to))) =
+        (before.op_as(), behind.op_as())
+    else {
+        return Ok(Match::None);
+    };
+    let x = before.inputs[0];
+    let rows_only = model.outlet_fact(x)?.rank() == from.len() + 1;
+    if !rows_only || (from, to) != (back_to, back_from) {
+        return Ok(Match::None);
+    }
+    Ok(Match::Found(replace(model, &node.name, linear.clone(), &[x], OutletId::new(behind.id, 0))?))
+}
+
 /// The constant vector that is added to every row, where that comes before bias, activation and residual.
 fn bias(model: &TypedModel, linear: &Linear, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
     let Some(constant) = model.outlet_fact(outlet)?.konst.clone() else { return Ok(None) };
@@ -42,4 +62,99 @@ fn bias(model: &TypedModel, linear: &Linear, outlet: OutletId) -> TractResult<Op
     let vector = constant.shape().last() == Some(&columns) && constant.volume() == columns;
     let free = linear.bias.is_none() && linear.activation == Activation::Identity;
     Ok(if vector && free { Some(f32_slice(&constant)?.to_vec()) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use crate::ops::MatMul;
+    use tract_onnx::tract_hir::tract_core::ops::math::add;
+
+    #[test]
+    fn what_follows_a_linear() {
+        use Expected::{Fused, Not};
+        type Build = fn(&mut Sketch, OutletId) -> Vec<OutletId>;
+        let cases: [(&str, Build, Expected); 7] = [
+            (
+                "bias, activation and residual",
+                |sketch, linear| {
+                    let (bias, residual) = (sketch.weights(&[1, 1, 3]), sketch.input(&[0, 0, 3]));
+                    let biased = sketch.wire(add(), &[bias, linear]);
+                    let activated = sketch.wire(Activate(Activation::Gelu), &[biased]);
+                    vec![sketch.wire(add(), &[activated, residual])]
+                },
+                Fused,
+            ),
+            (
+                "a residual of one row for all",
+                |sketch, linear| {
+                    let residual = sketch.input(&[0, 1, 3]);
+                    vec![sketch.wire(add(), &[linear, residual])]
+                },
+                Not(""),
+            ),
+            (
+                "read twice",
+                |sketch, linear| {
+                    let residual = sketch.input(&[0, 0, 3]);
+                    vec![sketch.wire(add(), &[linear, residual]), sketch.wire(Activate(Activation::Relu), &[linear])]
+                },
+                Not(""),
+            ),
+            (
+                "an output itself",
+                |sketch, linear| vec![linear, sketch.wire(Activate(Activation::Relu), &[linear])],
+                Not(""),
+            ),
+            ("added to itself", |sketch, linear| vec![sketch.wire(add(), &[linear, linear])], Not("")),
+            (
+                "a number for all",
+                |sketch, linear| {
+                    let number = sketch.number(3, 2.0);
+                    vec![sketch.wire(add(), &[linear, number])]
+                },
+                Not(""),
+            ),
+            (
+                "two activations",
+                |sketch, linear| {
+                    let once = sketch.wire(Activate(Activation::Relu), &[linear]);
+                    vec![sketch.wire(Activate(Activation::Gelu), &[once])]
+                },
+                Fused,
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+            let linear = sketch.wire(MatMul, &[x, weights]);
+            let outputs = build(&mut sketch, linear);
+            sketch.check(what, &outputs, "linear epilogue", expected);
+        }
+    }
+
+    #[test]
+    fn folded_rows() {
+        struct Case {
+            what: &'static str,
+            unfolded: [&'static str; 2],
+            expected: Expected,
+        }
+        let cases = [
+            Case { what: "unfolded as before", unfolded: ["B", "S"], expected: Expected::Fused },
+            Case { what: "unfolded otherwise", unfolded: ["S", "B"], expected: Expected::Not("") },
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+            let [batch, length] = ["B", "S"].map(|name| sketch.dim(name));
+            let rows = tvec!(batch.clone() * length.clone());
+            let folded = sketch.wire(AxisOp::Reshape(0, tvec!(batch, length), rows.clone()), &[x]);
+            let product = sketch.wire(MatMul, &[folded, weights]);
+            let unfolded = case.unfolded.iter().map(|name| sketch.dim(name)).collect();
+            let output = sketch.wire(AxisOp::Reshape(0, rows, unfolded), &[product]);
+            sketch.check(case.what, &[output], "linear epilogue", case.expected);
+        }
+    }
 }

@@ -1,37 +1,155 @@
-//! A matrix product with constant weights, f32 or 8-bit with scales.
+//! A product with a constant matrix, f32 or 8-bit with scales, as a `MatMul` or as an Einstein sum.
 
 use super::Match;
-use super::pattern::{producer, replace};
+use super::pattern::producer;
 use crate::kernels::linear::LinearWeights;
 use crate::ops::{DequantizeLinear, Linear, MatMul, f32_slice};
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 
-/// Looks for a product whose right operand is a constant matrix.
+/// Looks for a product of which one operand is a constant matrix.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
-    if !node.op_is::<MatMul>() {
+    let product = if node.op_is::<MatMul>() {
+        product(model, node)?
+    } else if let Some(sum) = node.op_as::<EinSum>() {
+        contraction(model, node, sum)?
+    } else {
         return Ok(Match::None);
+    };
+    let product = match product {
+        Some(Ok(product)) => product,
+        Some(Err(reason)) => return Ok(Match::Almost(reason)),
+        None => return Ok(Match::None),
+    };
+    match weights(model, &product)? {
+        Ok(weights) => fused(model, node, &product, weights),
+        Err(reason) => Ok(Match::Almost(reason)),
     }
-    let Some(weights) = weights(model, node.inputs[1])? else { return Ok(Match::None) };
-    let operator = Linear::new(weights);
-    Ok(Match::Found(replace(model, &node.name, operator, &node.inputs[..1], OutletId::new(node.id, 0))?))
 }
 
-fn weights(model: &TypedModel, outlet: OutletId) -> TractResult<Option<LinearWeights>> {
+/// `x` times a constant matrix.
+struct Product {
+    x: OutletId,
+    /// `[inputs, outputs]`, or the other way round if `transposed`.
+    matrix: OutletId,
+    transposed: bool,
+    /// Axis of `x` over which is summed.
+    inner: usize,
+    /// Axis of the result that comes from the matrix.
+    outer: usize,
+}
+
+/// A product, or why it is no `Linear`; `None` where no operand is constant.
+type Found = Option<Result<Product, String>>;
+
+fn product(model: &TypedModel, node: &TypedNode) -> TractResult<Found> {
+    let [x, matrix] = [node.inputs[0], node.inputs[1]];
+    if !is_constant(model, matrix)? {
+        let reason = || Err("the constant is the left operand".to_string());
+        return Ok(is_constant(model, x)?.then(reason));
+    }
+    let (rank, shape) = (model.outlet_fact(x)?.rank(), model.outlet_fact(matrix)?.shape.to_tvec());
+    let (leading, _) = shape.split_at(shape.len() - 2);
+    if leading.iter().any(|dim| *dim != 1.to_dim()) || shape.len() > rank {
+        return Ok(Some(Err(format!("the constant has the shape {shape:?}, it is not one matrix for all"))));
+    }
+    Ok(Some(Ok(Product { x, matrix, transposed: false, inner: rank - 1, outer: rank - 1 })))
+}
+
+fn contraction(model: &TypedModel, node: &TypedNode, sum: &EinSum) -> TractResult<Found> {
+    let &[left, right] = &*node.inputs else { return Ok(None) };
+    let (at, x, matrix) = match (is_constant(model, left)?, is_constant(model, right)?) {
+        (_, true) => (0, left, right),
+        (true, false) => (1, right, left),
+        (false, false) => return Ok(None),
+    };
+    let other = || Ok(Some(Err(format!("it is the Einstein sum {}, not a product with a matrix", sum.axes))));
+    if sum.q_params.is_some() || model.outlet_fact(matrix)?.rank() != 2 {
+        return other();
+    }
+    let (mut inner, mut outer, mut kept) = (None, None, Vec::new());
+    for axis in sum.axes.iter_all_axes() {
+        match (&*axis.inputs[at], &*axis.inputs[1 - at], &*axis.outputs[0]) {
+            (&[x], &[_], &[]) => inner = Some(x),
+            (&[], &[matrix], &[result]) => outer = Some((matrix, result)),
+            (&[x], &[], &[result]) => kept.push((x, result)),
+            _ => return other(),
+        }
+    }
+    let (Some(inner), Some((column, outer))) = (inner, outer) else { return other() };
+    let place = |(position, axis): (usize, usize)| (position - usize::from(position > inner), axis);
+    let ordered = |(position, axis): (usize, usize)| axis == position + usize::from(position >= outer);
+    if !kept.into_iter().map(place).all(ordered) {
+        return other();
+    }
+    Ok(Some(Ok(Product { x, matrix, transposed: column == 0, inner, outer })))
+}
+
+fn fused(model: &TypedModel, node: &TypedNode, product: &Product, weights: LinearWeights) -> TractResult<Match> {
+    let result = OutletId::new(node.id, 0);
+    let last = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.rank() - 1);
+    let (last_of_x, last_of_result) = (last(product.x)?, last(result)?);
+    let mut patch = TypedModelPatch::default();
+    let mut wire = patch.tap_model(model, product.x)?;
+    if product.inner != last_of_x {
+        wire = patch.wire_node(format!("{}.x", node.name), AxisOp::Move(product.inner, last_of_x), &[wire])?[0];
+    }
+    wire = patch.wire_node(&*node.name, Linear::new(weights), &[wire])?[0];
+    if product.outer != last_of_result {
+        let moved = AxisOp::Move(last_of_result, product.outer);
+        wire = patch.wire_node(format!("{}.moved", node.name), moved, &[wire])?[0];
+    }
+    patch.shunt_outside(model, result, wire)?;
+    Ok(Match::Found(Box::new(patch)))
+}
+
+/// The tensor behind axis operations that swap the last two axes, and whether they do.
+fn untransposed(model: &TypedModel, mut outlet: OutletId) -> TractResult<(OutletId, bool)> {
+    let mut transposed = false;
+    loop {
+        let node = producer(model, outlet);
+        let rank = model.outlet_fact(outlet)?.rank();
+        match node.op_as::<AxisOp>() {
+            Some(AxisOp::Move(from, to)) if from.abs_diff(*to) == 1 && from.max(to) + 1 == rank => {
+                outlet = node.inputs[0];
+                transposed = !transposed;
+            }
+            _ => return Ok((outlet, transposed)),
+        }
+    }
+}
+
+/// Whether an operand is a matrix, or a stack of them, whose elements are known.
+fn is_constant(model: &TypedModel, outlet: OutletId) -> TractResult<bool> {
+    let (outlet, _) = untransposed(model, outlet)?;
+    let node = producer(model, outlet);
+    let stored = if node.op_is::<DequantizeLinear>() { node.inputs[0] } else { outlet };
     let fact = model.outlet_fact(outlet)?;
-    if fact.rank() != 2 {
-        return Ok(None);
+    Ok(model.outlet_fact(stored)?.konst.is_some() && fact.datum_type == f32::datum_type() && fact.rank() >= 2)
+}
+
+/// The packed weights of a product, or why they cannot be packed.
+fn weights(model: &TypedModel, product: &Product) -> TractResult<Result<LinearWeights, String>> {
+    let (outlet, moved) = untransposed(model, product.matrix)?;
+    let transposed = product.transposed != moved;
+    let strides = |shape: &[usize]| {
+        let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+        if transposed { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) }
+    };
+    if let Some(constant) = &model.outlet_fact(outlet)?.konst {
+        let (inputs, outputs, input_stride, output_stride) = strides(constant.shape());
+        let elements = f32_slice(constant)?;
+        return Ok(Ok(LinearWeights::from_f32(elements, inputs, outputs, input_stride, output_stride)));
     }
-    if let Some(constant) = &fact.konst {
-        let (inputs, outputs) = (constant.shape()[0], constant.shape()[1]);
-        return Ok(Some(LinearWeights::from_f32(f32_slice(constant)?, inputs, outputs, outputs, 1)));
+    let Some(quantized) = quantized(model, producer(model, outlet))? else {
+        return Ok(Err("the weights are quantised in a way that is not supported".into()));
+    };
+    let Quantized { shape, elements, scales, zero_points, axis } = &quantized;
+    if scales.len() > 1 && *axis != usize::from(!transposed) {
+        return Ok(Err("the scales of the weights vary along the axis over which is summed".into()));
     }
-    let Some(quantized) = quantized(model, producer(model, outlet))? else { return Ok(None) };
-    let [inputs, outputs] = quantized.shape;
-    if quantized.scales.len() > 1 && quantized.axis != 1 {
-        return Ok(None);
-    }
-    let Quantized { elements, scales, zero_points, .. } = &quantized;
-    Ok(Some(LinearWeights::from_int8(elements, inputs, outputs, outputs, 1, scales, zero_points)?))
+    let (inputs, outputs, input_stride, output_stride) = strides(shape);
+    Ok(Ok(LinearWeights::from_int8(elements, inputs, outputs, input_stride, output_stride, scales, zero_points)?))
 }
 
 /// A constant 8-bit matrix with its scales.
@@ -69,6 +187,11 @@ pub fn quantized_matrix(
         Some(None) => return Ok(None),
         None => None,
     };
+    let whole_bytes = operator.block_size == 0 && operator.packed.is_none();
+    let typed = zero_points.as_ref().is_none_or(|zero_points| zero_points.datum_type() == matrix.datum_type());
+    if !whole_bytes || !typed {
+        return Ok(None);
+    }
     let (&[rows, columns], Some(elements)) = (matrix.shape(), signed(matrix)?) else { return Ok(None) };
     let zero_points = match (zero_points, matrix.datum_type() == u8::datum_type()) {
         (Some(zero_points), _) => signed(&zero_points)?.unwrap_or_default(),
@@ -79,7 +202,8 @@ pub fn quantized_matrix(
     Ok(Some(Quantized { shape: [rows, columns], elements, scales, zero_points, axis: operator.axis }))
 }
 
-fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
+/// The elements of an 8-bit tensor, unsigned ones shifted by -128.
+pub fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
     let view = tensor.try_as_plain_ram()?;
     Ok(if tensor.datum_type() == i8::datum_type() {
         Some(view.as_slice::<i8>()?.to_vec())
@@ -88,4 +212,115 @@ fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
     } else {
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+
+    fn einsum(formula: &str) -> EinSum {
+        EinSum::new(formula.parse().unwrap(), f32::datum_type())
+    }
+
+    #[test]
+    fn products_with_constants() {
+        use Expected::{Fused, Not};
+        type Build = fn(&mut Sketch) -> OutletId;
+        fn dequantized(sketch: &mut Sketch, scales: usize, axis: usize) -> OutletId {
+            let elements: Vec<u8> = (0..8192u32).map(|at| (at * 37 % 256) as u8).collect();
+            let elements = sketch.constant(Tensor::from_shape(&[128, 64], &elements).unwrap());
+            let scales = Tensor::from_shape(&[scales], &(1..=scales).map(|at| at as f32 / 65536.0).collect::<Vec<_>>());
+            let scales = sketch.constant(scales.unwrap());
+            sketch.wire(DequantizeLinear { axis, block_size: 0, packed: None }, &[elements, scales])
+        }
+        let cases: [(&str, Build, Expected); 10] = [
+            (
+                "MatMul",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "Gemm with transposed weights",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 4]), sketch.weights(&[3, 4]));
+                    sketch.wire(einsum("mk,nk->mn"), &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "Gemm with transposed rows and result",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[4, 0]), sketch.weights(&[4, 3]));
+                    sketch.wire(einsum("km,kn->nm"), &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "the rows permuted",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 4]), sketch.weights(&[4, 3]));
+                    sketch.wire(einsum("abk,kn->ban"), &[x, weights])
+                },
+                Not("Einstein sum"),
+            ),
+            (
+                "the constant on the left",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 4, 0]), sketch.weights(&[1, 3, 4]));
+                    sketch.wire(MatMul, &[weights, x])
+                },
+                Not("left operand"),
+            ),
+            (
+                "a matrix for each head",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 2, 0, 4]), sketch.weights(&[2, 4, 3]));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Not("one matrix for all"),
+            ),
+            (
+                "dequantised, a scale for each column",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 128]), dequantized(sketch, 64, 1));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "dequantised and transposed",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 64]), dequantized(sketch, 128, 0));
+                    let weights = sketch.wire(AxisOp::Move(0, 1), &[weights]);
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Fused,
+            ),
+            (
+                "a scale for each row",
+                |sketch| {
+                    let (x, weights) = (sketch.input(&[0, 0, 128]), dequantized(sketch, 128, 0));
+                    sketch.wire(MatMul, &[x, weights])
+                },
+                Not("over which is summed"),
+            ),
+            (
+                "two computed operands",
+                |sketch| {
+                    let (x, y) = (sketch.input(&[0, 0, 4]), sketch.input(&[0, 4, 3]));
+                    sketch.wire(MatMul, &[x, y])
+                },
+                Not(""),
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch);
+            sketch.check(what, &[output], "linear", expected);
+        }
+    }
 }

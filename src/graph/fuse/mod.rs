@@ -3,13 +3,19 @@
 
 mod attention;
 mod attention_layout;
+mod audit;
 mod axes;
 mod embedding;
 mod epilogue;
 mod gelu;
-mod layer_norm;
 mod linear;
+mod norm;
+mod outer_product;
 mod pattern;
+mod quantized_linear;
+mod silu;
+#[cfg(test)]
+mod sketch;
 
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;
@@ -38,10 +44,14 @@ struct Rule {
 /// Later rules build on what earlier ones found.
 const RULES: &[Rule] = &[
     Rule { pattern: "gelu", look: gelu::look },
-    Rule { pattern: "layer norm", look: layer_norm::look },
+    Rule { pattern: "silu", look: silu::look },
+    Rule { pattern: "layer norm", look: norm::look_for_layer_norm },
+    Rule { pattern: "rms norm", look: norm::look_for_rms_norm },
     Rule { pattern: "attention", look: attention::look },
     Rule { pattern: "attention layout", look: attention_layout::look },
+    Rule { pattern: "outer product", look: outer_product::look },
     Rule { pattern: "linear", look: linear::look },
+    Rule { pattern: "quantised linear", look: quantized_linear::look },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
 ];
@@ -56,6 +66,7 @@ pub fn fuse(mut model: TypedModel, report: &mut Report) -> Result<TypedModel> {
     for rule in RULES {
         model = apply(rule, model, report).map_err(inconsistent)?;
     }
+    audit::audit(&model, report).map_err(inconsistent)?;
     Ok(model)
 }
 
@@ -77,14 +88,14 @@ fn apply(rule: &Rule, mut model: TypedModel, report: &mut Report) -> TractResult
     loop {
         let mut not_fused = Vec::new();
         let (found, next) = sweep(model, |model, node| {
-            Ok(match (rule.look)(model, node)? {
-                Match::None => None,
-                Match::Almost(reason) => {
-                    not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
-                    None
-                }
-                Match::Found(patch) => Some(*patch),
-            })
+            let reason = match (rule.look)(model, node) {
+                Ok(Match::None) => return Ok(None),
+                Ok(Match::Found(patch)) => return Ok(Some(*patch)),
+                Ok(Match::Almost(reason)) => reason,
+                Err(error) => error.root_cause().to_string(),
+            };
+            not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
+            Ok(None)
         })?;
         model = next;
         if found == 0 {

@@ -61,6 +61,13 @@ pub fn same_shape(model: &TypedModel, left: OutletId, right: OutletId) -> bool {
     }
 }
 
+/// Whether two outlets have the same value: they are the same, or the same binary operator gives both from the same operands.
+pub fn same_value(model: &TypedModel, left: OutletId, right: OutletId) -> bool {
+    let (one, other) = (producer(model, left), producer(model, right));
+    let same = |operator: &TypedBinOp| one.inputs == other.inputs && other.op_as() == Some(operator);
+    left == right || one.op_as().is_some_and(same)
+}
+
 /// Whether two numbers are the same but for rounding to f32 or f16.
 pub fn close(left: f32, right: f32) -> bool {
     (left - right).abs() <= 1e-3 * right.abs()
@@ -89,7 +96,7 @@ pub fn shared(model: &TypedModel, operator: &dyn TypedOp, inputs: &[OutletId]) -
     let twin = readers
         .iter()
         .map(|reader| model.node(reader.node))
-        .find(|node| *node.inputs == *inputs && node.op.dyn_eq(operator))?;
+        .find(|node| *node.inputs == *inputs && *node.op == *operator)?;
     Some(OutletId::new(twin.id, 0))
 }
 
