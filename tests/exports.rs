@@ -4,7 +4,7 @@ mod common;
 
 use common::compare::Tolerance;
 use common::devices;
-use common::fixtures::{Case, Model, Outcome, check_all, judge, manifest, unpacked};
+use common::fixtures::{Case, Model, Outcome, Shapes, check_all, judge, manifest, unpacked};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn models() -> Vec<Arc<Model>> {
             masked: case.compare.is_some(),
         };
         let cases = model.cases.iter().map(case).collect();
-        Arc::new(Model { folder: folder.join(&model.name), name: model.name, cases })
+        Arc::new(Model { folder: folder.join(&model.name), name: model.name, cases, shapes: Shapes::AsExported })
     };
     manifest.models.into_iter().map(model).collect()
 }

