@@ -30,7 +30,7 @@ struct ManifestCase {
 
 fn cases() -> Vec<ManifestCase> {
     let folder = unpacked("nodes");
-    let files = ["MANIFEST.json", "MANIFEST_contrib.json"];
+    let files = ["MANIFEST.json", "MANIFEST_contrib.json", "MANIFEST_generated.json"];
     files.iter().flat_map(|file| manifest::<Manifest>(&folder.join(file)).cases).collect()
 }
 

@@ -181,7 +181,7 @@ fn add_node_tests(operators: &mut BTreeMap<String, Operator>) {
         manifest(&folder("tests/fixtures/expected_refusals.json"));
     let refused = |name: &str| refusals.get("nodes").is_some_and(|refusals| refusals.contains_key(name));
     let archive = unpacked("nodes");
-    for file in ["MANIFEST.json", "MANIFEST_contrib.json"] {
+    for file in ["MANIFEST.json", "MANIFEST_contrib.json", "MANIFEST_generated.json"] {
         for test in manifest::<Manifest>(&archive.join(file)).cases {
             let name = if test.domain.is_empty() { test.op } else { format!("{}.{}", test.domain, test.op) };
             let Some(operator) = operators.get_mut(&name).filter(|_| !test.expanded) else { continue };

@@ -64,7 +64,7 @@ export function realModels(): Model[] {
 }
 
 export function nodeTests(): Model[] {
-  const cases = ['MANIFEST.json', 'MANIFEST_contrib.json'].flatMap((file) => manifest<Nodes>('nodes', file).cases);
+  const cases = ['MANIFEST.json', 'MANIFEST_contrib.json', 'MANIFEST_generated.json'].flatMap((file) => manifest<Nodes>('nodes', file).cases);
   return cases.map(({ name, n_cases, tolerance }) => ({
     name,
     ...modelAt(join('nodes', name)),
