@@ -50,12 +50,11 @@ for (const variant of VARIANTS) {
 test('WebGPU: exports are right or refused, and their attention runs there', { tag: '@webgpu' }, async ({ library, page, origin }) => {
   const results = await runInPage(library, page, origin, exportedModels(), 'webgpu');
   expectRightOrRefused(results, expectedRefusals('exports'));
+  const notRecognised = expectedRefusals('recognition');
   for (const { name, counters } of results) {
-    if (counters === undefined) continue;
+    if (counters === undefined || notRecognised[name]?.includes('attentions')) continue;
     const { attentionOnCpu, attentionOnGpu, dispatches } = counters;
-    console.log(`    ${name}: ${attentionOnGpu} attentions on the GPU, ${attentionOnCpu} on the CPU`);
-    expect.soft(dispatches, name).toBe(attentionOnGpu);
-    expect.soft({ attentionOnCpu, anyOnGpu: attentionOnGpu > 0 }, name).toEqual({ attentionOnCpu: 0, anyOnGpu: true });
+    expect.soft({ attentionOnCpu, dispatches, some: attentionOnGpu > 0 }, name).toEqual({ attentionOnCpu: 0, dispatches: attentionOnGpu, some: true });
   }
 });
 

@@ -7,17 +7,22 @@ export type BackendName = 'native' | 'wasm simd' | 'wasm relaxed' | 'WebGPU';
 export interface Figures {
   /** Exports that are refused, with the reasons. */
   readonly refusals: Readonly<Record<string, string>>;
-  readonly backends: { readonly name: BackendName; readonly real: readonly Result[]; readonly exports: readonly Result[] }[];
+  /** Node tests that are refused, with the reasons. */
+  readonly nodeRefusals: Readonly<Record<string, string>>;
+  readonly backends: ({ readonly name: BackendName } & Readonly<Record<Group, readonly Result[]>>)[];
 }
 
+type Group = 'real' | 'exports' | 'nodes';
+
 /** The report: the same text from the same figures. */
-export function agreementReport({ refusals, backends }: Figures): string {
+export function agreementReport({ refusals, nodeRefusals, backends }: Figures): string {
   const names = backends.map(({ name }) => name);
   const sections = [
     INTRODUCTION,
     `## Real models\n\n${modelTable(names, backends.map(({ real }) => real))}`,
-    `## Exports\n\n${summary(backends)}\n\n${modelTable(names, backends.map(({ exports }) => exports))}`,
-    `## Refused\n\n${refusalTable(refusals)}`,
+    `## Exports\n\n${summary(backends, 'exports')}\n\n${modelTable(names, backends.map(({ exports }) => exports))}`,
+    `## Single operators\n\nBy operator: [operators.md](operators.md).\n\n${summary(backends, 'nodes')}`,
+    `## Refused\n\n${refusalTable({ ...refusals, ...nodeRefusals })}`,
   ];
   return `${sections.join('\n\n')}\n`;
 }
@@ -26,7 +31,7 @@ const INTRODUCTION = `# Agreement with ONNX Runtime
 
 Written by \`cargo xtask agree\`; do not edit. Every model ran on every backend on the inputs for which ONNX Runtime's answers are recorded
 (1.32, CPU, optimisation off): *native*, the command line; *wasm simd* and *wasm relaxed*, the npm package in Chromium with the one or the other
-module; *WebGPU*, the package on Chromium's software adapter, which runs the attention.
+module; *WebGPU*, the package on Chromium's software adapter, which runs the attention (of single operators, those with one).
 
 A backend's column holds the largest absolute error over all cases and outputs. *cosine* is the smallest cosine of an output with the recorded one
 over all backends. *top-1* is in how many positions the most likely token is the recorded one, on the backend where it is in fewest, for models
@@ -34,10 +39,10 @@ that predict tokens; each position sees the recorded tokens before it.
 \`refused\`: a typed error, whose reason is below. \`bf16\`: JavaScript has no such tensors. A model whose error is beyond the tolerance recorded with
 it (ten times that on WebGPU) is \`wrong\`.`;
 
-function summary(backends: Figures['backends']): string {
-  const rows = backends.map(({ name, exports }) => {
-    const count = (outcome: Result['outcome']) => String(exports.filter((result) => result.outcome === outcome).length);
-    return [name, String(exports.length), count('right'), count('refused'), count('wrong'), count('failed')];
+function summary(backends: Figures['backends'], group: Group): string {
+  const rows = backends.map(({ name, [group]: results }) => {
+    const count = (outcome: Result['outcome']) => String(results.filter((result) => result.outcome === outcome).length);
+    return [name, String(results.length), count('right'), count('refused'), count('wrong'), count('failed')];
   });
   return table(['backend', 'models', 'right', 'refused', 'wrong', 'failed'], rows);
 }

@@ -80,8 +80,8 @@ export function malformedFiles(): MalformedFile[] {
   });
 }
 
-/** The models that are refused, with the reasons that the native tests hold them to. */
-export function expectedRefusals(group: 'exports' | 'nodes'): Readonly<Record<string, string>> {
+/** The models that are refused, or of which a layer is not recognised, with the reasons that the native tests hold them to. */
+export function expectedRefusals(group: 'exports' | 'nodes' | 'recognition'): Readonly<Record<string, string>> {
   return JSON.parse(readFileSync(join(FIXTURES, 'expected_refusals.json'), 'utf8'))[group] ?? {};
 }
 
