@@ -41,7 +41,7 @@ import { floatsOf, parseSafetensors } from './safetensors.js';
  * @property {number} maxAbsError
  * @property {number} cosine
  * @property {{ same: number, all: number }} topOnes
- * @property {Counters} [counters]
+ * @property {Counters} [counters] of the runs
  */
 
 /** Time for loading one model and for each run, in ms: more than any takes by far. */
@@ -121,18 +121,34 @@ async function runModel(model, engine) {
   let session;
   try {
     session = await engine.open(model);
+    const before = session.counters?.();
     for (const [number, { feeds, expected }] of cases.entries()) {
       const outputs = await session.run(Object.fromEntries(feeds));
       judge(result, model, number, { feeds, expected, outputs, toleranceFactor: engine.toleranceFactor });
     }
     if (model.greedy !== undefined) await decode(result, model.greedy, session, engine);
-    const counters = session.counters?.();
-    return counters === undefined ? result : { ...result, counters };
+    const after = session.counters?.();
+    return before === undefined || after === undefined ? result : { ...result, counters: difference(after, before) };
   } catch (error) {
     return { ...result, ...failureOutcome(error) };
   } finally {
     await session?.release();
   }
+}
+
+/**
+ * What the runs did: a GPU is tried out when a model is loaded.
+ *
+ * @param {Counters} after
+ * @param {Counters} before
+ * @returns {Counters}
+ */
+function difference(after, before) {
+  return {
+    attentionOnCpu: after.attentionOnCpu - before.attentionOnCpu,
+    attentionOnGpu: after.attentionOnGpu - before.attentionOnGpu,
+    dispatches: after.dispatches - before.dispatches,
+  };
 }
 
 /**

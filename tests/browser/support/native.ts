@@ -1,14 +1,14 @@
 // The engine on the command line, as an engine of pages/models.js.
 
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import type { Tensor } from '../pages/compare.js';
 import type { Engine } from '../pages/models.js';
-import { parseSafetensors } from '../pages/safetensors.js';
+import { readSafetensors } from './safetensors.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../../..');
 
@@ -32,8 +32,7 @@ export function nativeEngine(program: string, origin: string): Engine {
         async run(feeds) {
           writeFileSync(inputs, safetensors(feeds));
           await execute(program, ['run', model, '--inputs', inputs, '--outputs', outputs]);
-          const bytes = readFileSync(outputs);
-          return Object.fromEntries(parseSafetensors(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer));
+          return Object.fromEntries(readSafetensors(outputs));
         },
         release: async () => rmSync(folder, { recursive: true }),
       };
