@@ -57,7 +57,6 @@ export function realModels(): Model[] {
     {
       ...encoder('SmolLM2-135M-Instruct, genai 4-bit', 'SmolLM2-135M-Instruct/onnx/model_q4.onnx', smollm2, 0),
       decodes: true,
-      // The recorded logits are of a run whose 4-bit products were rounded otherwise.
       greedy: { file: `${UNPACKED}/models/golden/${smollm2}/greedy.safetensors`, pastDims: [1, 3, 0, 64], tolerance: { atol: 1e-3, rtol: 1e-3 } },
     },
   ];
