@@ -27,7 +27,7 @@ fn real_models_agree_with_onnx_runtime() {
         for model in MODELS {
             let file = folder("models").join(model.name).join(model.file);
             assert!(file.exists(), "{} is not there: run `cargo xtask models --for test`", file.display());
-            let mut session = load(&file, vec![], device).unwrap();
+            let mut session = load(&file, device).unwrap();
             let mut runs = 0;
             for batch in [1, 8] {
                 for length in [1, 7, 128, 512] {
@@ -63,7 +63,7 @@ fn every_layer_of_the_real_models_is_recognised() {
     for name in ENCODERS {
         let file = folder("models").join(name);
         assert!(file.exists(), "{} is not there: run `cargo xtask models --for test`", file.display());
-        let session = load(&file, vec![], DevicePreference::Cpu).unwrap();
+        let session = load(&file, DevicePreference::Cpu).unwrap();
         let report = session.report();
         let count = |name: &str| report.operators_after.get(name).copied().unwrap_or(0);
         assert_eq!((count("Attention"), count("LayerNorm")), (6, 13), "{name}: {report:#?}");
