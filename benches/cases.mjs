@@ -27,6 +27,11 @@ export const MODELS = {
   rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730 },
 };
 
+/** Models of the suite `memory` alone: large for their speed. */
+export const LARGE_MODELS = {
+  'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx' },
+};
+
 /** Shapes of the suite `encoder`, as batch × sequence. */
 export const ENCODER_SHAPES = ['1x8', '1x32', '1x128', '8x128'];
 

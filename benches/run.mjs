@@ -12,14 +12,15 @@ import { environmentOf, printEnvironment } from './environment.mjs';
 import { startServer } from './server.mjs';
 import { create } from './suites/create.mjs';
 import { encoder, long } from './suites/encoder.mjs';
+import { memory } from './suites/memory.mjs';
 import { profile } from './suites/profile.mjs';
 import { webgpu } from './suites/webgpu.mjs';
 
-const SUITES = { encoder, long, create, webgpu, profile };
-const DEFAULT_SUITES = ['encoder', 'create'];
+const SUITES = { encoder, long, create, memory, webgpu, profile };
+const DEFAULT_SUITES = ['encoder', 'create', 'memory'];
 
 const USAGE = `Usage: node benches/run.mjs [options]
-  --suite NAME    one of ${Object.keys(SUITES).join(', ')}; may be repeated; ${DEFAULT_SUITES.join(' and ')} by default
+  --suite NAME    one of ${Object.keys(SUITES).join(', ')}; may be repeated; ${DEFAULT_SUITES.join(', ')} by default
   --model NAME    one of ${Object.keys(MODELS).join(', ')}; may be repeated; all by default
   --engine NAME   one of ${TIMED_ENGINES.filter((name) => name !== PEER).join(', ')}; may be repeated; all by default
   --shape SHAPE   batch and sequence, such as 1x128; may be repeated; each suite's own by default

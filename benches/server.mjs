@@ -4,7 +4,7 @@ import { createReadStream, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, sep } from 'node:path';
 
-const FOLDERS = ['benches', 'models', join('pkg', 'dist')];
+const FOLDERS = ['benches', 'models', join('pkg', 'dist'), join('tests', 'browser', 'fixtures')];
 
 const TYPES = {
   '.html': 'text/html; charset=utf-8',

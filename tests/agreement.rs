@@ -1,5 +1,5 @@
 //! The two real models of the demo, at every batch and length, on one session each, against ONNX Runtime's recorded answers.
-//! The models come from `cargo xtask models`.
+//! The models come from `cargo xtask models --for test`.
 
 mod common;
 
@@ -26,8 +26,8 @@ fn real_models_agree_with_onnx_runtime() {
     for device in devices() {
         for model in MODELS {
             let file = folder("models").join(model.name).join(model.file);
-            assert!(file.exists(), "{} is not there: run `cargo xtask models`", file.display());
-            let mut session = load(&file, vec![], device).unwrap();
+            assert!(file.exists(), "{} is not there: run `cargo xtask models --for test`", file.display());
+            let mut session = load(&file, device).unwrap();
             let mut runs = 0;
             for batch in [1, 8] {
                 for length in [1, 7, 128, 512] {
@@ -50,6 +50,25 @@ fn real_models_agree_with_onnx_runtime() {
             assert_eq!((counters.attention_on_cpu, counters.attention_on_gpu), expected, "{}", model.name);
             assert_eq!(gpu.dispatches > 0, device == DevicePreference::Gpu, "{}", model.name);
         }
+    }
+}
+
+/// Files below models/. Each has six layers of an attention, six linears (q, k, v, output, and two of the feed-forward) and
+/// two norms, and a norm after the embeddings.
+const ENCODERS: &[&str] =
+    &["rampart/onnx/model_q4.onnx", "all-MiniLM-L6-v2/onnx/model_quantized.onnx", "all-MiniLM-L6-v2/onnx/model.onnx"];
+
+#[test]
+fn every_layer_of_the_real_models_is_recognised() {
+    for name in ENCODERS {
+        let file = folder("models").join(name);
+        assert!(file.exists(), "{} is not there: run `cargo xtask models --for test`", file.display());
+        let session = load(&file, DevicePreference::Cpu).unwrap();
+        let report = session.report();
+        let count = |name: &str| report.operators_after.get(name).copied().unwrap_or(0);
+        assert_eq!((count("Attention"), count("LayerNorm")), (6, 13), "{name}: {report:#?}");
+        assert!(count("Linear") >= 36, "{name}: {report:#?}");
+        assert!(report.not_fused.is_empty(), "{name}: {report:#?}");
     }
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::fixtures::{Outcome, guarded, manifest, unpacked};
-use common::{external_files, load};
+use common::load;
 use peak_alloc::PeakAlloc;
 use serde::Deserialize;
 use sottovoce::error::{Error, ErrorCode, Result};
@@ -98,11 +98,7 @@ fn outcome(path: &Path, expect: Expectation) -> Outcome {
 }
 
 fn load_and_run(path: &Path) -> Result<()> {
-    let external = match path.parent().filter(|_| path.ends_with("model.onnx")) {
-        Some(folder) => external_files(folder),
-        None => vec![],
-    };
-    let mut session = load(path, external, DevicePreference::Cpu)?;
+    let mut session = load(path, DevicePreference::Cpu)?;
     let feeds = session.info().inputs.iter().map(feed).collect::<Result<Vec<_>>>()?;
     pollster::block_on(session.run(&feeds, &[], &Deadline(Instant::now() + INTERRUPT_AFTER))).map(drop)
 }

@@ -1,7 +1,7 @@
 // The browser's side of the suites: `window.bench`. Whatever goes in or out is JSON.
 
 import { memoryBytes } from './memories.js';
-import { MODELS, PEER } from '../cases.mjs';
+import { LARGE_MODELS, MODELS, PEER } from '../cases.mjs';
 import { importEngine } from './engines.js';
 import { encoderFeeds } from './inputs.js';
 
@@ -75,6 +75,21 @@ async function create(engineName, modelName, shape) {
   return { createMs: created - start, firstRunMs: performance.now() - created, heapBytes: memoryBytes() };
 }
 
+/**
+ * What loading a model takes, in a page that has not seen the engine.
+ *
+ * @returns bytes that WebAssembly memory grew by since a model of a few bytes was loaded, and bytes of the model's file
+ */
+async function loadingMemory(engineName, modelName) {
+  const url = urlOf(MODELS[modelName] ?? LARGE_MODELS[modelName]);
+  const { open: openModel } = await importEngine(engineName);
+  await openModel(new URL('/tests/browser/fixtures/lookup.onnx', location.href).href);
+  const before = memoryBytes();
+  await openModel(url);
+  const { headers } = await fetch(url, { method: 'HEAD' });
+  return { loadingBytes: memoryBytes() - before, fileBytes: Number(headers.get('content-length')) };
+}
+
 /** Runs one engine for a while. */
 async function repeat(engineName, shape, durationMs) {
   const { session, feedsOf } = opened.get(engineName);
@@ -137,4 +152,4 @@ function urlOf({ path }) {
   return new URL(`/models/${path}`, location.href).href;
 }
 
-window.bench = { open, differences, time, create, repeat, countersOfRun };
+window.bench = { open, differences, time, create, loadingMemory, repeat, countersOfRun };

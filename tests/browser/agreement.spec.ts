@@ -6,7 +6,7 @@ import { expect, type JSHandle } from '@playwright/test';
 
 import type { InferenceSession } from '../../pkg/dist/index.js';
 import { type Model, MODELS } from './support/models.ts';
-import { readSafetensors, type StoredTensor } from './support/safetensors.ts';
+import { type NumberTensor, readNumbers } from './support/safetensors.ts';
 import { test, type Variant } from './support/test.ts';
 
 const RECORDED = join(import.meta.dirname, '../fixtures/agreement');
@@ -45,7 +45,7 @@ for (const model of MODELS) {
 /** Runs all cases on one session, prints their errors, and expects each to be within the tolerance. */
 async function expectAgreement(session: JSHandle<InferenceSession>, model: Model, tolerance: number): Promise<void> {
   for (const { batch, length } of CASES) {
-    const recorded = readSafetensors(join(RECORDED, model.name, `batch${batch}-length${length}.safetensors`));
+    const recorded = readNumbers(join(RECORDED, model.name, `batch${batch}-length${length}.safetensors`));
     const inputs = INPUTS.map((name) => ({ name, ...recorded.get(name)! }));
     const expected = recorded.get('expected')!;
     const start = Date.now();
@@ -58,7 +58,7 @@ async function expectAgreement(session: JSHandle<InferenceSession>, model: Model
 }
 
 /** Runs the model and gives the wanted rows of its one output `[batch, seq, width]`, flattened. */
-function runRows(session: JSHandle<InferenceSession>, inputs: (StoredTensor & { name: string })[], wanted: number[]) {
+function runRows(session: JSHandle<InferenceSession>, inputs: (NumberTensor & { name: string })[], wanted: number[]) {
   return session.evaluate(
     async (session, { inputs, wanted }) => {
       const feeds = inputs.map(({ name, dims, values }) => [name, { type: 'int64', dims, data: BigInt64Array.from(values, BigInt) }] as const);

@@ -1,16 +1,14 @@
 // Every fixture through the package: exports and single operators are right or refused, broken files end cleanly.
 
-import { expect, type JSHandle, type Page } from '@playwright/test';
+import { expect } from '@playwright/test';
 
 import type { Model, Result } from './pages/models.js';
 import { exportedModels, expectedRefusals, malformedFiles, nodeTests } from './support/fixtures.ts';
-import { type Library, test, type Variant } from './support/test.ts';
+import { runInPage } from './support/run-in-page.ts';
+import { test, type Variant } from './support/test.ts';
 
 const VARIANTS: Variant[] = ['simd', 'relaxed'];
 const GOOD_MODEL = '/tests/browser/fixtures/lookup.onnx';
-
-/** What a GPU may be off more than the CPU. */
-const WEBGPU_FACTOR = 10;
 
 interface Group {
   name: 'exports' | 'nodes';
@@ -22,7 +20,7 @@ const GROUPS: Group[] = [
   { name: 'nodes', models: nodeTests },
 ];
 
-test.setTimeout(600_000);
+test.setTimeout(900_000);
 
 for (const variant of VARIANTS) {
   test.describe(`wasm ${variant}`, () => {
@@ -30,7 +28,7 @@ for (const variant of VARIANTS) {
 
     for (const { name, models } of GROUPS) {
       test(`${name}: right or refused`, async ({ library, page, origin }) => {
-        const results = await run(library, page, origin, models(), { device: 'wasm', toleranceFactor: 1 });
+        const results = await runInPage(library, page, origin, models(), 'wasm');
         expectRightOrRefused(results, expectedRefusals(name));
       });
     }
@@ -50,30 +48,15 @@ for (const variant of VARIANTS) {
 }
 
 test('WebGPU: exports are right or refused, and their attention runs there', { tag: '@webgpu' }, async ({ library, page, origin }) => {
-  const results = await run(library, page, origin, exportedModels(), { device: 'webgpu', toleranceFactor: WEBGPU_FACTOR });
+  const results = await runInPage(library, page, origin, exportedModels(), 'webgpu');
   expectRightOrRefused(results, expectedRefusals('exports'));
+  const notRecognised = expectedRefusals('recognition');
   for (const { name, counters } of results) {
-    if (counters === undefined) continue;
+    if (counters === undefined || notRecognised[name]?.includes('attentions')) continue;
     const { attentionOnCpu, attentionOnGpu, dispatches } = counters;
-    console.log(`    ${name}: ${attentionOnGpu} attentions on the GPU, ${attentionOnCpu} on the CPU`);
-    expect.soft(dispatches, name).toBe(attentionOnGpu);
-    expect.soft({ attentionOnCpu, anyOnGpu: attentionOnGpu > 0 }, name).toEqual({ attentionOnCpu: 0, anyOnGpu: true });
+    expect.soft({ attentionOnCpu, dispatches, some: attentionOnGpu > 0 }, name).toEqual({ attentionOnCpu: 0, dispatches: attentionOnGpu, some: true });
   }
 });
-
-async function run(
-  library: JSHandle<Library>,
-  page: Page,
-  origin: string,
-  models: Model[],
-  options: { device: 'wasm' | 'webgpu'; toleranceFactor: number },
-): Promise<Result[]> {
-  const module = await page.evaluateHandle(
-    (address) => import(address) as Promise<typeof import('./pages/models.js')>,
-    `${origin}/tests/browser/pages/models.js`,
-  );
-  return module.evaluate(({ runModels }, { library, models, options }) => runModels(library, models, options), { library, models, options });
-}
 
 /** JavaScript has no bfloat16: what needs it is refused here only. */
 function expectRightOrRefused(results: Result[], refusals: Readonly<Record<string, string>>): void {
@@ -84,5 +67,5 @@ function expectRightOrRefused(results: Result[], refusals: Readonly<Record<strin
     if (outcome !== (isExpected ? 'refused' : 'right')) complaints.push(`${name}: ${outcome} ${reason}`);
   }
   console.log(`    ${results.filter(({ outcome }) => outcome === 'right').length} of ${results.length} right`);
-  expect(complaints).toEqual([]);
+  expect.soft(complaints).toEqual([]);
 }

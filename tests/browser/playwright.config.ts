@@ -5,7 +5,7 @@ import { environment } from './support/environment.ts';
 const FLAGS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 /** WebGPU on SwiftShader, which needs no graphics card. Without these flags `requestAdapter()` gives null. */
-const WEBGPU_FLAGS = [
+export const WEBGPU_FLAGS = [
   '--enable-unsafe-webgpu',
   '--enable-features=Vulkan,WebGPU',
   '--use-webgpu-adapter=swiftshader',
@@ -13,7 +13,7 @@ const WEBGPU_FLAGS = [
   '--ignore-gpu-blocklist',
 ];
 
-function browser(flags: readonly string[]) {
+export function browser(flags: readonly string[]) {
   return { launchOptions: { executablePath: environment('CHROME_BIN'), args: [...FLAGS, ...flags] } };
 }
 

@@ -1,23 +1,32 @@
 //! Models with recorded cases, the same for exports and single operators, and what became of each.
 
 use super::compare::{Tolerance, disagreement};
-use super::{external_files, folder, load, named, run};
+use super::{external_files, folder, named, run};
+use prost::Message;
 use serde::de::DeserializeOwned;
 use sottovoce::error::{Error, ErrorCode};
-use sottovoce::exec::DevicePreference;
+use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
 use sottovoce::tensor::{Tensor, TensorData};
 use sottovoce::tensor_file;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Size;
+use tract_onnx::pb::{ModelProto, type_proto};
 
 /// The unpacked archive of that name.
 pub fn unpacked(name: &str) -> PathBuf {
+    let _alone = alone();
     super::archive::unpacked(&folder("tests/fixtures"), name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Keeps the other tests of this program from the files that tests write.
+fn alone() -> MutexGuard<'static, ()> {
+    static FILES: Mutex<()> = Mutex::new(());
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A manifest of an archive.
@@ -31,6 +40,16 @@ pub struct Model {
     pub name: String,
     pub folder: PathBuf,
     pub cases: Vec<Case>,
+    pub shapes: Shapes,
+}
+
+/// What a model's inputs say of their shapes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shapes {
+    /// What the file says.
+    AsExported,
+    /// A symbol for each size above 1, equal ones alike.
+    Symbolic,
 }
 
 /// How the answer of a case is judged.
@@ -60,7 +79,10 @@ impl Model {
     }
 
     fn check_cases(&self, device: DevicePreference) -> Result<Outcome, Error> {
-        let mut session = load(&self.folder.join("model.onnx"), external_files(&self.folder), device)?;
+        let bytes = self.read();
+        let source = ("model.onnx", &*bytes);
+        let mut session =
+            pollster::block_on(Session::load(&source, &external_files(&self.folder), device, &Uninterrupted))?;
         for (number, case) in self.cases.iter().enumerate() {
             let file = |end: &str| self.folder.join(format!("case{number}.{end}.safetensors"));
             let feeds = tensor_file::read(&file("in"))?;
@@ -73,6 +95,40 @@ impl Model {
         }
         Ok(Outcome::Right)
     }
+
+    fn read(&self) -> Vec<u8> {
+        let file = self.folder.join("model.onnx");
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        match self.shapes {
+            Shapes::AsExported => bytes,
+            Shapes::Symbolic => symbolic(&bytes),
+        }
+    }
+}
+
+/// The model with symbols for its inputs' sizes, and nothing said of any other shape.
+fn symbolic(model: &[u8]) -> Vec<u8> {
+    let mut model = ModelProto::decode(model).expect("the node tests are well formed");
+    let graph = model.graph.as_mut().expect("a model has a graph");
+    graph.value_info.clear();
+    for input in &mut graph.input {
+        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+        else {
+            continue;
+        };
+        for dimension in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
+            if let Some(Size::DimValue(size @ 2..)) = dimension.value {
+                dimension.value = Some(Size::DimParam(format!("size_{size}")));
+            }
+        }
+    }
+    for output in &mut graph.output {
+        if let Some(type_proto::Value::TensorType(tensor)) = output.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+        {
+            tensor.shape = None;
+        }
+    }
+    model.encode_to_vec()
 }
 
 impl Case {
@@ -116,11 +172,12 @@ fn refusal_or_failure(error: &Error) -> Outcome {
     }
 }
 
-/// Operator and reason, without node and file.
+/// Operator and reason, without node and file; the reason's beginning, where it is long.
 fn refusal(error: &Error) -> String {
+    let reason: String = error.message.chars().take(160).collect();
     match &error.op {
-        Some(op) => format!("{op}: {}", error.message),
-        None => error.message.clone(),
+        Some(op) => format!("{op}: {reason}"),
+        None => reason,
     }
 }
 
@@ -160,18 +217,23 @@ pub fn guarded<T: Send + 'static>(
     receiver.recv_timeout(limit).unwrap_or_else(|_| Outcome::Failed(format!("no end after {limit:?}")))
 }
 
+/// Reasons by model, by group.
+type Refusals = BTreeMap<String, BTreeMap<String, String>>;
+
 /// Compares the outcomes with the refusals that are known and prints what is refused. With `UPDATE_EXPECT=1` in the
 /// environment the known refusals are replaced by those seen; nothing else can be waved through.
 pub fn judge(group: &str, outcomes: &[(String, Outcome)]) -> Vec<String> {
+    let _alone = alone();
     let file = folder("tests/fixtures/expected_refusals.json");
-    let mut known: BTreeMap<String, BTreeMap<String, String>> = manifest(&file);
-    let expected = known.remove(group).unwrap_or_default();
+    let mut refusals: Refusals = manifest(&file);
+    let known = refusals.remove(group).unwrap_or_default();
     let mut refused = BTreeMap::new();
     let mut complaints = Vec::new();
     for (name, outcome) in outcomes {
-        match (outcome, expected.get(name)) {
+        match (outcome, known.get(name)) {
+            (Outcome::Right, None) => {}
             (Outcome::Right, Some(reason)) => {
-                complaints.push(format!("{name} is right, but expected refused: {reason}"))
+                complaints.push(format!("{name} is right, but expected refused: {reason}"));
             }
             (Outcome::Refused(reason), known) => {
                 println!("refused: {name}: {reason}");
@@ -182,18 +244,13 @@ pub fn judge(group: &str, outcomes: &[(String, Outcome)]) -> Vec<String> {
             }
             (Outcome::Wrong(reason), _) => complaints.push(format!("{name} is WRONG: {reason}")),
             (Outcome::Failed(reason), _) => complaints.push(format!("{name} failed: {reason}")),
-            (Outcome::Right, None) => {}
         }
     }
-    println!(
-        "{group}: {} of {} right, {} refused",
-        outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Right).count(),
-        outcomes.len(),
-        refused.len()
-    );
+    let right = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Right).count();
+    println!("{group}: {right} of {} right, {} refused", outcomes.len(), refused.len());
     if std::env::var("UPDATE_EXPECT").is_ok_and(|value| value == "1") {
-        known.insert(group.to_string(), refused);
-        let text = serde_json::to_string_pretty(&known).expect("strings") + "\n";
+        refusals.insert(group.to_string(), refused);
+        let text = serde_json::to_string_pretty(&refusals).expect("strings are JSON") + "\n";
         std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
     complaints

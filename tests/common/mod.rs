@@ -30,8 +30,9 @@ pub fn devices() -> Vec<DevicePreference> {
     }
 }
 
-/// Loads a model file.
-pub fn load(model: &Path, external: Vec<ExternalFile>, device: DevicePreference) -> Result<Session> {
+/// Loads a model file; the files beside it may hold its weights.
+pub fn load(model: &Path, device: DevicePreference) -> Result<Session> {
+    let external = external_files(model.parent().expect("a file has a folder"));
     pollster::block_on(Session::load(&FileSource::open(model)?, &external, device, &Uninterrupted))
 }
 

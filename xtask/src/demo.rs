@@ -23,7 +23,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    models::fetch()?;
+    models::fetch(models::Purpose::Demo)?;
     build::run(&build::Options { release: options.release, variant: Selection::All, selftest: false })?;
     let folder = assemble()?;
     if options.no_serve {
@@ -42,7 +42,10 @@ pub fn assemble() -> Result<PathBuf> {
     let mut wanted = BTreeMap::new();
     add(&mut wanted, "", &page, &["dist", "node_modules"])?;
     add(&mut wanted, "sottovoce", &process::root().join("pkg/dist"), &[])?;
-    add(&mut wanted, "models", &process::root().join("models"), &[".download"])?;
+    for place in models::places(models::Purpose::Demo) {
+        let place = Path::new("models").join(place);
+        wanted.insert(place.clone(), process::root().join(place));
+    }
     wanted.retain(|place, _| {
         !place.starts_with("sottovoce/wasm/selftest-simd") && !place.starts_with("sottovoce/wasm/selftest-relaxed")
     });

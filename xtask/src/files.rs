@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use crate::{archive, process};
+
 /// The SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -47,6 +49,15 @@ pub fn remove_folder(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Unpacks the archives of tests/fixtures that changed, so that pages find what they hold.
+pub fn unpack_fixtures() -> Result<()> {
+    for name in ["exports", "nodes", "malformed", "models"] {
+        archive::unpacked(&process::root().join("tests/fixtures"), name)
+            .with_context(|| format!("the fixtures `{name}` could not be unpacked"))?;
+    }
+    Ok(())
 }
 
 /// Every file below `folder`, by its path relative to it. Entries of `folder` itself that are named in `skip` are left out.

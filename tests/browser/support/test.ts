@@ -1,4 +1,4 @@
-import { type JSHandle, test as base } from '@playwright/test';
+import { type JSHandle, type Page, test as base } from '@playwright/test';
 
 import { environment } from './environment.ts';
 
@@ -39,12 +39,17 @@ export const test = base.extend<Fixtures>({
   origin: [environment('SOTTOVOCE_ROOT_URL'), { option: true }],
   variant: ['relaxed', { option: true }],
   library: async ({ page, origin, variant }, use) => {
-    await page.addInitScript(defineFailureOf);
-    if (variant === 'simd') await page.addInitScript(hideRelaxedSimd);
-    await page.goto(`${origin}/tests/browser/pages/blank.html`);
-    await use(await page.evaluateHandle((address): Promise<Library> => import(address), `${origin}/pkg/dist/index.js`));
+    await use(await openLibrary(page, origin, variant));
   },
 });
+
+/** The npm package, imported into the page, which then holds nothing else. */
+export async function openLibrary(page: Page, origin: string, variant: Variant): Promise<JSHandle<Library>> {
+  await page.addInitScript(defineFailureOf);
+  if (variant === 'simd') await page.addInitScript(hideRelaxedSimd);
+  await page.goto(`${origin}/tests/browser/pages/blank.html`);
+  return page.evaluateHandle((address): Promise<Library> => import(address), `${origin}/pkg/dist/index.js`);
+}
 
 function defineFailureOf(): void {
   globalThis.failureOf = async (work) => {

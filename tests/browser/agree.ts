@@ -1,0 +1,60 @@
+// `cargo xtask agree`: every real model, export and node test on every backend. Writes docs/agreement.md.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { type Browser, expect } from '@playwright/test';
+
+import { type Model, type Result, runModels } from './pages/models.js';
+import { agreementReport, type BackendName, type Figures } from './support/agreement-report.ts';
+import { environment } from './support/environment.ts';
+import { expectedRefusals, exportedModels, nodeTests, realModels } from './support/fixtures.ts';
+import { nativeEngine } from './support/native.ts';
+import { runInPage } from './support/run-in-page.ts';
+import { openLibrary, test, type Variant } from './support/test.ts';
+
+const REPORT = join(import.meta.dirname, '../../docs/agreement.md');
+
+const PAGES: { name: Exclude<BackendName, 'native'>; variant: Variant; device: 'wasm' | 'webgpu' }[] = [
+  { name: 'wasm simd', variant: 'simd', device: 'wasm' },
+  { name: 'wasm relaxed', variant: 'relaxed', device: 'wasm' },
+  { name: 'WebGPU', variant: 'relaxed', device: 'webgpu' },
+];
+
+test('every model on every backend', async ({ browser, origin }) => {
+  test.setTimeout(0);
+  const figures: Figures = { refusals: expectedRefusals('exports'), nodeRefusals: expectedRefusals('nodes'), backends: [] };
+  const engine = nativeEngine(environment('SOTTOVOCE_CLI'), origin);
+  figures.backends.push({ name: 'native', ...(await runAll((models) => runModels(models, engine), nodeTests())) });
+  for (const { name, variant, device } of PAGES) figures.backends.push({ name, ...(await inPage(browser, origin, variant, device)) });
+
+  const json = process.env['SOTTOVOCE_AGREE_JSON'];
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(figures, undefined, 2)}\n`);
+  writeFileSync(REPORT, agreementReport(figures));
+  expect(disagreements(figures)).toEqual([]);
+});
+
+async function inPage(browser: Browser, origin: string, variant: Variant, device: 'wasm' | 'webgpu') {
+  const page = await browser.newPage();
+  const library = await openLibrary(page, origin, variant);
+  // A GPU has a part in attentions only.
+  const nodes = nodeTests().filter(({ name }) => device === 'wasm' || /attention|gqa|mha/.test(name));
+  const results = await runAll((models) => runInPage(library, page, origin, models, device), nodes);
+  await page.close();
+  return results;
+}
+
+async function runAll(run: (models: Model[]) => Promise<Result[]>, nodes: Model[]) {
+  return { real: await run(realModels()), exports: await run(exportedModels()), nodes: await run(nodes) };
+}
+
+/** Every model that is neither right nor expected to be refused, a line each. */
+function disagreements({ refusals, nodeRefusals, backends }: Figures): string[] {
+  const isExpected = ({ name, outcome, reason }: Result) =>
+    outcome === 'right' || (outcome === 'refused' && (name in refusals || name in nodeRefusals || /bfloat16/.test(reason)));
+  return backends.flatMap(({ name, real, exports, nodes }) =>
+    [...real, ...exports, ...nodes]
+      .filter((result) => !isExpected(result))
+      .map((result) => `${name}: ${result.name}: ${result.outcome} ${result.reason}`),
+  );
+}
