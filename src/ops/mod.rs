@@ -4,6 +4,7 @@
 mod activate;
 mod append_to_cache;
 mod attention;
+mod check_indices;
 mod dequantize_linear;
 mod elements;
 mod embedding;
@@ -22,6 +23,7 @@ mod round_float;
 
 pub use activate::Activate;
 pub use append_to_cache::{AppendToCache, Buffer};
+pub use check_indices::CheckIndices;
 pub use attention::{Attention, HeadLayout};
 pub use dequantize_linear::DequantizeLinear;
 pub(crate) use elements::integers;
@@ -32,6 +34,7 @@ pub use matmul::MatMul;
 pub use narrow_integer::NarrowInteger;
 pub use padding_mask::PaddingMask;
 pub use quantization::QuantizedType;
+pub(crate) use quantization::{runs, to_f32};
 pub use quantize_linear::QuantizeLinear;
 pub use rms_norm::RmsNorm;
 pub use rotary_embedding::{Positions, RotaryEmbedding};
