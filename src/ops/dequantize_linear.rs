@@ -2,7 +2,7 @@
 //!
 //! Inputs: `x` int8, uint8, int16, uint16 or int32, 4-bit values perhaps packed as `nibbles` says; `scale` f32, of one
 //! element, `[x.shape[axis]]`, or of `x`'s shape with `axis` cut into blocks; optionally `zero_point` of integers, or of
-//! f32, of `scale`'s shape. Output: f32 of `x`'s (unpacked) shape, `(x - zero_point) * scale`.
+//! f32, of `scale`'s shape or of one element. Output: f32 of `x`'s (unpacked) shape, `(x - zero_point) * scale`.
 
 use super::f32_slice;
 use super::quantization::{QuantizedType, runs, to_f32};
@@ -62,14 +62,18 @@ impl DequantizeLinear {
         let scales = f32_slice(&inputs[1])?;
         let zero_points = inputs.get(2).map(|zero_points| to_f32(zero_points)).transpose()?;
         if let Some(zero_points) = &zero_points {
-            ensure!(zero_points.len() == scales.len(), "as many zero points as scales are needed");
+            let fits = zero_points.len() == scales.len() || zero_points.len() == 1;
+            ensure!(fits, "as many zero points as scales are needed");
         }
         let shape = self.unpacked_shape(inputs[0].shape());
         let mut values = self.values(&inputs[0])?;
         for run in runs(&shape, self.axis, self.block_size, inputs[1].shape())? {
             for (index, value) in values[run.elements.clone()].iter_mut().enumerate() {
                 let scale = run.scale(index);
-                let zero_point = zero_points.as_ref().map_or(0.0, |zero_points| zero_points[scale]);
+                let zero_point = zero_points.as_ref().map_or(0.0, |zero_points| match **zero_points {
+                    [one] => one,
+                    ref each => each[scale],
+                });
                 *value = (*value - zero_point) * scales[scale];
             }
         }
@@ -141,12 +145,12 @@ mod tests {
                 expected: Some(&[0., 1., 2., 0., 3., 1000.]),
             },
             Case { axis: 1, block_size: 0, scale: (&[2], &[1., 2.]), zero_point: None, expected: None },
-            Case { axis: 0, block_size: 0, scale: (&[2], &[1., 2.]), zero_point: Some(&[1]), expected: None },
+            Case { axis: 0, block_size: 0, scale: (&[2], &[1., 2.]), zero_point: Some(&[1, 2, 3]), expected: None },
         ];
         for case in cases {
             let x = Tensor::from_shape(&[2, 3], &[0u8, 1, 2, 3, 4, 255]).unwrap();
             let mut inputs = vec![x, tensor(case.scale.0, case.scale.1)];
-            inputs.extend(case.zero_point.map(|zero| Tensor::from_shape(case.scale.0, zero).unwrap_or_default()));
+            inputs.extend(case.zero_point.map(|zero| Tensor::from_shape(&[zero.len()], zero).unwrap()));
             let operator = DequantizeLinear { axis: case.axis, block_size: case.block_size, packed: None };
             match (evaluate(&operator, &inputs), case.expected) {
                 (Ok(output), Some(expected)) => assert_close("dequantized", &output, &[2, 3], expected),

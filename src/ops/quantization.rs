@@ -85,44 +85,45 @@ impl Run {
 
 /// The runs of a tensor of that shape. `scales` is the shape of its scales: of one element, of one axis that is as long as
 /// `axis`, or, with a `block_size`, the tensor's with `axis` cut into blocks.
-pub fn runs(shape: &[usize], axis: usize, block_size: usize, scales: &[usize]) -> TractResult<Vec<Run>> {
-    let volume: usize = shape.iter().product();
-    if scales.iter().product::<usize>() == 1 {
-        return Ok(vec![Run { elements: 0..volume, first_scale: 0, each: false }]);
-    }
-    ensure!(axis < shape.len(), "axis {axis} of a tensor of shape {shape:?}");
-    let (outer, len) = (shape[..axis].iter().product::<usize>(), shape[axis]);
-    let inner: usize = shape[axis + 1..].iter().product();
-    let mut expected: TVec<usize> = shape.into();
-    if block_size > 0 {
-        expected[axis] = len.div_ceil(block_size);
+pub fn runs(
+    shape: &[usize],
+    axis: usize,
+    block_size: usize,
+    scales: &[usize],
+) -> TractResult<impl Iterator<Item = Run> + use<>> {
+    let one_scale = scales.iter().product::<usize>() == 1;
+    // One scale for all is the scale of an axis of length 1.
+    let (outer, len, inner) = if one_scale {
+        (1, 1, shape.iter().product::<usize>())
     } else {
-        expected = tvec!(len);
+        ensure!(axis < shape.len(), "axis {axis} of a tensor of shape {shape:?}");
+        (shape[..axis].iter().product::<usize>(), shape[axis], shape[axis + 1..].iter().product())
+    };
+    let block_size = if one_scale { 0 } else { block_size };
+    let blocks = len.div_ceil(block_size.max(1));
+    let mut expected: TVec<usize> = if block_size > 0 { shape.into() } else { tvec!(len) };
+    if block_size > 0 {
+        expected[axis] = blocks;
     }
-    ensure!(*expected == *scales, "scales of shape {scales:?} where {expected:?} is needed");
-    Ok(match (block_size, inner) {
-        (0, 1) => rows(outer, len, |_| 0, true),
-        (0, _) => rows(outer * len, inner, |row| row % len, false),
-        (_, 1) => (0..outer).flat_map(|row| blocks(row, len, block_size)).collect(),
-        _ => {
-            let blocks = len.div_ceil(block_size);
-            rows(outer * len, inner, |row| (row / len * blocks + row % len / block_size) * inner, true)
+    ensure!(one_scale || *expected == *scales, "scales of shape {scales:?} where {expected:?} is needed");
+    let count = match (block_size, inner) {
+        (0, 1) => outer,
+        (_, 1) => outer * blocks,
+        _ => outer * len,
+    };
+    Ok((0..count).map(move |index| match (block_size, inner) {
+        (0, 1) => Run { elements: index * len..(index + 1) * len, first_scale: 0, each: true },
+        (0, _) => Run { elements: index * inner..(index + 1) * inner, first_scale: index % len, each: false },
+        (_, 1) => {
+            let (row, block) = (index / blocks, index % blocks);
+            let end = len.min((block + 1) * block_size);
+            Run { elements: row * len + block * block_size..row * len + end, first_scale: index, each: false }
         }
-    })
-}
-
-fn rows(rows: usize, len: usize, first_scale: impl Fn(usize) -> usize, each: bool) -> Vec<Run> {
-    let run = |row| Run { elements: row * len..(row + 1) * len, first_scale: first_scale(row), each };
-    (0..rows).map(run).collect()
-}
-
-fn blocks(row: usize, len: usize, block_size: usize) -> impl Iterator<Item = Run> {
-    let blocks = len.div_ceil(block_size);
-    (0..blocks).map(move |block| Run {
-        elements: row * len + block * block_size..row * len + len.min((block + 1) * block_size),
-        first_scale: row * blocks + block,
-        each: false,
-    })
+        _ => {
+            let block = index / len * blocks + index % len / block_size;
+            Run { elements: index * inner..(index + 1) * inner, first_scale: block * inner, each: true }
+        }
+    }))
 }
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
             let runs = runs(case.shape, case.axis, case.block_size, case.scales);
             let scales = runs.map(|runs| {
                 let scales = |run: &Run| (0..run.elements.len()).map(|index| run.scale(index)).collect::<Vec<_>>();
-                runs.iter().flat_map(scales).collect::<Vec<_>>()
+                runs.flat_map(|run| scales(&run)).collect::<Vec<_>>()
             });
             assert_eq!(scales.ok().as_deref(), case.expected, "{:?} {:?}", case.shape, case.scales);
         }

@@ -1,7 +1,7 @@
 //! Rows gathered from a constant table: f32, or 8-bit with scales applied to the table or to the gathered rows.
 
 use super::Match;
-use super::linear::{Quantized, quantized, quantized_matrix};
+use super::linear::{quantized, quantized_matrix};
 use super::pattern::producer;
 use crate::kernels::embedding::EmbeddingTable;
 use crate::ops::{DequantizeLinear, Embedding, Shared, f32_slice};
@@ -39,7 +39,7 @@ fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<EmbeddingTa
             Ok(Some(EmbeddingTable::from_f32(elements, constant.shape()[0], constant.shape()[1])))
         }
         Some(_) => Ok(None),
-        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), eight_bit_table),
+        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding_table()),
     }
 }
 
@@ -50,19 +50,11 @@ fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<
         return Ok(None);
     }
     let Some(matrix) = model.outlet_fact(gather.inputs[0])?.konst.clone() else { return Ok(None) };
-    match quantized_matrix(model, &matrix, operator, &node.inputs)? {
+    match quantized_matrix(model, matrix, operator, &node.inputs)? {
         // Scales of the gathered rows are those of the table's rows only where there is one for all.
         Some(quantized) if quantized.scales.len() == 1 => {
-            Ok(eight_bit_table(quantized)?.map(|table| (table, gather.inputs[1])))
+            Ok(quantized.embedding_table()?.map(|table| (table, gather.inputs[1])))
         }
         _ => Ok(None),
     }
-}
-
-fn eight_bit_table(quantized: Quantized) -> TractResult<Option<EmbeddingTable>> {
-    let Quantized { shape: [rows, width], elements, scales, zero_points, axis } = quantized;
-    if scales.len() > 1 && axis != 0 {
-        return Ok(None);
-    }
-    Ok(Some(EmbeddingTable::from_int8(elements, rows, width, scales, zero_points)?))
 }

@@ -1,9 +1,10 @@
-//! A product with a constant matrix, f32 or 8-bit with scales, as a `MatMul` or as an Einstein sum.
+//! A product with a constant matrix, f32, or 8-bit or 4-bit with scales, as a `MatMul` or as an Einstein sum.
 
 use super::Match;
 use super::pattern::producer;
-use crate::kernels::linear::LinearWeights;
-use crate::ops::{DequantizeLinear, Linear, MatMul, f32_slice};
+use crate::kernels::embedding::EmbeddingTable;
+use crate::kernels::linear::{LinearWeights, Quantised};
+use crate::ops::{DequantizeLinear, Linear, MatMul, f32_slice, runs, to_f32};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 
@@ -144,62 +145,126 @@ fn weights(model: &TypedModel, product: &Product) -> TractResult<Result<LinearWe
     let Some(quantized) = quantized(model, producer(model, outlet))? else {
         return Ok(Err("the weights are quantised in a way that is not supported".into()));
     };
-    let Quantized { shape, elements, scales, zero_points, axis } = &quantized;
-    if scales.len() > 1 && *axis != usize::from(!transposed) {
-        return Ok(Err("the scales of the weights vary along the axis over which is summed".into()));
-    }
-    let (inputs, outputs, input_stride, output_stride) = strides(shape);
-    Ok(Ok(LinearWeights::from_int8(elements, inputs, outputs, input_stride, output_stride, scales, zero_points)?))
+    let varying = "the scales of the weights vary along the axis over which is summed";
+    Ok(quantized.linear_weights(transposed).ok_or_else(|| varying.to_string()))
 }
 
-/// A constant 8-bit matrix with its scales.
+/// A constant matrix of integers of 4 or 8 bits with its scales.
 pub struct Quantized {
     /// Rows and columns.
     pub shape: [usize; 2],
-    /// Row-major; unsigned ones shifted by -128.
-    pub elements: Vec<i8>,
-    /// One, or as many as the matrix has along `axis`.
+    /// How it is dequantised; bytes may hold two elements.
+    pub operator: DequantizeLinear,
+    /// The integers, as they are stored.
+    elements: Arc<Tensor>,
+    /// As the operator wants them.
     pub scales: Vec<f32>,
-    /// As many as scales, shifted like the elements, or none where they are zero.
-    pub zero_points: Vec<i8>,
-    /// Axis of the scales.
-    pub axis: usize,
+    /// As many as scales, or none where they are zero.
+    zero_points: Vec<f32>,
 }
 
-/// The 8-bit constant behind a `DequantizeLinear`.
+impl Quantized {
+    fn bits(&self) -> usize {
+        8 / self.operator.in_byte()
+    }
+
+    /// What is added to make integers unsigned.
+    fn offset(&self) -> u8 {
+        let signed =
+            self.operator.packed.map_or(self.elements.datum_type() == i8::datum_type(), |packed| packed.signed);
+        if signed { 1 << (self.bits() - 1) } else { 0 }
+    }
+
+    /// The weights of a linear layer that sums over the rows, or over the columns if `transposed`; `None` where the scales vary
+    /// along that axis otherwise than in blocks.
+    pub fn linear_weights(&self, transposed: bool) -> Option<LinearWeights> {
+        let [rows, columns] = self.shape;
+        let (inputs, outputs) = if transposed { (columns, rows) } else { (rows, columns) };
+        let (bits, offset, bytes) = (self.bits(), self.offset(), self.elements.as_bytes());
+        let mask = ((1u32 << bits) - 1) as u8;
+        let element = |k: usize, n: usize| {
+            let index = if transposed { n * columns + k } else { k * columns + n };
+            let position = index * bits;
+            (bytes[position / 8] >> (position % 8)).wrapping_add(offset) & mask
+        };
+        let one_scale = self.scales.len() == 1;
+        let along_inputs = self.operator.axis == usize::from(transposed);
+        let block_size = match (along_inputs, self.operator.block_size) {
+            _ if one_scale => inputs,
+            (true, block_size @ 1..) => block_size,
+            (false, 0) => inputs,
+            _ => return None,
+        };
+        let block_size = block_size.max(1);
+        let blocks = inputs.div_ceil(block_size);
+        let at = |block: usize, n: usize| match (one_scale, transposed) {
+            (true, _) => 0,
+            (false, true) => n * blocks + block,
+            (false, false) => block * outputs + n,
+        };
+        Some(LinearWeights::from_quantised(Quantised {
+            bits,
+            inputs,
+            outputs,
+            block_size,
+            element,
+            scale: |block, n| self.scales[at(block, n)],
+            zero_point: Some(|block: usize, n: usize| {
+                f32::from(offset) + self.zero_points.get(at(block, n)).copied().unwrap_or(0.0)
+            }),
+        }))
+    }
+
+    /// An embedding table, where each row, or all of it, has one scale and bytes hold one element.
+    pub fn embedding_table(&self) -> TractResult<Option<EmbeddingTable>> {
+        let by_row = self.scales.len() == 1 || (self.operator.axis, self.operator.block_size) == (0, 0);
+        if self.bits() != 8 || !by_row {
+            return Ok(None);
+        }
+        let ([rows, width], flip) = (self.shape, 0x80 ^ self.offset());
+        let elements = self.elements.as_bytes().iter().map(|byte| (byte ^ flip) as i8).collect();
+        let shift = if flip == 0 { 0.0 } else { 128.0 };
+        let zero_points = match &*self.zero_points {
+            [] => vec![-shift; self.scales.len()],
+            zero_points => zero_points.iter().map(|zero_point| zero_point - shift).collect(),
+        };
+        let zero_points = zero_points.into_iter().map(|zero_point| zero_point as i8).collect();
+        Ok(Some(EmbeddingTable::from_int8(elements, rows, width, self.scales.clone(), zero_points)?))
+    }
+}
+
+/// The constant integers behind a `DequantizeLinear`.
 pub fn quantized(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Quantized>> {
     let Some(operator) = node.op_as::<DequantizeLinear>() else { return Ok(None) };
     let Some(matrix) = model.outlet_fact(node.inputs[0])?.konst.clone() else { return Ok(None) };
-    quantized_matrix(model, &matrix, operator, &node.inputs)
+    quantized_matrix(model, matrix, operator, &node.inputs)
 }
 
-/// A constant 8-bit matrix with the scales and zero points that a `DequantizeLinear` of these inputs applies.
+/// Constant integers with the scales and zero points that a `DequantizeLinear` of these inputs applies.
 pub fn quantized_matrix(
     model: &TypedModel,
-    matrix: &Tensor,
+    elements: Arc<Tensor>,
     operator: &DequantizeLinear,
     inputs: &[OutletId],
 ) -> TractResult<Option<Quantized>> {
     let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
     let Some(scales) = konst(inputs[1])? else { return Ok(None) };
-    let zero_points = match inputs.get(2).map(|outlet| konst(*outlet)).transpose()? {
-        Some(Some(zero_points)) => Some(zero_points),
-        Some(None) => return Ok(None),
-        None => None,
+    let zero_points = match inputs.get(2) {
+        Some(outlet) => match konst(*outlet)? {
+            Some(zero_points) => to_f32(&zero_points)?,
+            None => return Ok(None),
+        },
+        None => vec![],
     };
-    let whole_bytes = operator.block_size == 0 && operator.packed.is_none();
-    let typed = zero_points.as_ref().is_none_or(|zero_points| zero_points.datum_type() == matrix.datum_type());
-    if !whole_bytes || !typed {
+    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&elements.datum_type());
+    let &[rows, columns] = &*operator.unpacked_shape(elements.shape()) else { return Ok(None) };
+    let fits = runs(&[rows, columns], operator.axis, operator.block_size, scales.shape()).is_ok()
+        && (zero_points.is_empty() || zero_points.len() == scales.volume());
+    if !byte_sized || !fits {
         return Ok(None);
     }
-    let (&[rows, columns], Some(elements)) = (matrix.shape(), signed(matrix)?) else { return Ok(None) };
-    let zero_points = match (zero_points, matrix.datum_type() == u8::datum_type()) {
-        (Some(zero_points), _) => signed(&zero_points)?.unwrap_or_default(),
-        (None, true) => vec![i8::MIN; scales.volume()],
-        (None, false) => vec![],
-    };
     let scales = f32_slice(&scales)?.to_vec();
-    Ok(Some(Quantized { shape: [rows, columns], elements, scales, zero_points, axis: operator.axis }))
+    Ok(Some(Quantized { shape: [rows, columns], operator: operator.clone(), elements, scales, zero_points }))
 }
 
 /// The elements of an 8-bit tensor, unsigned ones shifted by -128.

@@ -19,6 +19,7 @@ mod fast_gelu;
 mod flatten;
 mod fused_gemm;
 mod fused_mat_mul;
+mod gather_block_quantized;
 mod gelu;
 mod gemm;
 mod gemm_fast_gelu;
@@ -182,6 +183,7 @@ fn operators() -> Operators {
     register::<fused_gemm::FusedGemm>(&mut onnx);
     register::<fused_mat_mul::FusedMatMul>(&mut onnx);
     register::<fused_mat_mul::TransposeMatMul>(&mut onnx);
+    register::<gather_block_quantized::GatherBlockQuantized>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
     register::<gemm::Gemm>(&mut onnx);
     register::<gemm_fast_gelu::GemmFastGelu>(&mut onnx);
