@@ -44,8 +44,10 @@ impl Executor {
     /// `UnsupportedOp` when the graph cannot be ordered.
     pub fn new(graph: TypedModel) -> Result<Executor> {
         let plan = TypedSimplePlan::new(graph).map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
-        let state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
+        let mut state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
         let model = plan.model();
+        // tract does this with the first input, and a model may have none.
+        state.turn_state.values = model.nodes().iter().map(constant_value).collect();
         let order = plan.order_without_consts();
         let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
         Ok(Executor { plan, state, flush })
@@ -217,6 +219,10 @@ impl GpuValues<'_> {
             self.release(node);
         }
     }
+}
+
+fn constant_value(node: &TypedNode) -> Option<TVec<TValue>> {
+    node.op_as::<Const>().map(|constant| tvec!(constant.val().clone().into_tvalue()))
 }
 
 fn weight_bytes(node: &TypedNode) -> usize {

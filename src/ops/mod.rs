@@ -2,12 +2,22 @@
 //! Each computes on the CPU through [`crate::kernels`]; [`crate::exec`] may place it elsewhere.
 
 mod activate;
+pub mod arg_extremum;
 mod attention;
+pub mod bit_cast;
+pub mod bit_shift;
+pub mod cast_to_integer;
+pub mod cumulative;
 mod dequantize_linear;
 mod embedding;
+pub mod extremum;
+pub mod gather_nd;
+pub mod hardmax;
+pub mod integer_mat_mul;
 mod layer_norm;
 mod linear;
 mod matmul;
+pub mod non_zero;
 pub mod plain;
 mod quantize_linear;
 pub mod recurrent;

@@ -79,11 +79,29 @@ impl GateActivation {
             GateActivation::Softsign => x / (1.0 + x.abs()),
             GateActivation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             GateActivation::Affine { alpha, beta } => alpha * x + beta,
-            GateActivation::LeakyRelu { alpha } => if x >= 0.0 { x } else { alpha * x },
-            GateActivation::ThresholdedRelu { alpha } => if x > alpha { x } else { 0.0 },
+            GateActivation::LeakyRelu { alpha } => {
+                if x >= 0.0 {
+                    x
+                } else {
+                    alpha * x
+                }
+            }
+            GateActivation::ThresholdedRelu { alpha } => {
+                if x > alpha {
+                    x
+                } else {
+                    0.0
+                }
+            }
             GateActivation::ScaledTanh { alpha, beta } => alpha * (beta * x).tanh(),
             GateActivation::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
-            GateActivation::Elu { alpha } => if x >= 0.0 { x } else { alpha * x.exp_m1() },
+            GateActivation::Elu { alpha } => {
+                if x >= 0.0 {
+                    x
+                } else {
+                    alpha * x.exp_m1()
+                }
+            }
         }
     }
 }
@@ -151,7 +169,8 @@ impl Sizes {
 
     /// Where a row of a state begins.
     fn state(&self, direction: usize, batch: usize) -> usize {
-        self.hidden * if self.batch_first { batch * self.directions + direction } else { direction * self.batch + batch }
+        self.hidden
+            * if self.batch_first { batch * self.directions + direction } else { direction * self.batch + batch }
     }
 
     /// Where a row of `Y` begins.

@@ -1,15 +1,33 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod arg_extremum;
 mod attention;
+mod bit_cast;
+mod bit_shift;
+mod cast;
+mod celu;
+mod compress;
+mod cumulative;
+mod depth_to_space;
 mod dequantize_linear;
+mod dropout;
+mod equal;
+mod extrema;
 mod flatten;
+mod gather_nd;
 mod gelu;
+mod hardmax;
+mod is_special;
 mod layer_normalization;
+mod leaky_relu;
 mod mat_mul;
 mod mat_mul_n_bits;
+mod mean;
+mod non_zero;
 mod quantize_linear;
 mod recurrent;
+mod wires;
 
 use crate::error::Error;
 use std::fmt::Debug;
@@ -94,13 +112,36 @@ impl<W: Wiring> Expansion for Forward<W> {
 pub fn onnx() -> Onnx {
     let mut onnx =
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
+    register::<arg_extremum::ArgMax>(&mut onnx);
+    register::<arg_extremum::ArgMin>(&mut onnx);
     register::<attention::Attention>(&mut onnx);
+    register::<bit_cast::BitCast>(&mut onnx);
+    register::<bit_shift::BitShift>(&mut onnx);
+    register::<cast::Cast>(&mut onnx);
+    register::<cast::CastLike>(&mut onnx);
+    register::<celu::Celu>(&mut onnx);
+    register::<compress::Compress>(&mut onnx);
+    register::<cumulative::CumProd>(&mut onnx);
+    register::<cumulative::CumSum>(&mut onnx);
+    register::<depth_to_space::DepthToSpace>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
+    register::<dropout::Dropout>(&mut onnx);
+    register::<equal::Equal>(&mut onnx);
+    register::<extrema::Clip>(&mut onnx);
+    register::<extrema::Max>(&mut onnx);
+    register::<extrema::Min>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
+    register::<gather_nd::GatherND>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
+    register::<hardmax::Hardmax>(&mut onnx);
+    register::<is_special::IsInf>(&mut onnx);
+    register::<is_special::IsNaN>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
+    register::<leaky_relu::LeakyRelu>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
+    register::<mean::Mean>(&mut onnx);
+    register::<non_zero::NonZero>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<recurrent::Gru>(&mut onnx);
     register::<recurrent::Lstm>(&mut onnx);
