@@ -3,16 +3,26 @@
 
 mod activate;
 mod append_to_cache;
+pub mod arg_extremum;
 mod attention;
+pub mod bit_cast;
+pub mod bit_shift;
+pub mod cast_to_integer;
 mod check_indices;
+pub mod cumulative;
 mod dequantize_linear;
 mod elements;
 mod embedding;
+pub mod extremum;
+pub mod gather_nd;
+pub mod hardmax;
+pub mod integer_mat_mul;
 mod integer_power;
 mod layer_norm;
 mod linear;
 mod matmul;
 mod narrow_integer;
+pub mod non_zero;
 mod one_hot;
 mod pad;
 mod padding_mask;

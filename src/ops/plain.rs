@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core;
 
 /// An operator without state that needs nothing but its inputs.
 pub trait Plain: Clone + Debug + PartialEq + Send + Sync + 'static {
@@ -78,4 +79,35 @@ pub fn wrapped(index: i64, size: usize) -> Option<usize> {
 /// Axes of a shape before, at and after `axis`: `[outer, size, inner]`.
 pub fn around(shape: &[usize], axis: usize) -> [usize; 3] {
     [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
+}
+
+/// The shape that tensors of these shapes broadcast to.
+pub fn broadcast_shape(facts: &[&TypedFact]) -> TractResult<TVec<TDim>> {
+    let shapes: Vec<TVec<TDim>> = facts.iter().map(|fact| fact.shape.to_tvec()).collect();
+    let shapes: Vec<&[TDim]> = shapes.iter().map(|shape| &**shape).collect();
+    tract_core::broadcast::multi_broadcast(&shapes)
+}
+
+/// `combine` of every two elements of two tensors that broadcast to each other.
+pub fn zip_broadcast<A: Datum + Copy, B: Datum + Copy, C: Datum + Copy>(
+    a: &Tensor,
+    b: &Tensor,
+    combine: impl Fn(A, B) -> C,
+) -> TractResult<Tensor> {
+    let shape = tract_core::broadcast::multi_broadcast(&[a.shape(), b.shape()])?;
+    let (a, b) = (a.to_plain_array_view::<A>()?, b.to_plain_array_view::<B>()?);
+    let a = a.broadcast(&*shape).context("the shapes do not broadcast")?;
+    let b = b.broadcast(&*shape).context("the shapes do not broadcast")?;
+    let combined: Vec<C> = a.iter().zip(b.iter()).map(|(a, b)| combine(*a, *b)).collect();
+    Tensor::from_shape(&shape, &combined)
+}
+
+/// Rows of `width` elements of a tensor of any type, one after the other, as a tensor of that shape.
+pub fn rows(tensor: &Tensor, rows: &[usize], width: usize, shape: &[usize]) -> TractResult<Tensor> {
+    fn of_type<T: Datum>(tensor: &Tensor, rows: &[usize], width: usize, shape: &[usize]) -> TractResult<Tensor> {
+        let values = elements::<T>(tensor)?;
+        let gathered: Vec<T> = rows.iter().flat_map(|row| values[row * width..][..width].iter().cloned()).collect();
+        Ok(tract_ndarray::Array::from_shape_vec(shape, gathered)?.into_tensor())
+    }
+    dispatch_datum!(of_type(tensor.datum_type())(tensor, rows, width, shape))
 }

@@ -1,9 +1,12 @@
 //! ONNX `Cast` (7 to 28) to the types that tract lacks: float16 and bfloat16, where the cast is there to lose bits, become
-//! f32 rounded to their values; int4, uint4, int2 and uint2 are held as int8 and uint8. Other casts are tract's. float8 and
+//! f32 rounded to their values; int4, uint4, int2 and uint2 are held as int8 and uint8. Floats become integers as ONNX Runtime
+//! makes them. Other casts are tract's. `CastLike` (15 to 25) casts to the type of its second input. float8 and
 //! narrower floats are refused; `saturate` and `round_mode` concern only those.
 
 use super::{Wiring, int, only_attributes};
 use crate::onnx::{BFLOAT16, element_type};
+use crate::ops::cast_to_integer::CastToInteger;
+use crate::ops::plain::PlainOperator;
 use crate::ops::{NarrowInteger, QuantizedType, RoundFloat};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -20,8 +23,12 @@ pub struct Cast {
 enum Target {
     Rounded(RoundFloat),
     Narrow(QuantizedType),
-    Stock,
+    Stock(Option<DatumType>),
 }
+
+/// ONNX `CastLike`.
+#[derive(Debug, Clone)]
+pub struct CastLike;
 
 impl Wiring for Cast {
     const OPERATOR: &'static str = "Cast";
@@ -30,7 +37,7 @@ impl Wiring for Cast {
         only_attributes(node, &["to", "saturate", "round_mode"])?;
         let to = int(node, "to", 0) as i32;
         let target = if to == DataType::String as i32 {
-            Target::Stock
+            Target::Stock(None)
         } else if to == DataType::Float16 as i32 {
             Target::Rounded(RoundFloat::Float16)
         } else if to == BFLOAT16 {
@@ -40,7 +47,7 @@ impl Wiring for Cast {
                 element if element.bits < 8 => {
                     Target::Narrow(QuantizedType { bits: element.bits as u32, signed: element.signed })
                 }
-                _ => Target::Stock,
+                _ => Target::Stock(DataType::try_from(to).ok().and_then(|to| DatumType::try_from(to).ok())),
             }
         };
         Ok(Cast { target })
@@ -58,7 +65,34 @@ impl Wiring for Cast {
                 let input = wire_cast(prefix, model, inputs, held)?;
                 model.wire_node(prefix, NarrowInteger(*target), &input).map(Some)
             }
-            Target::Stock => Ok(None),
+            Target::Stock(to) => to.map_or(Ok(None), |to| to_integer(prefix, model, inputs[0], to)),
         }
     }
+}
+
+impl Wiring for CastLike {
+    const OPERATOR: &'static str = "CastLike";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        only_attributes(node, &["saturate", "round_mode"])?;
+        Ok(CastLike)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        let to = model.outlet_fact(inputs[1])?.datum_type;
+        to_integer(prefix, model, inputs[0], to)
+    }
+}
+
+/// Casts floats to integers; `None` where the types are others.
+fn to_integer(
+    prefix: &str,
+    model: &mut TypedModel,
+    input: OutletId,
+    to: DatumType,
+) -> TractResult<Option<TVec<OutletId>>> {
+    if !model.outlet_fact(input)?.datum_type.is_float() || !to.is_integer() {
+        return Ok(None);
+    }
+    model.wire_node(prefix, PlainOperator(CastToInteger { to }), &[input]).map(Some)
 }

@@ -79,7 +79,8 @@ impl<'a> Composer<'a> {
         self.model.add_const(name, tensor)
     }
 
-    fn name(&self, part: &str) -> String {
+    /// A name for a part of the node.
+    pub fn name(&self, part: &str) -> String {
         self.model.unique_name(format!("{}.{part}", self.prefix)).into_owned()
     }
 }

@@ -1,9 +1,14 @@
-//! ONNX `MatMul` (9 to 13): float32 becomes [`MatMul`](crate::ops::MatMul); other types are left to tract.
+//! ONNX `MatMul` (9 to 13): matrices of float32 become [`MatMul`](crate::ops::MatMul), those of integers [`IntegerMatMul`],
+//! those of float64 tract's product.
 
 use super::compose::Composer;
-use super::{Wiring, is_f32, only_attributes};
+use super::{Wiring, only_attributes};
+use crate::ops::integer_mat_mul::IntegerMatMul;
+use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
+use tract_onnx::tract_hir::tract_core::ops::einsum::prefix_matmul::PrefixMatMul;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -18,16 +23,14 @@ impl Wiring for MatMul {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        if !is_f32(model, inputs)? {
-            return Ok(None);
-        }
         Ok(Some(tvec!(product(&mut Composer::new(prefix, model), inputs[0], inputs[1])?)))
     }
 }
 
-/// Wires the product of two float32 tensors as numpy's `matmul` defines it: a vector on the left is a row, one on the right
+/// Wires the product of two tensors as numpy's `matmul` defines it: a vector on the left is a row, one on the right
 /// a column, and the axis that this adds is not in the result.
 pub fn product(composer: &mut Composer, mut left: OutletId, mut right: OutletId) -> TractResult<OutletId> {
+    ensure!(composer.fact(left)?.rank() > 0 && composer.fact(right)?.rank() > 0, "a scalar cannot be multiplied");
     let vectors = [composer.fact(left)?.rank() == 1, composer.fact(right)?.rank() == 1];
     if vectors[0] {
         left = composer.wire(AxisOp::Add(0), &[left])?;
@@ -35,7 +38,7 @@ pub fn product(composer: &mut Composer, mut left: OutletId, mut right: OutletId)
     if vectors[1] {
         right = composer.wire(AxisOp::Add(1), &[right])?;
     }
-    let mut product = composer.wire(crate::ops::MatMul, &[left, right])?;
+    let mut product = matrices(composer, left, right)?;
     let rank = composer.fact(product)?.rank();
     if vectors[1] {
         product = composer.wire(AxisOp::Rm(rank - 1), &[product])?;
@@ -44,4 +47,24 @@ pub fn product(composer: &mut Composer, mut left: OutletId, mut right: OutletId)
         product = composer.wire(AxisOp::Rm(rank - 2), &[product])?;
     }
     Ok(product)
+}
+
+fn matrices(composer: &mut Composer, left: OutletId, right: OutletId) -> TractResult<OutletId> {
+    let datum_type = composer.fact(left)?.datum_type;
+    if datum_type == f32::datum_type() {
+        return composer.wire(crate::ops::MatMul, &[left, right]);
+    }
+    let name = composer.name("ranks");
+    let inputs = wire_rank_broadcast(name, composer.model(), &[left, right])?;
+    if datum_type.is_integer() {
+        return composer.wire(PlainOperator(IntegerMatMul), &inputs);
+    }
+    let product = PrefixMatMul {
+        transpose_a: false,
+        transpose_b: false,
+        transpose_c: false,
+        quantize_output: None,
+        operating_dt: None,
+    };
+    composer.wire(product, &inputs)
 }

@@ -1,6 +1,7 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod arg_extremum;
 mod arguments;
 mod attention;
 mod attention_microsoft;
@@ -9,29 +10,42 @@ mod batch_normalization;
 mod bias_add;
 mod bias_gelu;
 mod bias_split_gelu;
+mod bit_cast;
+mod bit_shift;
 mod cast;
 mod celu;
 mod compose;
-mod cum_sum;
+mod compress;
+mod cumulative;
+mod depth_to_space;
 mod dequantize_linear;
+mod dropout;
 mod embed_layer_normalization;
+mod equal;
+mod extrema;
 mod fast_gelu;
 mod flatten;
 mod fused_gemm;
 mod fused_mat_mul;
 mod gather_block_quantized;
+mod gather_nd;
 mod gelu;
 mod gemm;
 mod gemm_fast_gelu;
 mod group_norm;
 mod group_normalization;
 mod group_query_attention;
+mod hardmax;
+mod is_special;
 mod layer_normalization;
+mod leaky_relu;
 mod mat_mul;
 mod mat_mul_n_bits;
+mod mean;
 mod multi_head;
 mod multi_head_attention;
 mod named_activation;
+mod non_zero;
 mod normalise;
 mod one_hot;
 mod pad;
@@ -61,6 +75,7 @@ mod tensor_scatter;
 mod top_k;
 mod unique;
 mod upsample;
+mod wires;
 
 use crate::error::Error;
 use std::collections::HashMap;
@@ -70,7 +85,6 @@ use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
 
 /// How an operator becomes nodes of a typed graph.
 trait Wiring: Clone + Debug + Send + Sync + Sized + 'static {
@@ -166,24 +180,38 @@ fn operators() -> Operators {
     let tract =
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
+    register::<arg_extremum::ArgMax>(&mut onnx);
+    register::<arg_extremum::ArgMin>(&mut onnx);
     register::<attention::Attention>(&mut onnx);
     register::<attention_microsoft::Attention>(&mut onnx);
     register::<batch_normalization::BatchNormalization>(&mut onnx);
     register::<bias_add::BiasAdd>(&mut onnx);
     register::<bias_gelu::BiasGelu>(&mut onnx);
     register::<bias_split_gelu::BiasSplitGelu>(&mut onnx);
+    register::<bit_cast::BitCast>(&mut onnx);
+    register::<bit_shift::BitShift>(&mut onnx);
     register::<cast::Cast>(&mut onnx);
+    register::<cast::CastLike>(&mut onnx);
     register::<celu::Celu>(&mut onnx);
-    register::<cum_sum::CumSum>(&mut onnx);
+    register::<compress::Compress>(&mut onnx);
+    register::<cumulative::CumProd>(&mut onnx);
+    register::<cumulative::CumSum>(&mut onnx);
+    register::<depth_to_space::DepthToSpace>(&mut onnx);
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<dequantize_linear::MicrosoftDequantizeLinear>(&mut onnx);
+    register::<dropout::Dropout>(&mut onnx);
     register::<embed_layer_normalization::EmbedLayerNormalization>(&mut onnx);
+    register::<equal::Equal>(&mut onnx);
+    register::<extrema::Clip>(&mut onnx);
+    register::<extrema::Max>(&mut onnx);
+    register::<extrema::Min>(&mut onnx);
     register::<fast_gelu::FastGelu>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
     register::<fused_gemm::FusedGemm>(&mut onnx);
     register::<fused_mat_mul::FusedMatMul>(&mut onnx);
     register::<fused_mat_mul::TransposeMatMul>(&mut onnx);
     register::<gather_block_quantized::GatherBlockQuantized>(&mut onnx);
+    register::<gather_nd::GatherND>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
     register::<gemm::Gemm>(&mut onnx);
     register::<gemm_fast_gelu::GemmFastGelu>(&mut onnx);
@@ -191,10 +219,16 @@ fn operators() -> Operators {
     register::<group_norm::SkipGroupNorm>(&mut onnx);
     register::<group_normalization::GroupNormalization>(&mut onnx);
     register::<group_query_attention::GroupQueryAttention>(&mut onnx);
+    register::<hardmax::Hardmax>(&mut onnx);
+    register::<is_special::IsInf>(&mut onnx);
+    register::<is_special::IsNaN>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
+    register::<leaky_relu::LeakyRelu>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
+    register::<mean::Mean>(&mut onnx);
     register::<multi_head_attention::MultiHeadAttention>(&mut onnx);
+    register::<non_zero::NonZero>(&mut onnx);
     register::<one_hot::OneHot>(&mut onnx);
     register::<pad::Pad>(&mut onnx);
     register::<pow::Pow>(&mut onnx);
@@ -297,14 +331,6 @@ fn scale_axis(model: &TypedModel, inputs: &[OutletId], axis: i64) -> TractResult
     let axis = if axis < 0 { axis + rank } else { axis };
     ensure!((0..rank).contains(&axis), "axis {axis} of a tensor of rank {rank}");
     Ok(axis as usize)
-}
-
-/// The operand with tract's symbolic sizes made numbers, for operators that compute with numbers only.
-fn as_numbers(prefix: &str, model: &mut TypedModel, operand: OutletId) -> TractResult<OutletId> {
-    if model.outlet_fact(operand)?.datum_type != TDim::datum_type() {
-        return Ok(operand);
-    }
-    Ok(model.wire_node(format!("{prefix}.numbers"), Cast::new(i64::datum_type()), &[operand])?[0])
 }
 
 /// The constant behind an outlet, where there is one.

@@ -1,0 +1,63 @@
+//! ONNX `IsNaN` (9 to 20) and `IsInf` (10 to 20) in float64; float32 is left to tract.
+
+use super::{Wiring, int};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_onnx::tract_hir::tract_core::ops::logic::{comp_eq, comp_ne};
+use tract_onnx::tract_hir::tract_core::ops::math;
+
+/// ONNX `IsNaN`.
+#[derive(Debug, Clone)]
+pub struct IsNaN;
+
+/// ONNX `IsInf`.
+#[derive(Debug, Clone)]
+pub struct IsInf {
+    positive: bool,
+    negative: bool,
+}
+
+impl Wiring for IsNaN {
+    const OPERATOR: &'static str = "IsNaN";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        super::only_attributes(node, &[])?;
+        Ok(IsNaN)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        if model.outlet_fact(inputs[0])?.datum_type != f64::datum_type() {
+            return Ok(None);
+        }
+        model.wire_node(prefix, TypedBinOp(comp_ne(), None), &[inputs[0], inputs[0]]).map(Some)
+    }
+}
+
+impl Wiring for IsInf {
+    const OPERATOR: &'static str = "IsInf";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        super::only_attributes(node, &["detect_positive", "detect_negative"])?;
+        Ok(IsInf { positive: int(node, "detect_positive", 1) != 0, negative: int(node, "detect_negative", 1) != 0 })
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        if model.outlet_fact(inputs[0])?.datum_type != f64::datum_type() {
+            return Ok(None);
+        }
+        let mut x = inputs[0];
+        if self.positive && self.negative {
+            x = model.wire_node(format!("{prefix}.abs"), math::abs(), &[x])?[0];
+        }
+        // Nothing is equal to NaN.
+        let wanted = match (self.positive, self.negative) {
+            (true, _) => f64::INFINITY,
+            (false, true) => f64::NEG_INFINITY,
+            (false, false) => f64::NAN,
+        };
+        let wanted = model.add_const(format!("{prefix}.infinity"), tensor0(wanted))?;
+        wire_with_rank_broadcast(prefix, model, TypedBinOp(comp_eq(), None), &[x, wanted]).map(Some)
+    }
+}

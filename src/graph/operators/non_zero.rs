@@ -1,0 +1,27 @@
+//! ONNX `NonZero` (9 to 13) of a scalar, which counts as a vector of one element; other ranks are left to tract.
+
+use super::Wiring;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct NonZero;
+
+impl Wiring for NonZero {
+    const OPERATOR: &'static str = "NonZero";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        super::only_attributes(node, &[])?;
+        Ok(NonZero)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        let mut input = inputs[0];
+        if model.outlet_fact(input)?.rank() == 0 {
+            input = model.wire_node(format!("{prefix}.vector"), AxisOp::Add(0), &[input])?[0];
+        }
+        let count = model.symbols.new_with_prefix("nonzero");
+        model.wire_node(prefix, crate::ops::non_zero::NonZero { count }, &[input]).map(Some)
+    }
+}
