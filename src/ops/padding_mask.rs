@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn every_form() {
         // Two sequences of three keys, as ONNX Runtime 1.32 applies them.
-        let cases: [(&[usize], &[i64], Option<&[f32]>); 9] = [
+        type Case<'a> = (&'a [usize], &'a [i64], Option<&'a [f32]>);
+        let cases: [Case; 9] = [
             (&[2], &[2, 3], Some(&[0., 0., -9., 0., 0., 0.])),
             (&[4], &[2, 3, 0, 1], Some(&[0., 0., -9., -9., 0., 0.])),
             (&[8], &[2, 0, 0, 0, 0, 0, 0, 0], Some(&[0., 0., -9., -9., -9., -9.])),

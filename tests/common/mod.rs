@@ -7,7 +7,7 @@ pub mod fixtures;
 
 use sottovoce::error::Result;
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
-use sottovoce::onnx::{ExternalFile, FileSource};
+use sottovoce::onnx::{FileSource, external_files};
 use sottovoce::tensor::Tensor;
 use std::path::{Path, PathBuf};
 
@@ -30,24 +30,10 @@ pub fn devices() -> Vec<DevicePreference> {
     }
 }
 
-/// Loads a model file; the files beside it may hold its weights.
+/// Loads a model file, with the files beside it that it names.
 pub fn load(model: &Path, device: DevicePreference) -> Result<Session> {
-    let external = external_files(model.parent().expect("a file has a folder"));
+    let external = external_files(model)?;
     pollster::block_on(Session::load(&FileSource::open(model)?, &external, device, &Uninterrupted))
-}
-
-/// The files of a model's folder that may hold its weights, as the model would name them.
-pub fn external_files(folder: &Path) -> Vec<ExternalFile> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-        let path = entry.expect("an entry of a folder").path();
-        let is_other = path.extension().is_some_and(|end| end == "onnx" || end == "safetensors");
-        if let (false, Some(name)) = (is_other, path.file_name().and_then(|name| name.to_str())) {
-            let source = FileSource::open(&path).unwrap_or_else(|error| panic!("{error}"));
-            files.push(ExternalFile { path: name.to_string(), source: Box::new(source) });
-        }
-    }
-    files
 }
 
 /// Runs a session on all its inputs, giving all its outputs.

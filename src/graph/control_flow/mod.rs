@@ -160,13 +160,14 @@ mod tests {
     use tract_onnx::prelude::{IntoTValue, TValue, Tensor, tensor0, tensor1};
 
     type Choice = &'static [(usize, bool)];
+    type Outputs = Vec<(Vec<usize>, Vec<i64>)>;
 
     struct Case {
         what: &'static str,
         graph: GraphProto,
         choice: Choice,
         inputs: Vec<TValue>,
-        expected: Result<Vec<(Vec<usize>, Vec<i64>)>, ErrorCode>,
+        expected: Result<Outputs, ErrorCode>,
     }
 
     /// A graph without inputs of its own that combines `x` and `one`.

@@ -101,7 +101,7 @@ pub fn size(prefix: &str, model: &mut TypedModel, size: &TDim) -> TractResult<Ou
     if let Ok(size) = size.to_i64() {
         return model.add_const(model.unique_name(format!("{prefix}.size")), tensor1(&[size]));
     }
-    let symbolic = model.add_const(model.unique_name(format!("{prefix}.size")), tensor1(&[size.clone()]))?;
+    let symbolic = model.add_const(model.unique_name(format!("{prefix}.size")), tensor1(std::slice::from_ref(size)))?;
     int64(prefix, model, symbolic)
 }
 
