@@ -4,16 +4,19 @@
 //! by side in `query`; optionally `past_key` and `past_value` f32 `[batch, kv_heads, capacity, dim]`; `seqlens_k`
 //! `[batch]`, tokens of each sequence, the new ones included, less one; `total_sequence_length`, one element; optionally
 //! `cos_cache` and `sin_cache` f32 `[positions, pairs]`, `position_ids` `[batch, seq]`, `attention_bias` f32 that
-//! broadcasts to `[batch, heads, seq, keys]`, `head_sink` f32 `[heads]`. Quantised caches, norms of query and key, caches of
-//! the window's size and padded chunks (`query_seqlens`) are refused.
+//! broadcasts to `[batch, heads, seq, keys]`, `head_sink` f32 `[heads]`, `q_norm_weight` and `k_norm_weight` f32 `[dim]`, which
+//! scale each head of query and key after it is divided by its root mean square, before the rotation. Quantised caches, caches
+//! of the window's size and padded chunks (`query_seqlens`) are refused.
 //!
 //! Outputs: f32 `[batch, seq, heads * dim]`; the present key and value f32 `[batch, kv_heads, max(total_sequence_length,
 //! capacity), dim]`. What stands in them behind a sequence's end is not defined; it is zero here.
 //!
 //! Attributes: `num_heads`, `kv_num_heads`, `scale`, `softcap`, `local_window_size`, `causal`, `do_rotary`,
-//! `rotary_interleaved`, `smooth_softmax`; those of what is refused may have the values that leave it out.
+//! `rotary_interleaved`, `smooth_softmax`, `qk_norm_epsilon`, `q_norm_epsilon`, `k_norm_epsilon`; those of what is refused may have the values that leave it out.
 
 use super::attention_parts::{fill_mask, flag, heads, int64, scale, shape, size, split, wire};
+use super::compose::Composer;
+use super::normalise::{Kind, Normalisation};
 use super::{Wiring, attribute, float, input, int, is_f32, unsupported};
 use crate::attention::Window;
 use crate::ops::{AppendToCache, Attention, Buffer, HeadLayout, Positions, RotaryEmbedding};
@@ -32,6 +35,8 @@ pub struct GroupQueryAttention {
     rotary: bool,
     interleaved: bool,
     smooth_softmax: bool,
+    /// Of the norms of query and key.
+    epsilons: [f32; 2],
     inputs: Inputs,
     presents: [bool; 2],
 }
@@ -47,6 +52,7 @@ struct Inputs {
     position_ids: Option<usize>,
     attention_bias: Option<usize>,
     head_sink: Option<usize>,
+    norms: Option<[usize; 2]>,
 }
 
 const ATTRIBUTES: &[&str] = &[
@@ -88,6 +94,7 @@ impl Wiring for GroupQueryAttention {
             rotary: flag(node, "do_rotary")?,
             interleaved: flag(node, "rotary_interleaved")?,
             smooth_softmax: flag(node, "smooth_softmax")?,
+            epsilons: [epsilon(node, "q_norm_epsilon")?, epsilon(node, "k_norm_epsilon")?],
             inputs: Inputs::of(node)?,
             presents: [present(1), present(2)],
         })
@@ -102,6 +109,7 @@ impl Wiring for GroupQueryAttention {
         let [query, key, value] = self.query_key_value(prefix, model, inputs)?;
         let tokens = shape(model, query)?[1].clone();
         let lengths = self.lengths(prefix, model, inputs, &tokens)?;
+        let [query, key] = self.normalise(prefix, model, inputs, [query, key])?;
         let query = self.rotate(prefix, model, inputs, query, self.heads, &lengths)?;
         let key = self.rotate(prefix, model, inputs, key, self.kv_heads, &lengths)?;
         let buffer = self.buffer(model, inputs, &lengths)?;
@@ -153,13 +161,19 @@ fn refuse(node: &NodeProto) -> TractResult<()> {
         (flag(node, "sliding_window_cache")?, "caches of the window's size"),
         (int(node, "qk_output", 0) != 0 || node.output.iter().skip(3).any(|name| !name.is_empty()), "shown scores"),
         (input(node, 12).is_some() || input(node, 13).is_some(), "quantised caches"),
-        (input(node, 14).is_some() || input(node, 15).is_some(), "norms of query and key"),
         (node.input.iter().skip(16).any(|name| !name.is_empty()), "padded chunks (query_seqlens)"),
     ];
     match refused.iter().find(|(present, _)| *present) {
         Some((_, what)) => Err(unsupported(format!("{what} are not supported"))),
         None => Ok(()),
     }
+}
+
+/// Of the norm of query or key, whose own attribute goes before the one for both.
+fn epsilon(node: &NodeProto, own: &str) -> TractResult<f32> {
+    let epsilon = float(node, own).or(float(node, "qk_norm_epsilon")).unwrap_or(1e-6);
+    ensure!(epsilon.is_finite() && epsilon > 0.0, "the epsilon of a norm is {epsilon}");
+    Ok(epsilon)
 }
 
 /// A local window counts the query's own key.
@@ -193,11 +207,12 @@ impl Inputs {
             position_ids: input(node, 9),
             attention_bias: input(node, 10),
             head_sink: input(node, 11),
+            norms: pair(14)?,
         })
     }
 
     fn floats(&self) -> impl Iterator<Item = usize> {
-        let pairs = [self.key_value, self.past, self.caches].into_iter().flatten().flatten();
+        let pairs = [self.key_value, self.past, self.caches, self.norms].into_iter().flatten().flatten();
         [0].into_iter().chain(pairs).chain(self.attention_bias).chain(self.head_sink)
     }
 }
@@ -244,6 +259,35 @@ impl GroupQueryAttention {
         let first_positions = wire(prefix, "first_positions", model, math::max(), &[earlier, zero])?;
         let total = int64(prefix, model, inputs[self.inputs.total])?;
         Ok(Lengths { first_positions, key_lengths, total })
+    }
+
+    /// Each head of query and key divided by its root mean square, times the weight.
+    fn normalise(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+        query_key: [OutletId; 2],
+    ) -> TractResult<[OutletId; 2]> {
+        let Some(weights) = self.inputs.norms else { return Ok(query_key) };
+        let composer = &mut Composer::new(prefix, model);
+        let mut normal = query_key;
+        for (place, heads) in [self.heads, self.kv_heads].into_iter().enumerate() {
+            let (x, weight) = (query_key[place], inputs[weights[place]]);
+            let columns = [composer.shape(x)?[2].clone()];
+            let apart = [heads.to_dim(), columns[0].clone() / heads];
+            let weighs = composer.shape(weight)?;
+            ensure!(
+                weighs.len() == 1 && weighs[0].compatible_with(&apart[1]),
+                "a norm's weight is {weighs:?}, a head's size {}",
+                apart[1]
+            );
+            let x = composer.reshape(x, 2, &columns, &apart)?;
+            let norm = Normalisation { kind: Kind::RootMeanSquare, axis: 3, epsilon: self.epsilons[place] };
+            let x = norm.wire(composer, x, Some(weight), None)?;
+            normal[place] = composer.reshape(x, 2, &apart, &columns)?;
+        }
+        Ok(normal)
     }
 
     fn rotate(

@@ -44,7 +44,8 @@ impl Reduction {
         }
         let fact = model.outlet_fact(x)?;
         let (rank, datum_type) = (fact.rank(), fact.datum_type);
-        if datum_type.is_float() && reducer != Reducer::LogSumExp {
+        let ours = matches!(reducer, Reducer::LogSumExp | Reducer::Max | Reducer::Min);
+        if datum_type.is_float() && !ours {
             return Ok(None);
         }
         if datum_type == DatumType::U64 {
