@@ -52,6 +52,7 @@ mod one_hot;
 mod pad;
 mod pow;
 mod q_attention;
+mod q_embed_layer_normalization;
 mod quantize_linear;
 mod quick_gelu;
 mod recurrent;
@@ -236,6 +237,7 @@ fn operators() -> Operators {
     register::<pad::Pad>(&mut onnx);
     register::<pow::Pow>(&mut onnx);
     register::<q_attention::QAttention>(&mut onnx);
+    register::<q_embed_layer_normalization::QEmbedLayerNormalization>(&mut onnx);
     register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<quick_gelu::QuickGelu>(&mut onnx);
