@@ -1,6 +1,7 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod activation;
 mod arg_extremum;
 mod arguments;
 mod attention;
@@ -36,6 +37,7 @@ mod gemm_fast_gelu;
 mod group_norm;
 mod group_normalization;
 mod group_query_attention;
+mod hard_sigmoid;
 mod hardmax;
 mod is_special;
 mod layer_normalization;
@@ -57,7 +59,6 @@ mod quantize_linear;
 mod quick_gelu;
 mod recurrent;
 mod reduce;
-mod relu;
 mod relative_position_bias;
 mod resize;
 mod reverse_sequence;
@@ -183,6 +184,9 @@ fn operators() -> Operators {
     let tract =
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
+    register::<activation::Relu>(&mut onnx);
+    register::<activation::Sigmoid>(&mut onnx);
+    register::<activation::Tanh>(&mut onnx);
     register::<arg_extremum::ArgMax>(&mut onnx);
     register::<arg_extremum::ArgMin>(&mut onnx);
     register::<attention::Attention>(&mut onnx);
@@ -223,6 +227,7 @@ fn operators() -> Operators {
     register::<group_norm::SkipGroupNorm>(&mut onnx);
     register::<group_normalization::GroupNormalization>(&mut onnx);
     register::<group_query_attention::GroupQueryAttention>(&mut onnx);
+    register::<hard_sigmoid::HardSigmoid>(&mut onnx);
     register::<hardmax::Hardmax>(&mut onnx);
     register::<is_special::IsInf>(&mut onnx);
     register::<is_special::IsNaN>(&mut onnx);
@@ -255,7 +260,6 @@ fn operators() -> Operators {
     register::<reduce::Sum>(&mut onnx);
     register::<reduce::SumSquare>(&mut onnx);
     register::<relative_position_bias::RelativePositionBias>(&mut onnx);
-    register::<relu::Relu>(&mut onnx);
     register::<resize::Resize>(&mut onnx);
     register::<reverse_sequence::ReverseSequence>(&mut onnx);
     register::<rms_normalization::RmsNormalization>(&mut onnx);
