@@ -1,9 +1,12 @@
-//! ONNX `Relu` (6 to 14), `Sigmoid` and `Tanh` (6 to 13): float32 becomes [`Activate`], which keeps NaN; other types are left
-//! to tract.
+//! ONNX `Relu` (6 to 14), `Sigmoid` and `Tanh` (6 to 13): float32 becomes [`Activate`], which keeps NaN, as does `Relu` of
+//! float64; other types are left to tract.
 
+use super::compose::Composer;
 use super::{Wiring, is_f32, only_attributes};
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
+use crate::ops::extremum::Extremum;
+use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -27,7 +30,12 @@ impl Wiring for Relu {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        wire(Activation::Relu, prefix, model, inputs)
+        if model.outlet_fact(inputs[0])?.datum_type != f64::datum_type() {
+            return wire(Activation::Relu, prefix, model, inputs);
+        }
+        let composer = &mut Composer::new(prefix, model);
+        let zero = composer.constant(tensor0(0f64))?;
+        Ok(Some(tvec!(composer.wire(PlainOperator(Extremum { greatest: true }), &[inputs[0], zero])?)))
     }
 }
 
