@@ -70,8 +70,7 @@ impl GatedRelativePositionBias {
 /// The sigmoid of the sum of either half of the last axis, which becomes 1.
 fn halves(composer: &mut Composer, projected: OutletId) -> TractResult<[OutletId; 2]> {
     let shape = composer.shape(projected)?;
-    let columns = shape[3].clone();
-    let pairs = composer.reshape(projected, 3, &[columns.clone()], &[2.to_dim(), columns / 2])?;
+    let pairs = composer.reshape(projected, 3, &shape[3..], &[2.to_dim(), shape[3].clone() / 2])?;
     let sums = composer.wire(Reduce::new(tvec!(4), Reducer::Sum), &[pairs])?;
     let sums = composer.wire(AxisOp::Rm(4), &[sums])?;
     let gates = composer.wire(Activate(Activation::Sigmoid), &[sums])?;
