@@ -67,6 +67,7 @@ fn known(node: &NodeProto, slot: usize, inputs: &[&TypedFact]) -> Option<(DatumT
             Some((value.map_or(DatumType::F32, |value| value.datum_type()), length(0)?))
         }
         "Range" => Some((first.datum_type, 1)),
+        "com.microsoft.RelativePositionBias" => Some((first.datum_type, 4)),
         "OneHot" => Some((inputs.get(2)?.datum_type, first.rank() + 1)),
         "TopK" if slot == 1 => Some((DatumType::I64, first.rank())),
         "Slice" | "Tile" | "Pad" | "Resize" | "Upsample" | "Split" | "TopK" | "CumSum" | "Trilu" | "Clip" => same,

@@ -213,13 +213,22 @@ pub fn refuse_unknown_operators(graph: &GraphProto) -> Result<()> {
             return Err(Error::unsupported_op("this operator is not supported")
                 .op(&*node.op_type)
                 .node(node_name(node))
-                .remedy("export the model with other operators, for instance without fusing"));
+                .remedy(remedy_for_operator(&node.op_type)));
         }
         for graph in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
             refuse_unknown_operators(graph)?;
         }
     }
     Ok(())
+}
+
+fn remedy_for_operator(op_type: &str) -> &'static str {
+    match op_type.strip_prefix("com.microsoft.") {
+        Some("BeamSearch" | "GreedySearch" | "Sampling" | "WhisperBeamSearch") => {
+            "export the encoder and the decoder themselves, without the search around them"
+        }
+        _ => "export the model with other operators, for instance without fusing",
+    }
 }
 
 /// The facts of the model's inputs: a symbol for each distinct name of a dimension, one of its own where it has no name.

@@ -1,5 +1,6 @@
 //! What the patterns are made of.
 
+use crate::ops::Activate;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
@@ -17,8 +18,12 @@ pub fn binary(node: &TypedNode, name: &str) -> Option<[OutletId; 2]> {
 
 /// The operand of a node that is the element-wise operator of that name (`Erf`, `Tanh`, …).
 pub fn unary(node: &TypedNode, name: &str) -> Option<OutletId> {
-    let operator = node.op_as::<ElementWiseOp>()?;
-    operator.0.name().eq_ignore_ascii_case(name).then(|| node.inputs[0])
+    let is_named = match (node.op_as::<Activate>(), node.op_as::<ElementWiseOp>()) {
+        (Some(Activate(activation)), _) => activation.name().eq_ignore_ascii_case(name),
+        (_, Some(operator)) => operator.0.name().eq_ignore_ascii_case(name),
+        _ => false,
+    };
+    is_named.then(|| node.inputs[0])
 }
 
 /// The value of an f32 constant whose elements are all the same.

@@ -7,6 +7,7 @@
 use super::compose::Composer;
 use super::normalise::{Kind, Normalisation};
 use super::{Wiring, float, has_output, input, only_attributes};
+use crate::ops::DequantizeLinear;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::{Gather, MultiBroadcastTo, Slice};
@@ -41,42 +42,97 @@ impl Wiring for EmbedLayerNormalization {
         let composer = &mut Composer::new(prefix, model);
         let [ids, segment_ids, words, positions, segments, gamma, beta, mask, position_ids] =
             self.inputs.map(|position| position.map(|at| inputs[at]));
-        let ids = ids.context("input_ids is missing")?;
-        ensure!(composer.fact(ids)?.rank() == 2, "input_ids must be [batch, sequence]");
-        let words = rows(composer, words.context("word_embedding is missing")?, ids)?;
-        let positions = positions.context("position_embedding is missing")?;
-        let positions = match position_ids {
-            Some(position_ids) => rows(composer, positions, position_ids)?,
-            None => first_rows(composer, positions, composer.shape(ids)?[1].clone())?,
+        let embeddings = Embeddings {
+            ids: ids.context("input_ids is missing")?,
+            segment_ids,
+            position_ids,
+            words: Table::plain(words.context("word_embedding is missing")?),
+            positions: Table::plain(positions.context("position_embedding is missing")?),
+            segments: segments.map(Table::plain),
         };
-        let mut sum = composer.binary(add(), words, positions)?;
-        if let Some(segments) = segments {
-            let segments = match segment_ids {
-                Some(segment_ids) => rows(composer, segments, segment_ids)?,
-                None => first_rows(composer, segments, 1.to_dim())?,
-            };
-            sum = composer.binary(add(), sum, segments)?;
-        }
+        let sum = embeddings.sum(composer)?;
         let normalisation = Normalisation { kind: Kind::Layer, axis: 2, epsilon: self.epsilon };
         let mut outputs = tvec!(normalisation.wire(composer, sum, gamma, beta)?);
         if self.mask_index {
-            outputs.push(mask_index(composer, ids, mask)?);
+            outputs.push(mask_index(composer, embeddings.ids, mask)?);
         }
         outputs.extend(self.embedding_sum.then_some(sum));
         Ok(Some(outputs))
     }
 }
 
-fn rows(composer: &mut Composer, table: OutletId, ids: OutletId) -> TractResult<OutletId> {
-    let ids = composer.cast(ids, i64::datum_type())?;
-    composer.wire(Gather::new(0), &[table, ids])
+/// A table of embeddings, or of their 8-bit values.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// The rows.
+    pub values: OutletId,
+    /// The scale and the zero point of all 8-bit values.
+    pub quantization: Option<[OutletId; 2]>,
 }
 
-fn first_rows(composer: &mut Composer, table: OutletId, count: TDim) -> TractResult<OutletId> {
-    composer.wire(Slice::new(0, 0, count), &[table])
+impl Table {
+    fn plain(values: OutletId) -> Table {
+        Table { values, quantization: None }
+    }
+
+    fn rows(&self, composer: &mut Composer, ids: OutletId) -> TractResult<OutletId> {
+        let ids = composer.cast(ids, i64::datum_type())?;
+        let rows = composer.wire(Gather::new(0), &[self.values, ids])?;
+        self.dequantized(composer, rows)
+    }
+
+    fn first_rows(&self, composer: &mut Composer, count: TDim) -> TractResult<OutletId> {
+        let rows = composer.wire(Slice::new(0, 0, count), &[self.values])?;
+        self.dequantized(composer, rows)
+    }
+
+    /// Values of the table as float32.
+    pub fn dequantized(&self, composer: &mut Composer, values: OutletId) -> TractResult<OutletId> {
+        let Some([scale, zero_point]) = self.quantization else { return Ok(values) };
+        let operator = DequantizeLinear { axis: 0, block_size: 0, packed: None };
+        composer.wire(operator, &[values, scale, zero_point])
+    }
 }
 
-fn mask_index(composer: &mut Composer, ids: OutletId, mask: Option<OutletId>) -> TractResult<OutletId> {
+/// What the embedding of a token is the sum of.
+#[derive(Debug, Clone)]
+pub struct Embeddings {
+    /// `[batch, sequence]`.
+    pub ids: OutletId,
+    /// Of the shape of `ids`; without them every token is of segment 0.
+    pub segment_ids: Option<OutletId>,
+    /// `[batch or 1, sequence]`; without them positions count from 0.
+    pub position_ids: Option<OutletId>,
+    /// Indexed by `ids`.
+    pub words: Table,
+    /// Indexed by positions.
+    pub positions: Table,
+    /// Indexed by `segment_ids`.
+    pub segments: Option<Table>,
+}
+
+impl Embeddings {
+    /// Wires the sum: `[batch, sequence, width]`.
+    pub fn sum(&self, composer: &mut Composer) -> TractResult<OutletId> {
+        let shape = composer.shape(self.ids)?;
+        ensure!(shape.len() == 2, "input_ids must be [batch, sequence]");
+        let words = self.words.rows(composer, self.ids)?;
+        let positions = match self.position_ids {
+            Some(position_ids) => self.positions.rows(composer, position_ids)?,
+            None => self.positions.first_rows(composer, shape[1].clone())?,
+        };
+        let sum = composer.binary(add(), words, positions)?;
+        let Some(table) = &self.segments else { return Ok(sum) };
+        let segments = match self.segment_ids {
+            Some(segment_ids) => table.rows(composer, segment_ids)?,
+            None => table.first_rows(composer, 1.to_dim())?,
+        };
+        composer.binary(add(), sum, segments)
+    }
+}
+
+/// Wires the number of ones in each row of the mask, or 0 without one.
+pub fn mask_index(composer: &mut Composer, ids: OutletId, mask: Option<OutletId>) -> TractResult<OutletId> {
     let Some(mask) = mask else {
         let zero = composer.constant(tensor1(&[0i32]))?;
         let shape = composer.shape(ids)?[..1].to_vec();

@@ -1,6 +1,7 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod activation;
 mod arg_extremum;
 mod arguments;
 mod attention;
@@ -27,6 +28,7 @@ mod fast_gelu;
 mod flatten;
 mod fused_gemm;
 mod fused_mat_mul;
+mod gated_relative_position_bias;
 mod gather_block_quantized;
 mod gather_nd;
 mod gelu;
@@ -35,6 +37,7 @@ mod gemm_fast_gelu;
 mod group_norm;
 mod group_normalization;
 mod group_query_attention;
+mod hard_sigmoid;
 mod hardmax;
 mod is_special;
 mod layer_normalization;
@@ -51,11 +54,12 @@ mod one_hot;
 mod pad;
 mod pow;
 mod q_attention;
+mod q_embed_layer_normalization;
 mod quantize_linear;
 mod quick_gelu;
 mod recurrent;
 mod reduce;
-mod relu;
+mod relative_position_bias;
 mod resize;
 mod reverse_sequence;
 mod rms_normalization;
@@ -180,6 +184,9 @@ fn operators() -> Operators {
     let tract =
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
+    register::<activation::Relu>(&mut onnx);
+    register::<activation::Sigmoid>(&mut onnx);
+    register::<activation::Tanh>(&mut onnx);
     register::<arg_extremum::ArgMax>(&mut onnx);
     register::<arg_extremum::ArgMin>(&mut onnx);
     register::<attention::Attention>(&mut onnx);
@@ -210,6 +217,7 @@ fn operators() -> Operators {
     register::<fused_gemm::FusedGemm>(&mut onnx);
     register::<fused_mat_mul::FusedMatMul>(&mut onnx);
     register::<fused_mat_mul::TransposeMatMul>(&mut onnx);
+    register::<gated_relative_position_bias::GatedRelativePositionBias>(&mut onnx);
     register::<gather_block_quantized::GatherBlockQuantized>(&mut onnx);
     register::<gather_nd::GatherND>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
@@ -219,6 +227,7 @@ fn operators() -> Operators {
     register::<group_norm::SkipGroupNorm>(&mut onnx);
     register::<group_normalization::GroupNormalization>(&mut onnx);
     register::<group_query_attention::GroupQueryAttention>(&mut onnx);
+    register::<hard_sigmoid::HardSigmoid>(&mut onnx);
     register::<hardmax::Hardmax>(&mut onnx);
     register::<is_special::IsInf>(&mut onnx);
     register::<is_special::IsNaN>(&mut onnx);
@@ -233,6 +242,7 @@ fn operators() -> Operators {
     register::<pad::Pad>(&mut onnx);
     register::<pow::Pow>(&mut onnx);
     register::<q_attention::QAttention>(&mut onnx);
+    register::<q_embed_layer_normalization::QEmbedLayerNormalization>(&mut onnx);
     register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<quick_gelu::QuickGelu>(&mut onnx);
@@ -249,7 +259,7 @@ fn operators() -> Operators {
     register::<reduce::Prod>(&mut onnx);
     register::<reduce::Sum>(&mut onnx);
     register::<reduce::SumSquare>(&mut onnx);
-    register::<relu::Relu>(&mut onnx);
+    register::<relative_position_bias::RelativePositionBias>(&mut onnx);
     register::<resize::Resize>(&mut onnx);
     register::<reverse_sequence::ReverseSequence>(&mut onnx);
     register::<rms_normalization::RmsNormalization>(&mut onnx);

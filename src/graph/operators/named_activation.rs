@@ -6,9 +6,11 @@ use super::softplus::softplus;
 use super::{attribute, float, unsupported};
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
+use crate::ops::extremum::Extremum;
+use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{abs, add, div, exp, max, min, mul, sub};
+use tract_onnx::tract_hir::tract_core::ops::math::{abs, add, div, exp, min, mul, sub};
 use tract_onnx::tract_hir::tract_core::ops::nn::leaky_relu;
 
 /// An activation with its parameters.
@@ -74,8 +76,9 @@ impl NamedActivation {
             NamedActivation::HardSigmoid { alpha, beta } => {
                 let scaled = composer.binary_with(mul(), x, alpha)?;
                 let shifted = composer.binary_with(add(), scaled, beta)?;
-                let bounded = composer.binary_with(min(), shifted, 1.0)?;
-                composer.binary_with(max(), bounded, 0.0)
+                let [zero, one] = [0f32, 1.0].map(|bound| composer.constant(tensor0(bound)));
+                let bounded = composer.wire(PlainOperator(Extremum { greatest: false }), &[shifted, one?])?;
+                composer.wire(PlainOperator(Extremum { greatest: true }), &[bounded, zero?])
             }
             NamedActivation::Elu { alpha } => elu(composer, x, alpha),
             NamedActivation::Selu { alpha, gamma } => {
