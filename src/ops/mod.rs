@@ -22,6 +22,7 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod narrow_integer;
+pub mod negative_log_likelihood;
 pub mod non_zero;
 mod one_hot;
 mod pad;

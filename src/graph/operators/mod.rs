@@ -39,6 +39,7 @@ mod hardmax;
 mod is_special;
 mod layer_normalization;
 mod leaky_relu;
+mod loss;
 mod mat_mul;
 mod mat_mul_n_bits;
 mod mean;
@@ -224,6 +225,8 @@ fn operators() -> Operators {
     register::<is_special::IsNaN>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<leaky_relu::LeakyRelu>(&mut onnx);
+    register::<loss::NegativeLogLikelihoodLoss>(&mut onnx);
+    register::<loss::SoftmaxCrossEntropyLoss>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<mean::Mean>(&mut onnx);
