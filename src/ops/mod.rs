@@ -20,6 +20,7 @@ pub mod integer_mat_mul;
 mod integer_power;
 mod layer_norm;
 mod linear;
+pub mod linear_attention;
 mod matmul;
 mod narrow_integer;
 pub mod negative_log_likelihood;

@@ -39,6 +39,7 @@ mod hardmax;
 mod is_special;
 mod layer_normalization;
 mod leaky_relu;
+mod linear_attention;
 mod loss;
 mod mat_mul;
 mod mat_mul_n_bits;
@@ -225,6 +226,7 @@ fn operators() -> Operators {
     register::<is_special::IsNaN>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<leaky_relu::LeakyRelu>(&mut onnx);
+    register::<linear_attention::LinearAttention>(&mut onnx);
     register::<loss::NegativeLogLikelihoodLoss>(&mut onnx);
     register::<loss::SoftmaxCrossEntropyLoss>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
