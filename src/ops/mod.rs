@@ -8,6 +8,7 @@ mod attention;
 pub mod bit_cast;
 pub mod bit_shift;
 pub mod cast_to_integer;
+pub mod causal_convolution;
 mod check_indices;
 pub mod cumulative;
 mod dequantize_linear;

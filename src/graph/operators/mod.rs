@@ -13,6 +13,7 @@ mod bias_split_gelu;
 mod bit_cast;
 mod bit_shift;
 mod cast;
+mod causal_conv_with_state;
 mod celu;
 mod compose;
 mod compress;
@@ -194,6 +195,7 @@ fn operators() -> Operators {
     register::<bit_shift::BitShift>(&mut onnx);
     register::<cast::Cast>(&mut onnx);
     register::<cast::CastLike>(&mut onnx);
+    register::<causal_conv_with_state::CausalConvWithState>(&mut onnx);
     register::<celu::Celu>(&mut onnx);
     register::<compress::Compress>(&mut onnx);
     register::<cumulative::CumProd>(&mut onnx);
