@@ -9,6 +9,7 @@ pub mod bit_cast;
 pub mod bit_shift;
 pub mod cast_to_integer;
 pub mod causal_convolution;
+pub mod center_crop_pad;
 mod check_indices;
 pub mod cumulative;
 mod dequantize_linear;

@@ -15,6 +15,7 @@ mod bit_shift;
 mod cast;
 mod causal_conv_with_state;
 mod celu;
+mod center_crop_pad;
 mod compose;
 mod compress;
 mod cumulative;
@@ -197,6 +198,7 @@ fn operators() -> Operators {
     register::<cast::CastLike>(&mut onnx);
     register::<causal_conv_with_state::CausalConvWithState>(&mut onnx);
     register::<celu::Celu>(&mut onnx);
+    register::<center_crop_pad::CenterCropPad>(&mut onnx);
     register::<compress::Compress>(&mut onnx);
     register::<cumulative::CumProd>(&mut onnx);
     register::<cumulative::CumSum>(&mut onnx);
