@@ -2,6 +2,7 @@
 //! Each computes on the CPU through [`crate::kernels`]; [`crate::exec`] may place it elsewhere.
 
 mod activate;
+pub mod affine_grid;
 mod append_to_cache;
 pub mod arg_extremum;
 mod attention;

@@ -1,6 +1,7 @@
 //! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
 //! One operator per file.
 
+mod affine_grid;
 mod arg_extremum;
 mod arguments;
 mod attention;
@@ -184,6 +185,7 @@ fn operators() -> Operators {
     let tract =
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let mut onnx = Operators { own: HashMap::new(), tract };
+    register::<affine_grid::AffineGrid>(&mut onnx);
     register::<arg_extremum::ArgMax>(&mut onnx);
     register::<arg_extremum::ArgMin>(&mut onnx);
     register::<attention::Attention>(&mut onnx);
