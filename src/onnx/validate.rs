@@ -58,10 +58,7 @@ fn validate_graph<'a>(
 ) -> Result<()> {
     let mut inputs = HashSet::new();
     for input in &graph.input {
-        let is_tensor = input.r#type.as_ref().is_some_and(|kind| kind.value.is_some());
-        if !is_tensor {
-            return Err(Error::invalid_model("an input of the graph is not a tensor").tensor(&*input.name));
-        }
+        validate_type(input, outer.is_some())?;
         if input.name.is_empty() || !inputs.insert(&*input.name) {
             return Err(defined_twice(&input.name));
         }
@@ -83,6 +80,18 @@ fn validate_graph<'a>(
         }
     }
     Ok(())
+}
+
+/// The inputs of subgraphs may leave their type out. A type of which nothing is understood is a sequence, an optional or a map.
+fn validate_type(input: &pb::ValueInfoProto, in_subgraph: bool) -> Result<()> {
+    match &input.r#type {
+        Some(kind) if kind.value.is_some() => Ok(()),
+        Some(_) => Err(Error::unsupported_op("an input of the graph is not a tensor")
+            .tensor(&*input.name)
+            .remedy("export the model with tensors in place of sequences and optional values")),
+        None if in_subgraph => Ok(()),
+        None => Err(Error::invalid_model("an input of the graph has no type").tensor(&*input.name)),
+    }
 }
 
 /// Nodes may stand in any order, so what an earlier one means by a name that stands for one tensor outside the graph and for

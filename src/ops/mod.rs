@@ -2,12 +2,15 @@
 //! Each computes on the CPU through [`crate::kernels`]; [`crate::exec`] may place it elsewhere.
 
 mod activate;
+pub mod affine_grid;
 mod append_to_cache;
 pub mod arg_extremum;
 mod attention;
 pub mod bit_cast;
 pub mod bit_shift;
 pub mod cast_to_integer;
+pub mod causal_convolution;
+pub mod center_crop_pad;
 mod check_indices;
 pub mod cumulative;
 mod dequantize_linear;
@@ -20,8 +23,10 @@ pub mod integer_mat_mul;
 mod integer_power;
 mod layer_norm;
 mod linear;
+pub mod linear_attention;
 mod matmul;
 mod narrow_integer;
+pub mod negative_log_likelihood;
 pub mod non_zero;
 mod one_hot;
 mod pad;

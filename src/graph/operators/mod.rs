@@ -2,6 +2,7 @@
 //! One operator per file.
 
 mod activation;
+mod affine_grid;
 mod arg_extremum;
 mod arguments;
 mod attention;
@@ -14,7 +15,9 @@ mod bias_split_gelu;
 mod bit_cast;
 mod bit_shift;
 mod cast;
+mod causal_conv_with_state;
 mod celu;
+mod center_crop_pad;
 mod compose;
 mod compress;
 mod cumulative;
@@ -42,6 +45,8 @@ mod hardmax;
 mod is_special;
 mod layer_normalization;
 mod leaky_relu;
+mod linear_attention;
+mod loss;
 mod mat_mul;
 mod mat_mul_n_bits;
 mod mean;
@@ -187,6 +192,7 @@ fn operators() -> Operators {
     register::<activation::Relu>(&mut onnx);
     register::<activation::Sigmoid>(&mut onnx);
     register::<activation::Tanh>(&mut onnx);
+    register::<affine_grid::AffineGrid>(&mut onnx);
     register::<arg_extremum::ArgMax>(&mut onnx);
     register::<arg_extremum::ArgMin>(&mut onnx);
     register::<attention::Attention>(&mut onnx);
@@ -199,7 +205,9 @@ fn operators() -> Operators {
     register::<bit_shift::BitShift>(&mut onnx);
     register::<cast::Cast>(&mut onnx);
     register::<cast::CastLike>(&mut onnx);
+    register::<causal_conv_with_state::CausalConvWithState>(&mut onnx);
     register::<celu::Celu>(&mut onnx);
+    register::<center_crop_pad::CenterCropPad>(&mut onnx);
     register::<compress::Compress>(&mut onnx);
     register::<cumulative::CumProd>(&mut onnx);
     register::<cumulative::CumSum>(&mut onnx);
@@ -233,6 +241,9 @@ fn operators() -> Operators {
     register::<is_special::IsNaN>(&mut onnx);
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<leaky_relu::LeakyRelu>(&mut onnx);
+    register::<linear_attention::LinearAttention>(&mut onnx);
+    register::<loss::NegativeLogLikelihoodLoss>(&mut onnx);
+    register::<loss::SoftmaxCrossEntropyLoss>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<mean::Mean>(&mut onnx);
