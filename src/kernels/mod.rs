@@ -10,6 +10,7 @@
 pub mod activation;
 pub mod attention;
 pub mod embedding;
+pub mod integer;
 pub mod linear;
 mod linear_weights;
 pub mod norm;

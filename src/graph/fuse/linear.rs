@@ -50,7 +50,8 @@ impl Quantized {
 
     /// What is added to make integers unsigned.
     fn offset(&self) -> u8 {
-        let signed = self.operator.packed.map_or(self.elements.datum_type() == i8::datum_type(), |packed| packed.signed);
+        let signed =
+            self.operator.packed.map_or(self.elements.datum_type() == i8::datum_type(), |packed| packed.signed);
         if signed { 1 << (self.bits() - 1) } else { 0 }
     }
 
