@@ -12,7 +12,8 @@ use tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatMul;
 
-fn output_shape<D: DimLike>(left: &[D], right: &[D]) -> TractResult<TVec<D>> {
+/// Shape of the product of matrices of these shapes.
+pub(super) fn output_shape<D: DimLike>(left: &[D], right: &[D]) -> TractResult<TVec<D>> {
     let (rank_left, rank_right) = (left.len(), right.len());
     ensure!(rank_left >= 2 && rank_right >= 2, "MatMul takes matrices, not {left:?} and {right:?}");
     let (inner_left, inner_right) = (&left[rank_left - 1], &right[rank_right - 2]);
@@ -24,7 +25,7 @@ fn output_shape<D: DimLike>(left: &[D], right: &[D]) -> TractResult<TVec<D>> {
 }
 
 /// Number of the matrix of `shape` that belongs to the `batch`th of `output`, counted over the broadcast leading axes.
-fn matrix(mut batch: usize, output: &[usize], shape: &[usize]) -> usize {
+pub(super) fn matrix(mut batch: usize, output: &[usize], shape: &[usize]) -> usize {
     let (output, own) = (&output[..output.len() - 2], &shape[..shape.len() - 2]);
     let (mut number, mut stride) = (0, 1);
     for axis in (0..output.len()).rev() {

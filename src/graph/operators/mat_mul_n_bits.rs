@@ -1,7 +1,7 @@
 //! com.microsoft `MatMulNBits` (1) with 2, 4 or 8 bits: f32 `A [..., K]`, constant `B` uint8
 //! `[N, blocks, block_size * bits / 8]`, constant f32 scales `[N * blocks]`, optional constant zero points, packed uint8 or
-//! f32, optional constant `g_idx` int32 `[K]`, optional constant f32 bias `[N]`. `g_idx` is refused with zero points and with
-//! other than 4 bits: ONNX Runtime refuses it too, or leaves the zero points out.
+//! f32, optional constant `g_idx` int32 `[K]`, optional constant f32 bias `[N]`. `g_idx` is refused with packed zero
+//! points and with other than 4 bits: ONNX Runtime refuses it too, or leaves the zero points out.
 //! `accuracy_level` only allows lower accuracy; it is always computed in f32.
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
@@ -31,12 +31,8 @@ impl Wiring for MatMulNBits {
             let size = usize::try_from(int(node, name, default)).ok().filter(|size| *size > 0);
             size.with_context(|| format!("{name} is missing or not positive"))
         };
-        let bits = size("bits", 4)?;
-        if input(node, 4).is_some() && (bits != 4 || input(node, 3).is_some()) {
-            return Err(unsupported("g_idx is supported with 4 bits and without zero points only"));
-        }
         Ok(MatMulNBits {
-            bits,
+            bits: size("bits", 4)?,
             inputs: size("K", 0)?,
             outputs: size("N", 0)?,
             block_size: size("block_size", 0)?,
@@ -57,6 +53,10 @@ impl Wiring for MatMulNBits {
         let optional = |position: Option<usize>| position.map(constant).transpose();
         let (b, scales, zero_points) = (constant(1)?, constant(2)?, optional(self.zero_points)?);
         let (groups, bias) = (optional(self.groups)?, optional(self.bias)?);
+        let packed = zero_points.as_ref().is_some_and(|zero_points| zero_points.datum_type() == u8::datum_type());
+        if groups.is_some() && (self.bits != 4 || packed) {
+            return Err(unsupported("g_idx is supported with 4 bits and without packed zero points only"));
+        }
         let weights = NBits {
             bits: self.bits,
             inputs: self.inputs,

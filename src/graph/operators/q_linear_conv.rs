@@ -1,0 +1,48 @@
+//! ONNX `QLinearConv` (10): `x` and `w` int8 or uint8; f32 scales and zero points, of `x` and the output one, of `w` one or
+//! one for each output; optional int32 bias, one for each output. Output: of the type of its zero point.
+
+use super::compose::Composer;
+use super::conv_integer::{ATTRIBUTES, Convolution};
+use super::quantized::quantized_type;
+use super::{Wiring, input, is_f32, only_attributes, unsupported};
+use crate::ops::Requantize;
+use crate::ops::plain::PlainOperator;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::math::add;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct QLinearConv {
+    convolution: Convolution,
+    bias: Option<usize>,
+}
+
+impl Wiring for QLinearConv {
+    const OPERATOR: &'static str = "QLinearConv";
+
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        only_attributes(node, ATTRIBUTES)?;
+        ensure!((0..8).all(|position| input(node, position).is_some()), "the first eight inputs are needed");
+        Ok(QLinearConv { convolution: Convolution::of(node)?, bias: input(node, 8) })
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        let [x, x_scale, x_zero_point, w, w_scale, w_zero_point, scale, zero_point, ..] = *inputs else {
+            bail!("eight inputs are needed");
+        };
+        if !is_f32(model, &[x_scale, w_scale, scale])? {
+            return Err(unsupported("only float scales of 16 and 32 bits are supported"));
+        }
+        let composer = &mut Composer::new(prefix, model);
+        let mut sums = self.convolution.wire(composer, [x, w], [Some(x_zero_point), Some(w_zero_point)])?;
+        if let Some(bias) = self.bias {
+            let rank = composer.fact(sums)?.rank() - 1;
+            let bias = composer.trailing_axes(inputs[bias], rank)?;
+            sums = composer.binary(add(), sums, bias)?;
+        }
+        let operator = Requantize { axis: 1, alpha: 1.0, output: Some(quantized_type(composer, zero_point)?) };
+        let inputs = [sums, x_scale, w_scale, scale, zero_point];
+        Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs)?)))
+    }
+}

@@ -1,0 +1,91 @@
+//! com.microsoft `QLinearAveragePool`, `QLinearGlobalAveragePool` and `QLinearReduceMean` (1): values int8 or uint8, their f32
+//! scale and optional zero point, scale and optional zero point of the output. The mean is computed in f32. Channels that
+//! stand last (`channels_last`) are refused.
+
+use super::compose::Composer;
+use super::quantized::{Quantized, attributes, dequantize, node, quantize, refuse_channels_last};
+use super::{Wiring, input, only_attributes, wire_node};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+const AVERAGE_POOL: &[&str] = &["auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"];
+
+/// com.microsoft `QLinearAveragePool`.
+#[derive(Debug, Clone)]
+pub struct QLinearAveragePool(Mean);
+
+/// com.microsoft `QLinearGlobalAveragePool`.
+#[derive(Debug, Clone)]
+pub struct QLinearGlobalAveragePool(Mean);
+
+/// com.microsoft `QLinearReduceMean`.
+#[derive(Debug, Clone)]
+pub struct QLinearReduceMean(Mean);
+
+impl Wiring for QLinearAveragePool {
+    const OPERATOR: &'static str = "com.microsoft.QLinearAveragePool";
+
+    fn parse(proto: &NodeProto, opset: i64) -> TractResult<Self> {
+        only_attributes(proto, &[AVERAGE_POOL, &["channels_last"]].concat())?;
+        refuse_channels_last(proto)?;
+        Ok(QLinearAveragePool(Mean::of(proto, node("AveragePool", 1, attributes(proto, AVERAGE_POOL)), opset)))
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        self.0.wire(prefix, model, inputs)
+    }
+}
+
+impl Wiring for QLinearGlobalAveragePool {
+    const OPERATOR: &'static str = "com.microsoft.QLinearGlobalAveragePool";
+
+    fn parse(proto: &NodeProto, opset: i64) -> TractResult<Self> {
+        only_attributes(proto, &["channels_last"])?;
+        refuse_channels_last(proto)?;
+        Ok(QLinearGlobalAveragePool(Mean::of(proto, node("GlobalAveragePool", 1, vec![]), opset)))
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        self.0.wire(prefix, model, inputs)
+    }
+}
+
+impl Wiring for QLinearReduceMean {
+    const OPERATOR: &'static str = "com.microsoft.QLinearReduceMean";
+
+    fn parse(proto: &NodeProto, _: i64) -> TractResult<Self> {
+        only_attributes(proto, &["axes", "keepdims"])?;
+        // With this opset the axes are an attribute.
+        Ok(QLinearReduceMean(Mean::of(proto, node("ReduceMean", 1, attributes(proto, &["axes", "keepdims"])), 13)))
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        self.0.wire(prefix, model, inputs)
+    }
+}
+
+/// A mean of dequantised values by another operator.
+#[derive(Debug, Clone)]
+struct Mean {
+    inputs: [Option<usize>; 5],
+    operator: NodeProto,
+    opset: i64,
+}
+
+impl Mean {
+    fn of(proto: &NodeProto, operator: NodeProto, opset: i64) -> Mean {
+        Mean { inputs: std::array::from_fn(|position| input(proto, position)), operator, opset }
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        let [values, scale, zero_point, out_scale, out_zero_point] =
+            self.inputs.map(|position| position.map(|at| inputs[at]));
+        let values = values.context("X is missing")?;
+        let quantized = Quantized { values, scale: scale.context("x_scale is missing")?, zero_point };
+        let x = dequantize(&mut Composer::new(prefix, model), quantized, 0)?;
+        let mean = wire_node(&self.operator, self.opset, &format!("{prefix}.mean"), model, &[x])?[0];
+        let out_scale = out_scale.context("y_scale is missing")?;
+        let composer = &mut Composer::new(prefix, model);
+        Ok(Some(tvec!(quantize(composer, mean, out_scale, out_zero_point, values)?)))
+    }
+}

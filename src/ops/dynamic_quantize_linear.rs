@@ -1,0 +1,55 @@
+//! `DynamicQuantizeLinear`: ONNX `DynamicQuantizeLinear` (11).
+//!
+//! Input: f32 of any shape. Outputs: uint8 of that shape, its f32 scale and its uint8 zero point, scalars, such that the
+//! least element, or 0, becomes 0 and the greatest, or 0, becomes 255.
+
+use super::f32_slice;
+use super::plain::Plain;
+use tract_onnx::tract_hir::internal::*;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicQuantizeLinear;
+
+impl Plain for DynamicQuantizeLinear {
+    const NAME: &'static str = "DynamicQuantizeLinear";
+
+    fn facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        ensure!(inputs[0].datum_type == f32::datum_type(), "DynamicQuantizeLinear takes float32, not {:?}", inputs[0]);
+        let scalar: [usize; 0] = [];
+        Ok(tvec!(u8::fact(inputs[0].shape.clone()), f32::fact(scalar), u8::fact(scalar)))
+    }
+
+    fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
+        let x = f32_slice(&inputs[0])?;
+        let (least, greatest) =
+            x.iter().fold((0f32, 0f32), |(least, greatest), value| (least.min(*value), greatest.max(*value)));
+        let scale = if least == greatest { 1.0 } else { (greatest - least) / 255.0 };
+        let zero_point = (-least / scale).clamp(0.0, 255.0).round_ties_even();
+        let quantized: Vec<u8> =
+            x.iter().map(|value| ((value / scale).round_ties_even() + zero_point).clamp(0.0, 255.0) as u8).collect();
+        Ok(tvec!(Tensor::from_shape(inputs[0].shape(), &quantized)?, tensor0(scale), tensor0(zero_point as u8)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::tensor;
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        // From ONNX Runtime 1.32.
+        let cases: [(&[f32], &[u8], f32, u8); 4] = [
+            (&[0., 2., -3., -2.5, 1.34, 0.5], &[153, 255, 0, 26, 221, 179], 0.019607844, 153),
+            (&[1., 2.1, 1.3, 2.5], &[102, 214, 133, 255], 0.009803922, 0),
+            (&[0., 0.], &[0, 0], 1.0, 0),
+            (&[], &[], 1.0, 0),
+        ];
+        for (x, quantized, scale, zero_point) in cases {
+            let outputs = DynamicQuantizeLinear.compute(&[tensor(&[x.len()], x).into_tvalue()]).unwrap();
+            assert_eq!(outputs[0], Tensor::from_shape(&[x.len()], quantized).unwrap());
+            assert_eq!((&outputs[1], &outputs[2]), (&tensor0(scale), &tensor0(zero_point)));
+        }
+    }
+}
