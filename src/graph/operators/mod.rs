@@ -16,6 +16,7 @@ mod cast;
 mod celu;
 mod compose;
 mod compress;
+mod constant_of_shape;
 mod cumulative;
 mod depth_to_space;
 mod dequantize_linear;
@@ -69,6 +70,7 @@ mod slice;
 mod softplus;
 mod space_to_depth;
 mod squeeze;
+mod stock;
 mod swi_glu;
 mod swish;
 mod tensor_scatter;
@@ -150,6 +152,8 @@ fn wire_with_tract(
     let Some(parse) = framework.op_register.0.get(&*node.op_type) else {
         return Err(unsupported("this use of it is not supported"));
     };
+    let datum_type = inputs.first().map(|input| TractResult::Ok(model.outlet_fact(*input)?.datum_type)).transpose()?;
+    stock::check(node, datum_type, OPERATORS.own.contains_key(&*node.op_type))?;
     let mut source = InferenceModel { symbols: model.symbols.clone(), ..InferenceModel::default() };
     let context = ParsingContext {
         onnx_operator_set_version: opset,
@@ -194,6 +198,7 @@ fn operators() -> Operators {
     register::<cast::CastLike>(&mut onnx);
     register::<celu::Celu>(&mut onnx);
     register::<compress::Compress>(&mut onnx);
+    register::<constant_of_shape::ConstantOfShape>(&mut onnx);
     register::<cumulative::CumProd>(&mut onnx);
     register::<cumulative::CumSum>(&mut onnx);
     register::<depth_to_space::DepthToSpace>(&mut onnx);
