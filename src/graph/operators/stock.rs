@@ -97,7 +97,8 @@ fn check_value(node: &NodeProto, name: &str, default: &str, known: &[&str]) -> T
     }
 }
 
-/// tract sums floats only, and drops or misplaces the dimensions of an ellipsis that the result does not name.
+/// tract sums floats only, drops or misplaces the dimensions of an ellipsis that the result does not name, and takes an empty
+/// result for one that is not written: then it has the letters that occur once.
 fn check_einsum(equation: &str, datum_type: Option<DatumType>) -> TractResult<()> {
     if datum_type.is_some_and(|datum_type| !datum_type.is_float()) {
         return Err(unsupported("only floats are supported"));
@@ -105,6 +106,10 @@ fn check_einsum(equation: &str, datum_type: Option<DatumType>) -> TractResult<()
     let (operands, result) = equation.split_once("->").map_or((equation, None), |(a, b)| (a, Some(b)));
     if operands.contains("...") && !result.is_some_and(|result| result.contains("...")) {
         return Err(unsupported(format!("equation `{equation}`, whose result does not name its ellipsis")));
+    }
+    let once = |letter: char| letter.is_alphabetic() && operands.matches(letter).count() == 1;
+    if result.is_some_and(|result| result.trim().is_empty()) && operands.chars().any(once) {
+        return Err(unsupported(format!("equation `{equation}`, whose result has no dimensions")));
     }
     Ok(())
 }
@@ -143,6 +148,8 @@ mod tests {
             case("Einsum", &["x"], &[("equation", "...i->...")], true),
             case("Einsum", &["x"], &[("equation", "...i")], false),
             case("Einsum", &["x"], &[("equation", "...i->")], false),
+            case("Einsum", &["x"], &[("equation", "ij->")], false),
+            case("Einsum", &["x", "y"], &[("equation", "i,i->")], true),
             Case { datum_type: DatumType::I64, ..case("Einsum", &["x"], &[("equation", "i->")], false) },
             case("GlobalLpPool", &["x"], &[], false),
             case("GridSample", &["x", "grid"], &[("mode", "bicubic"), ("padding_mode", "border")], false),
