@@ -23,8 +23,7 @@ fn functions_agree_with_onnx_runtime() {
     let folder = folder("tests/fixtures/functions");
     for name in MODELS {
         let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-        let mut session =
-            load(&file("onnx"), DevicePreference::Cpu).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut session = load(&file("onnx"), DevicePreference::Cpu).unwrap_or_else(|error| panic!("{name}: {error}"));
         let actual = run(&mut session, &tensor_file::read(&file("in.safetensors")).unwrap()).unwrap();
         for (output, expected) in &tensor_file::read(&file("out.safetensors")).unwrap() {
             let actual = named(&actual, output);

@@ -18,10 +18,10 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
 use crate::tensor::DType;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use tract_onnx::pb::GraphProto;
 use tract_onnx::prelude::{SymbolScope, TypedModel, tensor1};
-use tract_onnx::tract_hir::internal::OutletId;
+use tract_onnx::tract_hir::internal::{OutletId, Symbol, TractResult};
 use translate::{Translation, Weights, cause, input_facts, refuse_unknown_operators};
 
 /// A model translated, fused and simplified, ready to be planned.
@@ -110,7 +110,7 @@ fn compile_source(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<Comp
         let graph = fuse::fuse(graph, &mut report)?;
         let mut graph = declutter::declutter(graph, &mut report.not_simplified)?;
         count_operators(&graph, &mut report.operators_after);
-        let reads = drop_unread_inputs(&mut graph);
+        let reads = drop_unread_inputs(&mut graph).map_err(|error| cause(&error))?;
         graphs.push(CompiledGraph { when, reads, graph });
     }
     report.nodes_after = report.operators_after.values().sum();
@@ -167,13 +167,28 @@ fn operators_of(graph: &GraphProto) -> BTreeMap<String, usize> {
     operators
 }
 
-/// Leaves only those inputs that a node or an output reads; gives their positions. What is fed to the others has no bearing,
-/// not even on the sizes that symbols stand for.
-fn drop_unread_inputs(graph: &mut TypedModel) -> Vec<usize> {
+/// Leaves only those inputs that a node or an output reads, or whose size nothing else tells; gives their positions. What is
+/// fed to the others has no bearing, not even on the sizes that symbols stand for.
+fn drop_unread_inputs(graph: &mut TypedModel) -> TractResult<Vec<usize>> {
     let is_read = |input: &OutletId| !graph.outlet_successors(*input).is_empty() || graph.outputs.contains(input);
-    let reads: Vec<usize> = (0..graph.inputs.len()).filter(|position| is_read(&graph.inputs[*position])).collect();
+    let symbols = |input: &OutletId| -> TractResult<Vec<Symbol>> {
+        Ok(graph.outlet_fact(*input)?.shape.iter().flat_map(|dim| dim.symbols()).collect())
+    };
+    let mut reads: Vec<usize> = (0..graph.inputs.len()).filter(|position| is_read(&graph.inputs[*position])).collect();
+    let mut told = HashSet::new();
+    for position in &reads {
+        told.extend(symbols(&graph.inputs[*position])?);
+    }
+    for position in 0..graph.inputs.len() {
+        let own = symbols(&graph.inputs[position])?;
+        if !reads.contains(&position) && own.iter().any(|symbol| !told.contains(symbol)) {
+            told.extend(own);
+            reads.push(position);
+        }
+    }
+    reads.sort_unstable();
     graph.inputs = reads.iter().map(|position| graph.inputs[*position]).collect();
-    reads
+    Ok(reads)
 }
 
 fn count_operators(graph: &TypedModel, operators: &mut BTreeMap<String, usize>) {

@@ -10,8 +10,8 @@
 pub mod activation;
 pub mod attention;
 pub mod embedding;
-pub mod integer_linear;
 pub mod integer;
+pub mod integer_linear;
 pub mod linear;
 mod linear_weights;
 pub mod norm;

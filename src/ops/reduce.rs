@@ -1,6 +1,5 @@
-//! `Reduce`: ONNX's reductions of integers and bools, `ReduceLogSumExp` of floats without overflow, and `ReduceMax` and `ReduceMin`
-//! of floats. tract's own reductions of the other floats are fast, those of int64 are not exact, and its greatest and least know no
-//! infinities.
+//! `Reduce`: ONNX's reductions of integers and bools, and of floats `ReduceLogSumExp` without overflow, `ReduceMax` and
+//! `ReduceMin` with infinities. tract's other reductions of floats are fast, its reductions of int64 are not exact.
 //!
 //! Input: `x`. Output: `x`'s type and shape with the reduced axes of size 1. Quotients, roots and logarithms of integers are cut off after
 //! the point; an integer that does not fit is an error, because ONNX Runtime's answer then depends on the processor.
@@ -68,21 +67,6 @@ impl Reduce {
         i64::try_from(result).context("an integer overflow")
     }
 
-    fn float(&self, values: &[f64]) -> TractResult<f64> {
-        // Like ONNX Runtime's, a NaN is the result where it comes first, and is passed over elsewhere.
-        let first = values.first().copied();
-        let extreme = |better: fn(&f64, &f64) -> bool, of_none: f64| {
-            let choose = |best: f64, value: &f64| if better(value, &best) { *value } else { best };
-            values.iter().fold(first.unwrap_or(of_none), choose)
-        };
-        Ok(match self.reducer {
-            Reducer::LogSumExp => log_sum_exp(values),
-            Reducer::Max => extreme(f64::gt, f64::NEG_INFINITY),
-            Reducer::Min => extreme(f64::lt, f64::INFINITY),
-            other => bail!("{other:?} of floats"),
-        })
-    }
-
     /// For each element of the result, those that are reduced to it.
     fn reduce<T: Datum + Copy>(&self, x: &Tensor, function: impl Fn(&[T]) -> TractResult<T>) -> TractResult<Tensor> {
         let kept = (0..x.rank()).filter(|axis| !self.axes.contains(axis));
@@ -103,6 +87,12 @@ fn log_sum_exp(values: &[f64]) -> f64 {
     values.iter().map(|value| (value - offset).exp()).sum::<f64>().ln() + offset
 }
 
+/// The extremum of floats. As in ONNX Runtime, a NaN counts only where it comes first.
+fn extremum(values: &[f64], replaces: impl Fn(f64, f64) -> bool, of_none: f64) -> f64 {
+    let further = |best, value: f64| if replaces(value, best) { value } else { best };
+    values.iter().copied().reduce(further).unwrap_or(of_none)
+}
+
 impl Op for Reduce {
     fn name(&self) -> StaticName {
         format!("Reduce{:?}", self.reducer).into()
@@ -119,8 +109,14 @@ impl EvalOp for Reduce {
         let output = match (x.datum_type(), self.reducer) {
             (DatumType::Bool, Reducer::Max) => self.reduce::<bool>(x, |values| Ok(values.contains(&true)))?,
             (DatumType::Bool, Reducer::Min) => self.reduce::<bool>(x, |values| Ok(!values.contains(&false)))?,
-            (float, _) if float.is_float() => {
-                self.reduce::<f64>(x.cast_to::<f64>()?.as_ref(), |values| self.float(values))?
+            (float, reducer) if float.is_float() => {
+                let function = |values: &[f64]| match reducer {
+                    Reducer::LogSumExp => Ok(log_sum_exp(values)),
+                    Reducer::Max => Ok(extremum(values, |a, b| a > b, f64::NEG_INFINITY)),
+                    Reducer::Min => Ok(extremum(values, |a, b| a < b, f64::INFINITY)),
+                    _ => bail!("{} of {float:?}", self.name()),
+                };
+                self.reduce::<f64>(x.cast_to::<f64>()?.as_ref(), function)?
             }
             _ => self.reduce::<i64>(x.cast_to::<i64>()?.as_ref(), |values| self.integer(values))?,
         };
@@ -193,11 +189,9 @@ mod tests {
             (Reducer::LogSumExp, tensor2(&[[400f32, 400.]]), Some(tensor2(&[[400.69315f32]]))),
             (Reducer::LogSumExp, tensor2(&[[f32::NEG_INFINITY; 2]]), Some(tensor2(&[[f32::NEG_INFINITY]]))),
             (Reducer::Max, tensor2(&[[f32::NEG_INFINITY; 2]]), Some(tensor2(&[[f32::NEG_INFINITY]]))),
-            (Reducer::Max, tensor2(&[[1., f32::NAN, 2.]]), Some(tensor2(&[[2f32]]))),
-            (Reducer::Max, Tensor::zero::<f32>(&[1, 0]).unwrap(), Some(tensor2(&[[f32::NEG_INFINITY]]))),
             (Reducer::Min, tensor2(&[[f32::INFINITY; 2]]), Some(tensor2(&[[f32::INFINITY]]))),
-            (Reducer::Min, tensor2(&[[f64::INFINITY, -0.5]]), Some(tensor2(&[[-0.5f64]]))),
-            (Reducer::Sum, tensor2(&[[1f32]]), None),
+            (Reducer::Max, tensor2(&[[1., f32::NAN, 2.]]), Some(tensor2(&[[2f32]]))),
+            (Reducer::Min, Tensor::zero::<f32>(&[1, 0]).unwrap(), Some(tensor2(&[[f32::INFINITY]]))),
             (Reducer::Sum, tensor2(&[[i32::MAX, 1]]), None),
             (Reducer::SumSquare, tensor2(&[[i64::MAX, 1]]), None),
             (Reducer::LogSum, tensor2(&[[-1, 1]]), None),

@@ -21,6 +21,10 @@ struct Track {
 /// # Errors
 /// What translating the body gives; `InvalidModel` where the body does not fit the node.
 pub fn wire_scan(translation: &mut Translation, name: &str, node: &NodeProto) -> Result<TVec<OutletId>> {
+    if translation.opset < 9 {
+        let error = unsupported("its form before opset 9, with sequence lengths, is not supported");
+        return Err(cause(&error));
+    }
     let graph = body(node, "body")?;
     let inputs = node.input.iter().map(|input| translation.outlet(input)).collect::<Result<TVec<_>>>()?;
     let (captured, taken) = Captured::new(translation, captured(graph))?;

@@ -1,5 +1,5 @@
-//! ONNX `BatchNormalization` (9 to 15) at inference: `(x - mean) / sqrt(variance + epsilon) · scale + B` along the second
-//! axis. Attributes: `epsilon`; `momentum` matters in training only, and `training_mode` is refused.
+//! ONNX `BatchNormalization` (7 to 15) at inference: `(x - mean) / sqrt(variance + epsilon) · scale + B` along the second
+//! axis. Attributes: `epsilon`; `momentum` matters in training only; `training_mode` and `spatial` of 0 are refused.
 
 use super::compose::Composer;
 use super::{Wiring, float, has_output, int, only_attributes, unsupported};
@@ -17,9 +17,12 @@ impl Wiring for BatchNormalization {
     const OPERATOR: &'static str = "BatchNormalization";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(node, &["epsilon", "momentum", "training_mode"])?;
+        only_attributes(node, &["epsilon", "momentum", "spatial", "training_mode"])?;
         if int(node, "training_mode", 0) != 0 || (1..5).any(|position| has_output(node, position)) {
             return Err(unsupported("training is not supported"));
+        }
+        if int(node, "spatial", 1) != 1 {
+            return Err(unsupported("statistics of single positions (`spatial` of 0) are not supported"));
         }
         Ok(BatchNormalization { epsilon: float(node, "epsilon").unwrap_or(1e-5) })
     }

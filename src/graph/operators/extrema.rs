@@ -1,6 +1,6 @@
-//! ONNX `Max` and `Min` (8 to 13) and `Clip` (6 to 13): NaN stays NaN; integers and symbolic sizes are left to tract.
+//! ONNX `Max` and `Min` (8 to 13) and `Clip` (6 to 13): NaN stays NaN, and a constant bound that is NaN is refused; integers and symbolic sizes are left to tract.
 
-use super::{Wiring, float, input};
+use super::{Wiring, constant_f32, float, input, unsupported};
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
@@ -82,6 +82,9 @@ impl Wiring for Clip {
                     model.add_const(format!("{prefix}.{name}"), tensor0(value).cast_to_dt(datum_type)?.into_owned())?
                 }
             };
+            if constant_f32(model, bound)?.is_some_and(|bound| bound.iter().any(|bound| bound.is_nan())) {
+                return Err(unsupported(format!("`{name}` is NaN")));
+            }
             wire = extremum(&format!("{prefix}.at_{name}"), model, wire, bound, greatest)?;
         }
         model.wire_node(prefix, tract_core::ops::identity::Identity, &[wire]).map(Some)

@@ -14,6 +14,7 @@ impl Wiring for Flatten {
     const OPERATOR: &'static str = "Flatten";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        super::only_attributes(node, &["axis"])?;
         Ok(Flatten { axis: int(node, "axis", 1) })
     }
 

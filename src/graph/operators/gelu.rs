@@ -14,6 +14,7 @@ impl Wiring for Gelu {
     const OPERATOR: &'static str = "Gelu";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
+        super::only_attributes(node, &["approximate"])?;
         match attribute(node, "approximate").map_or(&b"none"[..], |approximate| &approximate.s) {
             b"none" => Ok(Gelu(Activation::Gelu)),
             b"tanh" => Ok(Gelu(Activation::GeluTanh)),

@@ -90,7 +90,7 @@ fn parse(node: &NodeProto, cell: Cell, defaults: &[&str]) -> TractResult<Wanted>
 }
 
 /// The activations of all directions. `activation_alpha` and `activation_beta` are lists from which each activation that has
-/// such a parameter takes the next.
+/// such a parameter takes the next; there are no defaults.
 fn activations(node: &NodeProto, defaults: &[&str], directions: usize) -> TractResult<Vec<GateActivation>> {
     let names: Vec<String> = match attribute(node, "activations") {
         Some(names) => names.strings.iter().map(|name| String::from_utf8_lossy(name).to_lowercase()).collect(),
@@ -101,8 +101,8 @@ fn activations(node: &NodeProto, defaults: &[&str], directions: usize) -> TractR
     }
     let parameters = |name: &str| attribute(node, name).map_or(vec![], |list| list.floats.clone()).into_iter();
     let (mut alphas, mut betas) = (parameters("activation_alpha"), parameters("activation_beta"));
-    let mut alpha = |default: f32| alphas.next().unwrap_or(default);
-    let mut beta = |default: f32| betas.next().unwrap_or(default);
+    let mut alpha = || alphas.next().ok_or_else(|| unsupported("an activation without its alpha"));
+    let mut beta = || betas.next().ok_or_else(|| unsupported("an activation without its beta"));
     let activation = |name: &String| {
         Ok(match &**name {
             "sigmoid" => GateActivation::Sigmoid,
@@ -110,12 +110,12 @@ fn activations(node: &NodeProto, defaults: &[&str], directions: usize) -> TractR
             "relu" => GateActivation::Relu,
             "softsign" => GateActivation::Softsign,
             "softplus" => GateActivation::Softplus,
-            "affine" => GateActivation::Affine { alpha: alpha(1.0), beta: beta(0.0) },
-            "leakyrelu" => GateActivation::LeakyRelu { alpha: alpha(0.01) },
-            "thresholdedrelu" => GateActivation::ThresholdedRelu { alpha: alpha(1.0) },
-            "scaledtanh" => GateActivation::ScaledTanh { alpha: alpha(1.0), beta: beta(1.0) },
-            "hardsigmoid" => GateActivation::HardSigmoid { alpha: alpha(0.2), beta: beta(0.5) },
-            "elu" => GateActivation::Elu { alpha: alpha(1.0) },
+            "affine" => GateActivation::Affine { alpha: alpha()?, beta: beta()? },
+            "leakyrelu" => GateActivation::LeakyRelu { alpha: alpha()? },
+            "thresholdedrelu" => GateActivation::ThresholdedRelu { alpha: alpha()? },
+            "scaledtanh" => GateActivation::ScaledTanh { alpha: alpha()?, beta: beta()? },
+            "hardsigmoid" => GateActivation::HardSigmoid { alpha: alpha()?, beta: beta()? },
+            "elu" => GateActivation::Elu { alpha: alpha()? },
             other => return Err(unsupported(format!("activation `{other}`"))),
         })
     };

@@ -44,10 +44,6 @@ impl Reduction {
         }
         let fact = model.outlet_fact(x)?;
         let (rank, datum_type) = (fact.rank(), fact.datum_type);
-        let ours = matches!(reducer, Reducer::LogSumExp | Reducer::Max | Reducer::Min);
-        if datum_type.is_float() && !ours {
-            return Ok(None);
-        }
         if datum_type == DatumType::U64 {
             return Err(unsupported("a reduction of uint64 is not supported"));
         }
@@ -61,6 +57,13 @@ impl Reduction {
         }
         axes.sort_unstable();
         axes.dedup();
+        let own = matches!(reducer, Reducer::LogSumExp | Reducer::Max | Reducer::Min);
+        if datum_type.is_float() && !own {
+            if reducer == Reducer::Mean && axes.iter().any(|axis| fact.shape[*axis] == 0.to_dim()) {
+                return Err(unsupported("the mean of an empty set is not supported"));
+            }
+            return Ok(None);
+        }
         let name = if self.keep { prefix.to_string() } else { format!("{prefix}.reduced") };
         let mut outlet = model.wire_node(name, crate::ops::Reduce { reducer, axes: axes.clone() }, &[x])?[0];
         if !self.keep {
