@@ -81,8 +81,12 @@ impl Model {
     fn check_cases(&self, device: DevicePreference) -> Result<Outcome, Error> {
         let bytes = self.read();
         let source = ("model.onnx", &*bytes);
-        let mut session =
-            pollster::block_on(Session::load(&source, &external_files(&self.folder), device, &Uninterrupted))?;
+        let mut session = pollster::block_on(Session::load(
+            &source,
+            &external_files(&self.folder.join("model.onnx"))?,
+            device,
+            &Uninterrupted,
+        ))?;
         for (number, case) in self.cases.iter().enumerate() {
             let file = |end: &str| self.folder.join(format!("case{number}.{end}.safetensors"));
             let feeds = tensor_file::read(&file("in"))?;
