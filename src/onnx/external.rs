@@ -85,7 +85,12 @@ mod on_disk {
     /// What [`index`] gives; `InvalidModel` for a path that leads out of the model's folder, also by a link; `NetworkError` for
     /// a file that cannot be read.
     pub fn external_files(model: &Path) -> Result<Vec<ExternalFile>> {
-        let paths = index(&FileSource::open(model)?)?.external_paths().map_err(|error| error.file(display(model)))?;
+        let again = "the model is corrupted or written wrongly: fetch or export it again";
+        let paths = index(&FileSource::open(model)?).and_then(|index| index.external_paths());
+        let paths = paths.map_err(|error| {
+            let error = error.file(display(model));
+            if error.remedy.is_none() { error.remedy(again) } else { error }
+        })?;
         let folders = folders(model)?;
         let open = |path: String| {
             let source = Box::new(FileBeside::find(&folders, &path)?);

@@ -166,7 +166,12 @@ pub fn check(node: &NodeProto) -> Result<()> {
         return Err(Error::invalid_model(format!("it takes {fewest}{most} inputs and is given {given}")));
     }
     // onnxruntime's operators have optional inputs before ones that are not.
-    let certain = if node.op_type.contains('.') { 1 } else { *fewest };
+    // So has Scan before opset 9, which is refused by name.
+    let certain = match &*node.op_type {
+        "Scan" => 0,
+        microsoft if microsoft.contains('.') => 1,
+        _ => *fewest,
+    };
     match node.input.iter().take(certain.min(*fewest)).position(|name| name.is_empty()) {
         Some(position) => Err(Error::invalid_model(format!("its input {position} is missing"))),
         None => Ok(()),

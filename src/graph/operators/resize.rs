@@ -65,6 +65,8 @@ impl Wiring for Resize {
             Some(axes) => axes.iter().map(|axis| arguments::axis(*axis, rank)).collect::<TractResult<_>>()?,
             None => (0..rank).collect(),
         };
+        let twice = |position: usize| axes[..position].contains(&axes[position]);
+        ensure!(!(0..axes.len()).any(twice), "an axis is resized twice: {axes:?}");
         let mut operator = crate::ops::Resize { axes, ..self.operator.clone() };
         operator.target = self.target(model, inputs)?;
         operator.region = vec![(0., 1.); operator.axes.len()];

@@ -38,7 +38,7 @@ impl Wiring for TopK {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
         let k = match self.k {
             Some(k) => model.add_const(format!("{prefix}.k"), tensor0(k))?,
-            None => inputs[1],
+            None => *inputs.get(1).context("K is missing")?,
         };
         let known = match constant(model, k)? {
             Some(_) => arguments::constant_ints(model, k, "K")?.first().copied().context("K is empty")?.to_dim(),
