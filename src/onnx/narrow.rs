@@ -6,7 +6,7 @@ use super::element::{self, Element};
 use super::index::Initializer;
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType, type_proto};
+use tract_onnx::pb::{self, attribute_proto::AttributeType, type_proto};
 
 /// Attribute of a dequantising node: the `TensorProto.DataType` of its first input, whose values lie as int8 or uint8.
 pub const NARROW_TYPE: &str = "sottovoce.narrow_type";
@@ -86,9 +86,9 @@ fn dequantises(node: &pb::NodeProto) -> bool {
     }
 }
 
-/// Elements of 4 bits are stored two a byte: the same bytes are uint8 elements.
+/// Elements of 4 bits are stored two a byte: the same bytes are int8 or uint8 elements.
 fn pack(initializer: &mut Initializer) {
-    initializer.data_type = DataType::Uint8 as i32;
+    initializer.data_type = element::wired_type(initializer.data_type);
     initializer.wired_type = initializer.data_type;
     if let Some(last) = initializer.dims.last_mut() {
         *last /= 2;
@@ -216,8 +216,8 @@ mod tests {
     use super::super::index::Place;
     use super::*;
 
-    const INT4: i32 = DataType::Int4 as i32;
-    const UINT4: i32 = DataType::Uint4 as i32;
+    const INT4: i32 = pb::tensor_proto::DataType::Int4 as i32;
+    const UINT4: i32 = pb::tensor_proto::DataType::Uint4 as i32;
 
     fn node(op_type: &str, input: &[&str], output: &str) -> pb::NodeProto {
         pb::NodeProto {
@@ -262,7 +262,11 @@ mod tests {
             let mut weights = [Initializer { name: "w".into(), data_type: INT4, wired_type: INT4, dims, place }];
             let mut graph = pb::GraphProto { node: case.nodes, ..Default::default() };
             narrow(&mut graph, &mut weights).unwrap();
-            let expected = if case.packed { (DataType::Uint8 as i32, vec![3, 2]) } else { (INT4, case.dims.to_vec()) };
+            let expected = if case.packed {
+                (pb::tensor_proto::DataType::Int8 as i32, vec![3, 2])
+            } else {
+                (INT4, case.dims.to_vec())
+            };
             assert_eq!((weights[0].data_type, weights[0].dims.clone()), expected);
         }
     }

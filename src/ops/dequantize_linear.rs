@@ -1,6 +1,6 @@
 //! `DequantizeLinear`: ONNX `DequantizeLinear` (10 to 28) to f32, per tensor, per axis or in blocks.
 //!
-//! Inputs: `x` int8, uint8, int16, uint16 or int32, 4-bit values perhaps packed as `nibbles` says; `scale` f32, of one
+//! Inputs: `x` int8, uint8, int16, uint16 or int32, narrow values perhaps packed as `packed` says; `scale` f32, of one
 //! element, `[x.shape[axis]]`, or of `x`'s shape with `axis` cut into blocks; optionally `zero_point` of integers, or of
 //! f32, of `scale`'s shape or of one element. Output: f32 of `x`'s (unpacked) shape, `(x - zero_point) * scale`.
 
@@ -15,7 +15,7 @@ pub struct DequantizeLinear {
     pub axis: usize,
     /// Elements along `axis` that share a scale; 0 where scales are not given in blocks.
     pub block_size: usize,
-    /// The type of the values where `x` is uint8 with several in a byte, the lowest bits first, along the last axis.
+    /// The type of the values where `x` is int8 or uint8 with several in a byte, the lowest bits first, along the last axis.
     pub packed: Option<QuantizedType>,
 }
 
@@ -47,7 +47,7 @@ impl DequantizeLinear {
 
     fn values(&self, x: &Tensor) -> TractResult<Vec<f32>> {
         let Some(packed) = self.packed else { return to_f32(x) };
-        let bytes = x.try_as_plain_ram()?.as_slice::<u8>()?;
+        let bytes = x.as_bytes();
         let (bits, mask) = (packed.bits, (1i32 << packed.bits) - 1);
         let unpacked = bytes.iter().flat_map(|byte| {
             (0..8 / bits).map(move |position| {
@@ -102,7 +102,8 @@ impl TypedOp for DequantizeLinear {
         let supported = QuantizedType::of(datum_type).is_some() || datum_type == i32::datum_type();
         ensure!(supported, "DequantizeLinear takes integers of 8, 16 or 32 bits, not {datum_type:?}");
         ensure!(inputs[1].datum_type == f32::datum_type(), "DequantizeLinear takes float32 scales");
-        ensure!(self.packed.is_none() || inputs[0].rank() > 0, "a packed tensor has at least one axis");
+        let packable = datum_type.size_of() == 1 && inputs[0].rank() > 0;
+        ensure!(self.packed.is_none() || packable, "a packed tensor is one of bytes with at least one axis");
         Ok(tvec!(f32::fact(self.unpacked_shape(&inputs[0].shape))))
     }
 }

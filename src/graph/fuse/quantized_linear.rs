@@ -1,23 +1,23 @@
 //! A product of 8-bit activations, quantised at run time, with constant 8-bit weights, as onnxruntime's dynamic quantisation
-//! writes it: `Cast(MatMulInteger(x, weights, zero points)) · (scale · scales) + bias`.
+//! writes it: `Cast(MatMulInteger(x, weights, zero points)) · (scale · scales) + bias`, or in one of its fused operators.
 
 use super::Match;
 use super::linear::signed;
 use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::integer_linear::IntegerWeights;
-use crate::ops::{QuantizedLinear, Shared, f32_slice};
+use crate::ops::plain::PlainOperator;
+use crate::ops::{MatMulInteger, QuantizedLinear, Requantize, Shared, f32_slice};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
-use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 
-/// Looks for the product of integers, which tract writes as an Einstein sum with zero points.
+/// Looks for the product of integers.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
-    let Some(sum) = node.op_as::<EinSum>().filter(|sum| sum.q_params == Some(i32::datum_type())) else {
+    if !node.op_is::<PlainOperator<MatMulInteger>>() {
         return Ok(Match::None);
-    };
+    }
     let Some(weights) = weights(model, node)? else { return Ok(Match::None) };
-    if !is_matrix_product(model, node, sum)? || !is_plain(model, node)? {
-        return Ok(Match::Almost(format!("it is the Einstein sum {}, not a product with a matrix", sum.axes)));
+    if model.outlet_fact(node.inputs[X_ZERO_POINT])?.shape.volume() != 1.to_dim() {
+        return Ok(Match::Almost("the activations have a zero point for each row".into()));
     }
     let Some(scaled) = scaled(model, node, weights.outputs())? else {
         return Ok(Match::Almost("the sums are not cast to float32 and multiplied by scales".into()));
@@ -32,58 +32,25 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     Ok(Match::Found(replace(model, &last.name, operator, &inputs, OutletId::new(last.id, 0))?))
 }
 
-// Inputs of a quantised Einstein sum.
+// Inputs of the product.
 const X: usize = 0;
 const WEIGHTS: usize = 1;
-const BIAS: usize = 2;
-const X_ZERO_POINT: usize = 3;
-const X_SCALE: usize = 4;
-const WEIGHTS_ZERO_POINT: usize = 5;
-const WEIGHTS_SCALE: usize = 6;
-const OUTPUT_ZERO_POINT: usize = 7;
-const OUTPUT_SCALE: usize = 8;
+const X_ZERO_POINT: usize = 2;
+const WEIGHTS_ZERO_POINT: usize = 3;
 
-/// The packed weights, if they and their zero points are constant.
+/// The packed weights, if they and their zero points are constant, and one matrix.
 fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<IntegerWeights>> {
     let konst = |slot: usize| model.outlet_fact(node.inputs[slot]).map(|fact| fact.konst.clone());
     let (Some(weights), Some(zero_points)) = (konst(WEIGHTS)?, konst(WEIGHTS_ZERO_POINT)?) else { return Ok(None) };
     let &[.., inputs, outputs] = weights.shape() else { return Ok(None) };
-    let one_matrix = weights.volume() == inputs * outputs && weights.datum_type() == zero_points.datum_type();
-    if !one_matrix || ![1, outputs].contains(&zero_points.volume()) {
+    let one_matrix =
+        weights.volume() == inputs * outputs && weights.rank() <= model.outlet_fact(node.inputs[X])?.rank();
+    let fits = one_matrix && weights.datum_type() == zero_points.datum_type();
+    if !fits || ![1, outputs].contains(&zero_points.volume()) {
         return Ok(None);
     }
     let (Some(elements), Some(zero_points)) = (signed(&weights)?, signed(&zero_points)?) else { return Ok(None) };
     Ok(Some(IntegerWeights::new(&elements, inputs, outputs, &zero_points)?))
-}
-
-/// Whether the last axis of `x` is summed over with the last but one of the weights, and the other axes stay where they are.
-fn is_matrix_product(model: &TypedModel, node: &TypedNode, sum: &EinSum) -> TractResult<bool> {
-    let rank = model.outlet_fact(node.inputs[X])?.rank();
-    let weights = model.outlet_fact(node.inputs[WEIGHTS])?.shape.to_tvec();
-    let fits = |axis: &Axis| match (&*axis.inputs[X], &*axis.inputs[WEIGHTS], &*axis.outputs[0]) {
-        (&[x], &[row], &[]) => x + 1 == rank && row + 2 == weights.len(),
-        (&[], &[column], &[result]) => column + 1 == weights.len() && result + 1 == rank,
-        (&[x], &[leading], &[result]) => x == result && weights[leading] == 1.to_dim(),
-        (&[x], &[], &[result]) => x == result,
-        _ => false,
-    };
-    Ok(sum.axes.iter_all_axes().all(fits))
-}
-
-/// Whether nothing but zero points is applied within the sum.
-fn is_plain(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
-    let value = |slot: usize| -> TractResult<Option<f32>> {
-        let konst = model.outlet_fact(node.inputs[slot])?.konst.clone();
-        konst.filter(|konst| konst.volume() == 1).map(|konst| konst.cast_to_scalar::<f32>()).transpose()
-    };
-    let one_zero_point = model.outlet_fact(node.inputs[X_ZERO_POINT])?.shape.volume() == 1.to_dim();
-    let neutral = [(BIAS, 0.0), (X_SCALE, 1.0), (WEIGHTS_SCALE, 1.0), (OUTPUT_ZERO_POINT, 0.0), (OUTPUT_SCALE, 1.0)];
-    for (slot, expected) in neutral {
-        if value(slot)? != Some(expected) {
-            return Ok(false);
-        }
-    }
-    Ok(one_zero_point)
 }
 
 /// The node that scales the sums, by the scale of `x` times those of the weights.
@@ -94,8 +61,12 @@ struct Scaled<'a> {
 }
 
 fn scaled<'a>(model: &'a TypedModel, sum: &TypedNode, outputs: usize) -> TractResult<Option<Scaled<'a>>> {
+    let Some(reader) = sole_reader(model, sum) else { return Ok(None) };
+    if let Some(PlainOperator(operator)) = reader.op_as::<PlainOperator<Requantize>>() {
+        return scaled_at_once(model, reader, operator, outputs);
+    }
     let to_float = |reader: &&TypedNode| reader.op_as::<Cast>().is_some_and(|cast| cast.to == f32::datum_type());
-    let Some(cast) = sole_reader(model, sum).filter(to_float) else { return Ok(None) };
+    let Some(cast) = Some(reader).filter(to_float) else { return Ok(None) };
     let Some(product) = sole_reader(model, cast) else { return Ok(None) };
     let Some([left, right]) = binary(product, "Mul") else { return Ok(None) };
     let factor = if left.node == cast.id { right } else { left };
@@ -112,6 +83,23 @@ fn scaled<'a>(model: &'a TypedModel, sum: &TypedNode, outputs: usize) -> TractRe
         return Ok(None);
     }
     Ok(Some(Scaled { node: product, scale, scales: f32_slice(&scales)?.to_vec() }))
+}
+
+/// The scales of an operator that applies them at once.
+fn scaled_at_once<'a>(
+    model: &'a TypedModel,
+    node: &'a TypedNode,
+    operator: &Requantize,
+    outputs: usize,
+) -> TractResult<Option<Scaled<'a>>> {
+    let Some(scales) = model.outlet_fact(node.inputs[2])?.konst.clone() else { return Ok(None) };
+    let last = model.outlet_fact(node.inputs[0])?.rank() - 1;
+    let along_columns = scales.volume() == 1 || (scales.volume() == outputs && operator.axis == last);
+    let one_scale = model.outlet_fact(node.inputs[1])?.shape.volume() == 1.to_dim();
+    if operator.output.is_some() || operator.alpha != 1.0 || !along_columns || !one_scale {
+        return Ok(None);
+    }
+    Ok(Some(Scaled { node, scale: node.inputs[1], scales: f32_slice(&scales)?.to_vec() }))
 }
 
 /// The tensor behind operators that put axes of one element in front.
@@ -150,17 +138,25 @@ mod tests {
         what: &'static str,
         /// Scales of the weights, and their zero points.
         columns: [usize; 2],
-        /// Added within the sum.
-        within: i32,
-        /// Whether the sums are scaled.
-        scaled: bool,
+        /// Zero points of the activations.
+        rows: usize,
+        scaled: Scales,
         bias: bool,
         expected: Expected,
     }
 
+    enum Scales {
+        None,
+        /// Cast and multiplied.
+        Multiplied,
+        AtOnce,
+    }
+
     fn build(sketch: &mut Sketch, case: &Case) -> OutletId {
-        let x = sketch.typed_input(u8::datum_type(), &[0, 0, 6]);
-        let (scale, zero_point) = (sketch.input(&[]), sketch.typed_input(u8::datum_type(), &[]));
+        let x = sketch.typed_input(u8::datum_type(), &[0, 4, 6]);
+        let scale = sketch.input(&[]);
+        let row: &[usize] = if case.rows == 1 { &[] } else { &[4] };
+        let zero_point = sketch.typed_input(u8::datum_type(), row);
         let elements: Vec<i8> = (0..18u32).map(|at| (at * 53 % 256) as u8 as i8).collect();
         let weights = sketch.constant(Tensor::from_shape(&[1, 6, 3], &elements).unwrap());
         let [scales, zero_points] = case.columns;
@@ -170,23 +166,26 @@ mod tests {
             zero_points => tensor1(zero_points),
         };
         let zero_points = sketch.constant(zero_points);
-        let [within, none] = [case.within, 0].map(|value| sketch.constant(tensor0(value)));
-        let one = sketch.constant(tensor0(1f32));
-        let columns = if zero_points_vary(sketch, zero_points) { "n" } else { "" };
-        let formula = format!("amk,akn,,,,{columns},,,->amn");
-        let sum = EinSum::newq(formula.parse().unwrap(), i32::datum_type(), i32::datum_type());
-        let sums = sketch.wire(sum, &[x, weights, within, zero_point, one, zero_points, one, none, one]);
-        let sums = sketch.wire(cast(f32::datum_type()), &[sums]);
-        if !case.scaled {
-            return sums;
-        }
-        let scale = if scales == 1 { scale } else { sketch.wire(AxisOp::Add(0), &[scale]) };
-        let scales = sketch.weights(if scales == 1 { &[] } else { &[3] });
-        let mut scale = sketch.wire(mul(), &[scale, scales]);
-        while sketch.model.outlet_fact(scale).unwrap().rank() < 3 {
-            scale = sketch.wire(AxisOp::Add(0), &[scale]);
-        }
-        let scaled = sketch.wire(mul(), &[sums, scale]);
+        let sums = sketch.wire(PlainOperator(MatMulInteger), &[x, weights, zero_point, zero_points]);
+        let scales_shape: &[usize] = if scales == 1 { &[] } else { &[3] };
+        let scaled = match case.scaled {
+            Scales::None => return sketch.wire(cast(f32::datum_type()), &[sums]),
+            Scales::AtOnce => {
+                let scales = sketch.weights(scales_shape);
+                let operator = Requantize { axis: 2, alpha: 1.0, output: None };
+                sketch.wire(PlainOperator(operator), &[sums, scale, scales])
+            }
+            Scales::Multiplied => {
+                let sums = sketch.wire(cast(f32::datum_type()), &[sums]);
+                let scale = if scales == 1 { scale } else { sketch.wire(AxisOp::Add(0), &[scale]) };
+                let scales = sketch.weights(scales_shape);
+                let mut scale = sketch.wire(mul(), &[scale, scales]);
+                while sketch.model.outlet_fact(scale).unwrap().rank() < 3 {
+                    scale = sketch.wire(AxisOp::Add(0), &[scale]);
+                }
+                sketch.wire(mul(), &[sums, scale])
+            }
+        };
         if !case.bias {
             return scaled;
         }
@@ -194,32 +193,18 @@ mod tests {
         sketch.wire(add(), &[bias, scaled])
     }
 
-    fn zero_points_vary(sketch: &Sketch, zero_points: OutletId) -> bool {
-        sketch.model.outlet_fact(zero_points).unwrap().rank() == 1
-    }
-
     #[test]
     fn forms() {
         use Expected::{Fused, Not};
+        use Scales::{AtOnce, Multiplied, None};
+        let case = |what, columns, scaled, bias, expected| Case { what, columns, rows: 1, scaled, bias, expected };
         let cases = [
-            Case { what: "one scale", columns: [1, 1], within: 0, scaled: true, bias: false, expected: Fused },
-            Case { what: "by column", columns: [3, 3], within: 0, scaled: true, bias: true, expected: Fused },
-            Case {
-                what: "added within the sum",
-                columns: [1, 1],
-                within: 7,
-                scaled: true,
-                bias: false,
-                expected: Not("Einstein sum"),
-            },
-            Case {
-                what: "not scaled",
-                columns: [1, 1],
-                within: 0,
-                scaled: false,
-                bias: false,
-                expected: Not("multiplied by scales"),
-            },
+            case("one scale", [1, 1], Multiplied, false, Fused),
+            case("by column", [3, 3], Multiplied, true, Fused),
+            case("one scale at once", [1, 3], AtOnce, false, Fused),
+            case("by column at once", [3, 1], AtOnce, true, Fused),
+            case("not scaled", [1, 1], None, false, Not("multiplied by scales")),
+            Case { rows: 4, ..case("by row", [1, 1], Multiplied, false, Not("for each row")) },
         ];
         for case in cases {
             let mut sketch = Sketch::new();

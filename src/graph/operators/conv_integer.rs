@@ -100,7 +100,7 @@ impl Convolution {
             dilations: self.dilations.clone().unwrap_or_else(|| vec![1; spatial]),
             padding: self.padding.clone().unwrap_or_else(|| Padding::Explicit(vec![0; 2 * spatial])),
         };
-        let zero_points = [zero_point(composer, zero_points[0])?, zero_point(composer, zero_points[1])?];
+        let zero_points = [zero_point(composer, zero_points[0], x)?, zero_point(composer, zero_points[1], w)?];
         composer.wire(PlainOperator(operator), &[x, w, zero_points[0], zero_points[1]])
     }
 }

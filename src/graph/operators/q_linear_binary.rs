@@ -68,9 +68,9 @@ impl Operands {
         }
         let operands = wire_rank_broadcast(format!("{prefix}.rank"), model, &[required(a)?, required(b)?])?;
         let composer = &mut Composer::new(prefix, model);
-        let a_zero = zero_point(composer, a_zero)?;
-        let b_zero = zero_point(composer, b_zero)?;
-        let zero = zero_point(composer, zero)?;
+        let a_zero = zero_point(composer, a_zero, operands[0])?;
+        let b_zero = zero_point(composer, b_zero, operands[1])?;
+        let zero = zero_point(composer, zero, operands[0])?;
         let inputs = [operands[0], scales[0], a_zero, operands[1], scales[1], b_zero, scales[2], zero];
         Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs)?)))
     }

@@ -47,7 +47,7 @@ impl Wiring for QLinearSoftmax {
         } else if axis != last {
             x = composer.wire(AxisOp::Move(axis, last), &[x])?;
         }
-        let out_zero_point = zero_point(composer, out_zero_point)?;
+        let out_zero_point = zero_point(composer, out_zero_point, x)?;
         let softmax = PlainOperator(crate::ops::QLinearSoftmax);
         let mut y = composer.wire(softmax, &[x, scale, out_scale, out_zero_point])?;
         if self.joins_axes {

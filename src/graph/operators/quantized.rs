@@ -18,9 +18,13 @@ pub struct Quantized {
     pub zero_point: Option<OutletId>,
 }
 
-/// The zero point, or a constant 0.
-pub fn zero_point(composer: &mut Composer, zero_point: Option<OutletId>) -> TractResult<OutletId> {
-    zero_point.map_or_else(|| composer.constant(tensor0(0u8)), Ok)
+/// The zero point of `values`, or a constant 0 of their type.
+pub fn zero_point(composer: &mut Composer, zero_point: Option<OutletId>, values: OutletId) -> TractResult<OutletId> {
+    if let Some(zero_point) = zero_point {
+        return Ok(zero_point);
+    }
+    let datum_type = composer.fact(values)?.datum_type;
+    composer.constant(Tensor::zero_scalar_dt(datum_type)?)
 }
 
 /// The values as f32, with one scale, or one for each index of `axis`.
@@ -64,7 +68,8 @@ pub fn integer_product(
     if ranks[1] == 1 {
         operands[1] = composer.wire(AxisOp::Add(1), &operands[1..])?;
     }
-    let zero_points = [zero_point(composer, zero_points[0])?, zero_point(composer, zero_points[1])?];
+    let [left, right] = operands;
+    let zero_points = [zero_point(composer, zero_points[0], left)?, zero_point(composer, zero_points[1], right)?];
     let inputs = [operands[0], operands[1], zero_points[0], zero_points[1]];
     let mut product = composer.wire(PlainOperator(MatMulInteger), &inputs)?;
     let rank = composer.fact(product)?.rank();
