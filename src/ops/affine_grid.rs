@@ -87,7 +87,7 @@ mod tests {
         let identity = tensor_of(&[1, 2, 3], &[1f32, 0.0, 0.0, 0.0, 1.0, 0.0]).unwrap().into_tvalue();
         for Case { sizes, align_corners, expected } in cases {
             let operator = AffineGrid { batch: 1, sizes: sizes.into_iter().collect(), align_corners };
-            let grid = operator.compute(&[identity.clone()]).unwrap().remove(0);
+            let grid = operator.compute(std::slice::from_ref(&identity)).unwrap().remove(0);
             super::super::tests::assert_close(&format!("{operator:?}"), &grid, &[1, sizes[0], sizes[1], 2], expected);
         }
     }
