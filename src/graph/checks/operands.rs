@@ -148,6 +148,9 @@ pub fn check(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Result<()> {
             return Err(Error::invalid_model(format!("its input {position} must be of integers, not {found}")));
         }
     }
+    if node.op_type.starts_with("Gather") {
+        refuse_far_positions(operands.get(1).copied().flatten())?;
+    }
     if let Some(Some(first)) = operands.first()
         && FLOATS.contains(&&*node.op_type)
         && !element(first).is_float()
@@ -168,6 +171,17 @@ pub fn check(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Result<()> {
     check_windows(node)?;
     check_ranks(node, operands)?;
     check_axis(node, operands)
+}
+
+/// Constant positions that no tensor has: tract would cut them to 32 bits in a browser.
+fn refuse_far_positions(positions: Option<&TypedFact>) -> Result<()> {
+    let constant = positions.and_then(|fact| fact.konst.as_ref());
+    let Some(Ok(plain)) = constant.map(|constant| constant.try_as_plain_ram()) else { return Ok(()) };
+    let Ok(positions) = plain.as_slice::<i64>() else { return Ok(()) };
+    match positions.iter().find(|position| i32::try_from(**position).is_err()) {
+        Some(far) => Err(Error::invalid_model(format!("position {far} lies outside of every tensor"))),
+        None => Ok(()),
+    }
 }
 
 /// Windows of convolutions and pools: tract lists every position of one, and multiplies without looking.
