@@ -1,6 +1,6 @@
 //! Matrix products of 8-bit integers, exact.
 //!
-//! Every product of two differences of 8-bit integers is an integer below 2^16, and a sum of [`EXACT`] of them one below 2^24,
+//! Every product of two differences of 8-bit integers is an integer below 2^16, and a sum of 256 of them one below 2^24,
 //! which f32 holds exactly. So the f32 kernel sums as many at a time, and the sums of these sums are kept in i32.
 
 use super::activation::Activation;

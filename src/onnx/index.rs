@@ -69,7 +69,7 @@ const TENSOR_RAW_DATA: u32 = 9;
 /// Indexes a model file.
 ///
 /// # Errors
-/// `InvalidModel` when the file is not a well-formed ONNX protobuf; what [`inline_functions`] gives.
+/// `InvalidModel` when the file is not a well-formed ONNX protobuf, or a local function cannot be inlined.
 pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
     refuse_other_files(source)?;
     let mut skeleton = Vec::new();
