@@ -11,6 +11,8 @@ const DOING: Record<CommandName, string> = {
   load: 'loading the model',
   prepare: 'preparing the task',
   run: 'running the model',
+  download: 'copying a tensor out of the engine',
+  discard: 'disposing of a tensor',
   call: 'running the task',
 };
 
@@ -60,7 +62,11 @@ export class Engine {
       case 'prepare':
         return this.#prepare(command.input);
       case 'run':
-        return this.#session!.run(command.input.feeds, command.input.fetches, checkpoint);
+        return this.#session!.run(command.input.feeds, command.input.fetches, command.input.hold, checkpoint);
+      case 'download':
+        return this.#download(command.input);
+      case 'discard':
+        return this.#discard(command.input);
       case 'call':
         return this.#pipeline!.call(this.#session!, command.input.texts, command.input.optionsJson, checkpoint);
     }
@@ -76,6 +82,14 @@ export class Engine {
 
   async #prepare(input: Input<'prepare'>): Promise<void> {
     this.#pipeline = new this.#glue.Pipeline(input.task, input.files);
+  }
+
+  async #download({ held }: Input<'download'>): Promise<Output<'download'>> {
+    return { tensor: this.#session!.download(held) };
+  }
+
+  async #discard({ held }: Input<'discard'>): Promise<void> {
+    for (const number of held) this.#session!.discard(number);
   }
 
   #failure(thrown: unknown, doing: string): EngineFailure {

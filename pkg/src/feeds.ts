@@ -1,5 +1,7 @@
 import { invalidInput } from './errors.js';
-import type { NamedTensor, TensorData, ValueInfo } from './glue.js';
+import type { EngineFeed, TensorData, ValueInfo } from './glue.js';
+import { heldNumber } from './held-tensor.js';
+import type { Host } from './host.js';
 import { describe } from './options.js';
 import type { Tensor } from './tensor.js';
 
@@ -35,8 +37,12 @@ export function checkFetches(fetches: Fetches, known: readonly string[]): string
   return [...names];
 }
 
-/** The inputs as the engine takes them. @throws `InvalidInput` for a wrong name, type or number of elements */
-export function checkFeeds(feeds: Feeds, inputs: readonly ValueInfo[]): NamedTensor[] {
+/**
+ * The inputs as the engine at `host` takes them.
+ *
+ * @throws `InvalidInput` for a wrong name, type or number of elements, and for a tensor that another engine holds
+ */
+export function checkFeeds(feeds: Feeds, inputs: readonly ValueInfo[], host: Host): EngineFeed[] {
   if (typeof feeds !== 'object' || feeds === null) {
     throw invalidInput(`the feeds must be an object, got ${describe(feeds)}`);
   }
@@ -48,10 +54,10 @@ export function checkFeeds(feeds: Feeds, inputs: readonly ValueInfo[]): NamedTen
       remedy: `its inputs are ${names.join(', ')}`,
     });
   }
-  return inputs.map((input) => checkFeed(input, feeds[input.name]));
+  return inputs.map((input) => checkFeed(input, feeds[input.name], host));
 }
 
-function checkFeed({ name, type }: ValueInfo, tensor: Feeds[string] | undefined): NamedTensor {
+function checkFeed({ name, type }: ValueInfo, tensor: Feeds[string] | undefined, host: Host): EngineFeed {
   if (tensor === undefined || tensor === null) {
     throw invalidInput('an input is missing', { tensor: name, remedy: `pass a tensor of type ${type}` });
   }
@@ -61,6 +67,8 @@ function checkFeed({ name, type }: ValueInfo, tensor: Feeds[string] | undefined)
       remedy: `pass a tensor of type ${type}`,
     });
   }
+  const held = heldNumber(tensor, host, name);
+  if (held !== undefined) return { name, held };
   if (!Array.isArray(tensor.dims)) {
     throw invalidInput(`the input's dims are ${describe(tensor.dims)}`, { tensor: name, remedy: 'pass an array' });
   }

@@ -28,6 +28,17 @@ export interface NamedTensor extends PlainTensor {
   name: string;
 }
 
+/** A result that stays in the engine's memory, by its number there. */
+export interface HeldOutput {
+  name: string;
+  type: string;
+  dims: number[];
+  held: number;
+}
+
+/** What a run takes for an input: data, or what an earlier run left in the engine's memory. */
+export type EngineFeed = NamedTensor | { name: string; held: number };
+
 /** What a graph says of one input or output; unknown dimensions by their symbol. */
 export interface ValueInfo {
   name: string;
@@ -69,7 +80,17 @@ export interface Counters {
 
 /** A model, loaded. */
 export interface EngineSession {
-  run(feeds: NamedTensor[], fetches: string[] | undefined, checkpoint?: Checkpoint): Promise<NamedTensor[]>;
+  /** Outputs named by `hold` stay in the engine's memory. */
+  run(
+    feeds: EngineFeed[],
+    fetches: string[] | undefined,
+    hold: string[],
+    checkpoint?: Checkpoint,
+  ): Promise<(NamedTensor | HeldOutput)[]>;
+  /** A copy of what a run left in the engine's memory. */
+  download(held: number): PlainTensor;
+  /** Forgets what a run left in the engine's memory. */
+  discard(held: number): void;
   info(): SessionInfo;
   counters(): Counters;
   free(): void;

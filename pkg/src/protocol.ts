@@ -2,7 +2,17 @@
 
 import type { FileBytes } from './bytes.js';
 import type { PlainError } from './errors.js';
-import type { Counters, EngineDevice, NamedTensor, SessionInfo, TaskAnswer, TaskFiles } from './glue.js';
+import type {
+  Counters,
+  EngineDevice,
+  EngineFeed,
+  HeldOutput,
+  NamedTensor,
+  PlainTensor,
+  SessionInfo,
+  TaskAnswer,
+  TaskFiles,
+} from './glue.js';
 
 /** What an engine can be told to do, and what it answers. */
 export interface Commands {
@@ -19,7 +29,14 @@ export interface Commands {
   /** Prepares the task whose texts `call` takes. */
   prepare: { input: { task: string; files: TaskFiles }; output: void };
   /** Runs the graph. */
-  run: { input: { feeds: NamedTensor[]; fetches: string[] | undefined }; output: NamedTensor[] };
+  run: {
+    input: { feeds: EngineFeed[]; fetches: string[] | undefined; hold: string[] };
+    output: (NamedTensor | HeldOutput)[];
+  };
+  /** Copies what a run left in the engine's memory. */
+  download: { input: { held: number }; output: { tensor: PlainTensor } };
+  /** Forgets what a run left in the engine's memory. */
+  discard: { input: { held: number[] }; output: void };
   /** Runs the task. */
   call: { input: { texts: string[]; optionsJson: string }; output: TaskAnswer };
 }

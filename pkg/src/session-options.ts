@@ -7,6 +7,9 @@ import { lastPart, type ModelSource, originOf } from './model-source.js';
 import { checkChoice, checkKeys, checkSignal, checkType, describe } from './options.js';
 import type { ProgressCallback } from './progress.js';
 
+/** Where an output of a run lies. */
+export type OutputLocation = 'cpu' | 'cpu-pinned';
+
 /** Settings of `InferenceSession.create`. Unknown ones are refused. */
 export interface SessionOptions {
   /**
@@ -16,6 +19,12 @@ export interface SessionOptions {
   executionProviders?: readonly (string | { readonly name: string })[];
   /** Threads on the CPU: 1, which is what this build has. */
   numThreads?: number;
+  /**
+   * Where outputs go: `'cpu'` (the default), JavaScript's memory; `'cpu-pinned'`, the engine's own, from where they can be fed
+   * to later runs of the session without being copied: a cache of keys and values then grows in place. One location for all
+   * outputs, or one by name. Of a tensor that is `'cpu-pinned'`, `getData()` gives a copy, and `dispose()` frees the memory.
+   */
+  preferredOutputLocation?: OutputLocation | { readonly [output: string]: OutputLocation };
   /** `'all'`: graphs are always optimised in full. */
   graphOptimizationLevel?: 'all';
   /** Files that hold the model's weights beside it: addresses, or paths as the model gives them with their content. */
@@ -35,6 +44,7 @@ export interface SessionOptions {
 const SESSION_OPTIONS = [
   'executionProviders',
   'numThreads',
+  'preferredOutputLocation',
   'graphOptimizationLevel',
   'externalData',
   'signal',
@@ -84,6 +94,20 @@ export function checkComputeOptions(
   if (options.externalData !== undefined && !Array.isArray(options.externalData)) {
     throw invalidInput('option `externalData` must be an array');
   }
+}
+
+const LOCATIONS = ['cpu', 'cpu-pinned'] as const satisfies readonly OutputLocation[];
+
+/** The outputs that stay in the engine's memory. @throws `InvalidInput` for an unknown location or output */
+export function heldOutputs(location: SessionOptions['preferredOutputLocation'], outputs: readonly string[]): string[] {
+  if (location === undefined) return [];
+  if (typeof location !== 'object' || location === null) {
+    checkChoice(location, LOCATIONS, 'preferredOutputLocation');
+    return location === 'cpu-pinned' ? [...outputs] : [];
+  }
+  checkKeys(location, outputs, 'option `preferredOutputLocation`');
+  for (const [name, choice] of Object.entries(location)) checkChoice(choice, LOCATIONS, `preferredOutputLocation.${name}`);
+  return outputs.filter((name) => location[name] === 'cpu-pinned');
 }
 
 /** Checks all options of a session. */

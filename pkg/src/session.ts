@@ -1,13 +1,14 @@
 import { invalidInput } from './errors.js';
 import { checkFeeds, checkFetches, type Feeds, type Fetches } from './feeds.js';
 import type { Counters, SessionInfo, ValueInfo } from './glue.js';
+import { heldTensor } from './held-tensor.js';
 import { type Host, releasedError } from './host.js';
 import { expectedDigests } from './integrity.js';
 import { type LoadFile, loadModel } from './load.js';
 import { bufferPart, modelName, type ModelSource, originOf } from './model-source.js';
 import { checkKeys, checkSignal } from './options.js';
 import { ProgressReporter } from './progress.js';
-import { checkSessionOptions, deviceOf, externalDataFiles, type SessionOptions } from './session-options.js';
+import { checkSessionOptions, deviceOf, externalDataFiles, heldOutputs, type SessionOptions } from './session-options.js';
 import { Tensor, tensorFromPlain } from './tensor.js';
 import type { InferenceSession as OrtInferenceSession } from './vendor/onnxruntime-common/inference-session.js';
 
@@ -31,9 +32,12 @@ export interface RunOptions {
  */
 export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   readonly #host: Host;
+  /** Outputs that stay in the engine's memory. */
+  readonly #held: string[];
 
-  private constructor(host: Host) {
+  private constructor(host: Host, held: string[]) {
     this.#host = host;
+    this.#held = held;
   }
 
   /**
@@ -75,8 +79,10 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
       signal: options.signal,
       stallTimeout: options.stallTimeout,
     });
+    const outputs = host.state!.info.outputs.map(({ name }) => name);
+    const held = await orClosed(host, () => heldOutputs(options.preferredOutputLocation, outputs));
     progress.ready();
-    return new InferenceSession(host);
+    return new InferenceSession(host, held);
   }
 
   /** Names of the graph's inputs, in order. */
@@ -134,9 +140,11 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     checkKeys(options, ['signal'], 'the run options');
     checkSignal(options.signal);
     const fetches = hasFetches ? checkFetches(second as Fetches, this.outputNames) : undefined;
-    const input = { feeds: checkFeeds(feeds, this.#info.inputs), fetches };
-    const outputs = await this.#host.perform('run', input, options.signal);
-    return Object.fromEntries(outputs.map((output) => [output.name, tensorFromPlain(output, output.name)]));
+    const host = this.#host;
+    const input = { feeds: checkFeeds(feeds, this.#info.inputs, host), fetches, hold: this.#held };
+    const outputs = await host.perform('run', input, options.signal);
+    const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output, output.name)));
+    return Object.fromEntries(outputs.map(({ name }, at) => [name, tensors[at]!]));
   }
 
   /** Ends the session and gives its memory back. Runs under way fail; releasing again does nothing. */
@@ -156,6 +164,16 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
 
   get #info(): SessionInfo {
     return this.#host.state!.info;
+  }
+}
+
+/** What `check` gives; where it throws, nobody gets the model. */
+async function orClosed<T>(host: Host, check: () => T): Promise<T> {
+  try {
+    return check();
+  } catch (error) {
+    await host.close(releasedError());
+    throw error;
   }
 }
 

@@ -65,7 +65,8 @@ export interface TensorConstructor {
   ): TypedTensor<TypeOfData<D>>;
 }
 
-class TensorWithList extends (OrtTensor as unknown as new (...args: unknown[]) => OrtTensor) {
+/** The class behind {@link Tensor}, which takes whatever onnxruntime-common's constructor does. */
+export class TensorWithList extends (OrtTensor as unknown as new (...args: unknown[]) => OrtTensor) {
   constructor(...args: unknown[]) {
     try {
       super(...args);

@@ -1,5 +1,5 @@
 import type { FileBytes } from './bytes.js';
-import type { TensorData } from './glue.js';
+import type { EngineFeed, HeldOutput, NamedTensor, TensorData } from './glue.js';
 import type { Answer, Command } from './protocol.js';
 
 /** A message and the buffers that move with it instead of being copied. */
@@ -18,11 +18,13 @@ export function transferCommand(command: Command): Transfer<Command> {
       return { message: { name: 'load', input: { ...command.input, model, externalData } }, buffers };
     }
     case 'run': {
-      const feeds = command.input.feeds.map((feed) => ({ ...feed, data: feed.data.slice() }));
-      return { message: { name: 'run', input: { ...command.input, feeds } }, buffers: dataBuffers(feeds) };
+      const feeds = command.input.feeds.map((feed): EngineFeed => (hasData(feed) ? { ...feed, data: feed.data.slice() } : feed));
+      return { message: { name: 'run', input: { ...command.input, feeds } }, buffers: dataBuffers(feeds.filter(hasData)) };
     }
     case 'prepare':
     case 'call':
+    case 'download':
+    case 'discard':
       return { message: command, buffers: [] };
   }
 }
@@ -30,7 +32,7 @@ export function transferCommand(command: Command): Transfer<Command> {
 /** Readies an answer for the page. */
 export function transferAnswer(answer: Answer): Transfer<Answer> {
   const { output } = answer;
-  if (Array.isArray(output)) return { message: answer, buffers: dataBuffers(output) };
+  if (Array.isArray(output)) return { message: answer, buffers: dataBuffers(output.filter(hasData)) };
   if (output !== undefined && 'tensor' in output) return { message: answer, buffers: dataBuffers([output.tensor]) };
   return { message: answer, buffers: [] };
 }
@@ -42,6 +44,10 @@ function ownedBytes(bytes: FileBytes): FileBytes {
 
 function pieceBuffers(bytes: FileBytes): ArrayBuffer[] {
   return 'blob' in bytes ? [] : bytes.pieces.map((piece) => piece.buffer as ArrayBuffer);
+}
+
+function hasData(tensor: EngineFeed | HeldOutput): tensor is NamedTensor {
+  return 'data' in tensor;
 }
 
 /** Each buffer once: two tensors may share one. */

@@ -52,6 +52,29 @@ test('execution providers choose the device', async () => {
   }
 });
 
+test('outputs stay in the memory of the engine where that is preferred', async () => {
+  for (const preferredOutputLocation of ['cpu-pinned', { out: 'cpu-pinned' }]) {
+    const session = await InferenceSession.create(ECHO, { preferredOutputLocation });
+    const { out: first } = await session.run({ ids: IDS });
+    assert.ok(first instanceof Tensor);
+    assert.deepEqual([first.location, first.type, first.dims], ['cpu-pinned', 'int64', [1, 3]]);
+    assert.throws(() => first.data, /not on CPU/);
+    const { out: second } = await session.run({ ids: first });
+    first.dispose();
+    assert.deepEqual(await second.getData(), new BigInt64Array([1n, 2n, 3n]));
+    await assert.rejects(session.run({ ids: first }), { code: 'InvalidInput', message: /disposed of/ });
+
+    const other = await InferenceSession.create(ECHO);
+    await assert.rejects(other.run({ ids: second }), { code: 'InvalidInput', message: /another session's memory.*getData/ });
+    await other.release();
+    await session.release();
+    second.dispose();
+  }
+  const plain = await InferenceSession.create(ECHO, { preferredOutputLocation: { out: 'cpu' } });
+  assert.deepEqual((await plain.run({ ids: IDS })).out.tolist(), [[1n, 2n, 3n]]);
+  await plain.release();
+});
+
 test('options that do not fit are refused by name', async () => {
   const cases = [
     [{ logLevel: 1 }, /unknown option `logLevel`/],
@@ -61,6 +84,9 @@ test('options that do not fit are refused by name', async () => {
     [{ executionProviders: ['wasm', 'webgpu'] }, /`executionProviders`/],
     [{ executionProviders: [{ name: 'webgpu', preferredLayout: 'NCHW' }] }, /`preferredLayout`/],
     [{ numThreads: 4 }, /`numThreads` is 4, but this build runs on one thread/],
+    [{ preferredOutputLocation: 'gpu-buffer' }, /`preferredOutputLocation` is 'gpu-buffer'/],
+    [{ preferredOutputLocation: { out: 'texture' } }, /`preferredOutputLocation.out` is 'texture'/],
+    [{ preferredOutputLocation: { past: 'cpu' } }, /unknown option `past` in option `preferredOutputLocation`/],
     [{ graphOptimizationLevel: 'disabled' }, /`graphOptimizationLevel`/],
     [{ externalData: 'weights' }, /`externalData`/],
     [{ externalData: [{ path: 'a', data: ECHO, more: 1 }] }, /`more`/],

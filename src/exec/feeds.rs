@@ -1,17 +1,50 @@
 //! Checks what a caller feeds against what the model declares.
 
 use super::convert::to_tract;
+use super::held::HeldTensor;
 use crate::error::{Error, Result};
 use crate::onnx::{Dimension, TensorInfo};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use std::collections::HashMap;
 use tract_onnx::prelude::{IntoTValue, TValue, TVec};
+
+/// What is fed to an input.
+#[derive(Clone, Copy)]
+pub enum Feed<'a> {
+    /// The caller's data, which is copied.
+    Tensor(&'a Tensor),
+    /// What an earlier run left in the engine's memory.
+    Held(&'a HeldTensor),
+}
+
+impl Feed<'_> {
+    fn dtype(&self) -> DType {
+        match self {
+            Feed::Tensor(tensor) => tensor.dtype(),
+            Feed::Held(tensor) => tensor.dtype(),
+        }
+    }
+
+    fn dims(&self) -> &[usize] {
+        match self {
+            Feed::Tensor(tensor) => tensor.dims(),
+            Feed::Held(tensor) => tensor.dims(),
+        }
+    }
+
+    fn value(&self) -> Result<TValue> {
+        match self {
+            Feed::Tensor(tensor) => Ok(to_tract(tensor)?.into_tvalue()),
+            Feed::Held(tensor) => Ok(tensor.value()),
+        }
+    }
+}
 
 /// The fed tensors in the order of the model's inputs.
 ///
 /// # Errors
 /// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or fixed size.
-pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Result<TVec<TValue>> {
+pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Feed)]) -> Result<TVec<TValue>> {
     let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
     if let Some((name, _)) = feeds.iter().find(|(name, _)| !inputs.iter().any(|input| input.name == *name)) {
         return Err(Error::invalid_input("the model has no input of this name")
@@ -31,12 +64,12 @@ pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Result<TVec
             _ => return Err(Error::invalid_input("an input is fed twice").tensor(&*input.name)),
         };
         check(input, tensor).map_err(|error| error.tensor(&*input.name))?;
-        arranged.push(to_tract(tensor)?.into_tvalue());
+        arranged.push(tensor.value()?);
     }
     Ok(arranged)
 }
 
-fn check(input: &TensorInfo, tensor: &Tensor) -> Result<()> {
+fn check(input: &TensorInfo, tensor: &Feed) -> Result<()> {
     if tensor.dtype() != input.dtype {
         return Err(Error::invalid_input(format!("expected {}, got {}", input.dtype.name(), tensor.dtype().name()))
             .remedy(format!("pass {} elements", input.dtype.name())));
@@ -108,7 +141,8 @@ mod tests {
         ];
         for (what, feeds, culprit) in cases {
             let feeds: Vec<_> = feeds.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect();
-            let arranged = arrange(&inputs, &feeds);
+            let fed: Vec<_> = feeds.iter().map(|(name, tensor)| (name.clone(), Feed::Tensor(tensor))).collect();
+            let arranged = arrange(&inputs, &fed);
             let arranged = arranged.and_then(|fed| {
                 check_symbols(inputs.iter().zip(fed.iter().map(|value| value.shape())))?;
                 Ok(fed)

@@ -4,8 +4,11 @@ mod checkpoint;
 mod convert;
 mod feeds;
 mod guard;
+mod held;
 mod session;
 mod step;
 
 pub use checkpoint::{Checkpoint, Uninterrupted};
-pub use session::{Device, DevicePreference, RunCounters, Session, SessionInfo};
+pub use feeds::Feed;
+pub use held::HeldTensor;
+pub use session::{Device, DevicePreference, Output, RunCounters, Session, SessionInfo};

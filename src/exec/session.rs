@@ -2,8 +2,9 @@
 
 use super::checkpoint::Checkpoint;
 use super::convert::from_tract;
-use super::feeds::{arrange, check_symbols};
+use super::feeds::{Feed, arrange, check_symbols};
 use super::guard::guarded;
+use super::held::HeldTensor;
 use super::step::Executor;
 use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, Window};
 use crate::error::{Error, ErrorCode, Result};
@@ -62,6 +63,14 @@ pub struct SessionInfo {
     pub device_reason: String,
     /// The GPU, where there is one.
     pub adapter: Option<String>,
+}
+
+/// What a run gives for an output.
+pub enum Output {
+    /// A copy.
+    Tensor(Tensor),
+    /// What stays in the engine's memory.
+    Held(HeldTensor),
 }
 
 /// A plan for some of a model's feeds.
@@ -156,22 +165,43 @@ impl Session {
     /// Runs the model. `fetches` names the outputs wanted; empty means all.
     ///
     /// # Errors
-    /// `InvalidInput` for feeds or fetches that do not fit; `Aborted`; `DeviceLost` when the GPU was demanded and is lost.
+    /// As [`Session::run_holding`].
     pub async fn run(
         &mut self,
         feeds: &[(String, Tensor)],
         fetches: &[String],
         checkpoint: &impl Checkpoint,
     ) -> Result<Vec<(String, Tensor)>> {
+        let feeds: Vec<_> = feeds.iter().map(|(name, tensor)| (name.clone(), Feed::Tensor(tensor))).collect();
+        let outputs = self.run_holding(&feeds, fetches, &[], checkpoint).await?;
+        let copied = outputs.into_iter().map(|(name, output)| match output {
+            Output::Tensor(tensor) => Ok((name, tensor)),
+            Output::Held(tensor) => Ok((name, tensor.to_tensor()?)),
+        });
+        copied.collect()
+    }
+
+    /// Runs the model on tensors that the caller has or the engine holds. `fetches` names the outputs wanted, empty means all;
+    /// of these, those in `held` stay in the engine's memory.
+    ///
+    /// # Errors
+    /// `InvalidInput` for feeds or fetches that do not fit; `Aborted`; `DeviceLost` when the GPU was demanded and is lost.
+    pub async fn run_holding(
+        &mut self,
+        feeds: &[(String, Feed<'_>)],
+        fetches: &[String],
+        held: &[String],
+        checkpoint: &impl Checkpoint,
+    ) -> Result<Vec<(String, Output)>> {
         if self.closed {
             return Err(
                 Error::invalid_input("the session was closed by an earlier failure").remedy("load the model again")
             );
         }
         let wanted = self.wanted(fetches)?;
-        let mut outcome = self.run_once(feeds, &wanted, checkpoint).await;
+        let mut outcome = self.run_once(feeds, &wanted, held, checkpoint).await;
         if self.gave_up_gpu(&outcome) {
-            outcome = self.run_once(feeds, &wanted, checkpoint).await;
+            outcome = self.run_once(feeds, &wanted, held, checkpoint).await;
         }
         match &outcome {
             Ok(_) => self.counters.runs += 1,
@@ -198,10 +228,11 @@ impl Session {
 
     async fn run_once(
         &mut self,
-        feeds: &[(String, Tensor)],
+        feeds: &[(String, Feed<'_>)],
         wanted: &[usize],
+        held: &[String],
         checkpoint: &impl Checkpoint,
-    ) -> Result<Vec<(String, Tensor)>> {
+    ) -> Result<Vec<(String, Output)>> {
         let running = |error: Error| error.doing("running the model");
         let fed = arrange(&self.inputs, feeds).map_err(running)?;
         let fits = |plan: &&mut Plan| plan.when.iter().all(|(position, value)| is(&fed[*position], *value));
@@ -217,14 +248,19 @@ impl Session {
         let (values, symbols) = plan.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
         let output = |position: &usize| {
             let TensorInfo { name, dtype, .. } = &self.outputs[*position];
-            let tensor = from_tract(&values[*position], *dtype, &symbols).map_err(|error| error.tensor(name))?;
-            Ok((name.clone(), tensor))
+            let value = &values[*position];
+            let output = if held.contains(name) {
+                HeldTensor::keep(value, *dtype, &symbols).map(Output::Held)
+            } else {
+                from_tract(value, *dtype, &symbols).map(Output::Tensor)
+            };
+            Ok((name.clone(), output.map_err(|error| error.tensor(name))?))
         };
         wanted.iter().map(output).collect()
     }
 
     /// A lost GPU is given up where the caller allows the CPU; the session says so from then on.
-    fn gave_up_gpu(&mut self, outcome: &Result<Vec<(String, Tensor)>>) -> bool {
+    fn gave_up_gpu(&mut self, outcome: &Result<Vec<(String, Output)>>) -> bool {
         let lost = matches!(outcome, Err(error) if error.code == ErrorCode::DeviceLost);
         if !lost || self.preference != DevicePreference::Auto {
             return false;

@@ -6,8 +6,11 @@
 //! Output: f32 `[batch, heads, length, dim]`: all of `past`, then `new`. With a buffer, as com.microsoft
 //! `GroupQueryAttention` keeps it, `length` is `max(total, capacity)`, and of each sequence come the first
 //! `max(key_length - tokens, 0)` of `past`, then `new`, then zeros.
+//!
+//! Where all of `past` stays, the output has room for more: see [`CacheStorage`].
 
 use super::attention::{HeadLayout, Operand};
+use super::cache_tensor::CacheStorage;
 use super::{f32_slice, f32_tensor, i64_slice};
 use tract_onnx::tract_hir::internal::*;
 
@@ -91,17 +94,27 @@ impl EvalOp for AppendToCache {
         ensure!(past_fits, "new tokens of {:?} do not fit a past of {:?}", new.shape(), past.map(|past| past.shape()));
         let (length, earlier) = self.lengths(&inputs, batch, tokens, capacity)?;
         let strides = self.layout.strides(&operand);
-        let (new, past) = (f32_slice(new)?, past.map(|past| f32_slice(past)).transpose()?.unwrap_or(&[]));
+        let new = f32_slice(new)?;
+        let copy = |place: usize, out: &mut [f32]| {
+            let (batch, head) = (place / heads, place % heads);
+            for token in 0..tokens {
+                let start = batch * strides.batch + head * strides.head + token * strides.position;
+                out[token * dim..][..dim].copy_from_slice(&new[start..][..dim]);
+            }
+        };
+        if let Some(past) = past
+            && length == capacity + tokens
+            && earlier.iter().all(|earlier| *earlier == capacity)
+        {
+            return Ok(tvec!(CacheStorage::appended(past, tokens, copy)?.into_tvalue()));
+        }
+        let past = past.map(|past| f32_slice(past)).transpose()?.unwrap_or(&[]);
         let output = f32_tensor(&[batch, heads, length, dim], |out| {
             for place in 0..batch * heads {
-                let (batch, head) = (place / heads, place % heads);
                 let out = &mut out[place * length * dim..][..length * dim];
-                let (before, after) = out.split_at_mut(earlier[batch] * dim);
+                let (before, after) = out.split_at_mut(earlier[place / heads] * dim);
                 before.copy_from_slice(&past[place * capacity * dim..][..before.len()]);
-                for token in 0..tokens {
-                    let start = batch * strides.batch + head * strides.head + token * strides.position;
-                    after[token * dim..][..dim].copy_from_slice(&new[start..][..dim]);
-                }
+                copy(place, after);
             }
             Ok(())
         })?;

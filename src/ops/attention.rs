@@ -10,6 +10,7 @@
 //!
 //! Outputs: f32 in its own layout; with `scores` also f32 `[batch, heads, queries, keys]`.
 
+use super::cache_tensor::{CacheRows, CacheStorage};
 use super::{f32_slice, f32_tensor, i64_slice};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
@@ -230,6 +231,31 @@ fn sequences(
     (0..batch).map(sequence).collect()
 }
 
+/// Keys or values, side by side or in a cache.
+enum Rows<'a> {
+    Plain(&'a [f32]),
+    Cached(CacheRows<'a>),
+}
+
+impl<'a> Rows<'a> {
+    /// Those of a tensor; in a cache there is room behind each head's, which changes the strides.
+    fn of(tensor: &'a Tensor, layout: HeadLayout, strides: &mut HeadStrides) -> TractResult<Rows<'a>> {
+        let cache = tensor.storage_as::<CacheStorage>().filter(|_| layout == HeadLayout::HeadMajor);
+        let Some(cache) = cache else { return Ok(Rows::Plain(f32_slice(tensor)?)) };
+        let rows = cache.read();
+        strides.head = rows.capacity * strides.position;
+        strides.batch = tensor.shape()[1] * strides.head;
+        Ok(Rows::Cached(rows))
+    }
+
+    fn elements(&self) -> &[f32] {
+        match self {
+            Rows::Plain(elements) => elements,
+            Rows::Cached(rows) => rows.elements(),
+        }
+    }
+}
+
 impl Op for Attention {
     fn name(&self) -> StaticName {
         "Attention".into()
@@ -264,7 +290,9 @@ impl EvalOp for Attention {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let shapes: TVec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
-        let (call, output_shape) = self.call(&shapes)?;
+        let (mut call, output_shape) = self.call(&shapes)?;
+        let key = Rows::of(&inputs[1], self.key, &mut call.key)?;
+        let value = Rows::of(&inputs[2], self.value, &mut call.value)?;
         let mut optional = inputs[3..].iter();
         let mut next = |present: bool| if present { optional.next() } else { None };
         let mask = next(self.mask).map(|mask| f32_slice(mask)).transpose()?;
@@ -279,8 +307,8 @@ impl EvalOp for Attention {
         let sequences = sequences(&call.shape, first_positions, key_lengths)?;
         let operands = AttentionOperands {
             query: f32_slice(&inputs[0])?,
-            key: f32_slice(&inputs[1])?,
-            value: f32_slice(&inputs[2])?,
+            key: key.elements(),
+            value: value.elements(),
             mask,
             sequences: call.sequences.then_some(&*sequences),
             sinks,

@@ -8,6 +8,7 @@ pub mod arg_extremum;
 mod attention;
 pub mod bit_cast;
 pub mod bit_shift;
+mod cache_tensor;
 pub mod cast_to_integer;
 pub mod causal_convolution;
 pub mod center_crop_pad;

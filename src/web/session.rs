@@ -3,14 +3,16 @@
 use super::checkpoint::JsCheckpoint;
 use super::errors::{promise, to_js};
 use super::source::JsSource;
-use super::values::{plain, property, string_property, tensor_from_js, tensor_to_js};
+use super::values::{held_to_js, plain, property, string_property, tensor_from_js, tensor_to_js};
 use crate::error::{Error, Result};
-use crate::exec::{self, DevicePreference, RunCounters, SessionInfo};
+use crate::exec::{self, DevicePreference, Feed, HeldTensor, Output, RunCounters, SessionInfo};
 use crate::gpu::Counters;
 use crate::onnx::{ExternalFile, external_path};
+use crate::tensor::Tensor;
 use js_sys::{Array, Promise};
 use serde::Serialize;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -27,6 +29,33 @@ struct Shared {
     /// `None` while a run has it, and after a run that could not give it back.
     session: RefCell<Option<exec::Session>>,
     known: RefCell<Known>,
+    held: RefCell<HeldTensors>,
+}
+
+/// Results that stay in the engine's memory, by the numbers that JavaScript knows them by.
+#[derive(Default)]
+struct HeldTensors {
+    tensors: HashMap<u32, HeldTensor>,
+    last: u32,
+}
+
+impl HeldTensors {
+    fn keep(&mut self, tensor: HeldTensor) -> u32 {
+        self.last += 1;
+        self.tensors.insert(self.last, tensor);
+        self.last
+    }
+
+    fn get(&self, number: u32) -> Result<HeldTensor> {
+        let gone = || Error::invalid_input("the tensor was disposed of").remedy("keep it until it is no longer fed");
+        self.tensors.get(&number).cloned().ok_or_else(gone)
+    }
+}
+
+/// What JavaScript feeds.
+enum Fed {
+    Tensor(Tensor),
+    Held(HeldTensor),
 }
 
 /// A loaded model.
@@ -69,17 +98,34 @@ impl Session {
         })
     }
 
-    /// Runs the model on `[{ name, type, dims, data }]`; a promise of the same for the outputs.
-    pub fn run(&self, feeds: Array, fetches: Option<Vec<String>>, checkpoint: JsValue) -> Promise {
+    /// Runs the model on `[{ name, type, dims, data }]`, or `{ name, held }` for what an earlier run left here; a promise of the
+    /// outputs, of which those named by `hold` stay here and come as `{ name, type, dims, held }`.
+    pub fn run(&self, feeds: Array, fetches: Option<Vec<String>>, hold: Vec<String>, checkpoint: JsValue) -> Promise {
         let shared = self.0.clone();
         promise(async move {
-            let feeds = feeds.iter().map(|feed| tensor_from_js(&feed)).collect::<Result<Vec<_>>>()?;
+            let fed = feeds.iter().map(|feed| shared.fed(&feed)).collect::<Result<Vec<_>>>()?;
+            let feed = |(name, fed): &(String, Fed)| match fed {
+                Fed::Tensor(tensor) => (name.clone(), Feed::Tensor(tensor)),
+                Fed::Held(tensor) => (name.clone(), Feed::Held(tensor)),
+            };
+            let feeds: Vec<_> = fed.iter().map(feed).collect();
             let fetches = fetches.unwrap_or_default();
             let checkpoint = JsCheckpoint::new(&checkpoint);
-            let outputs = borrowed(&shared, async |session| session.run(&feeds, &fetches, &checkpoint).await).await?;
-            let outputs = outputs.iter().map(|(name, tensor)| tensor_to_js(Some(name), tensor));
-            Ok(outputs.collect::<Result<Array>>()?.into())
+            let run = async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
+            let outputs = borrowed(&shared, run).await?;
+            Ok(outputs.into_iter().map(|(name, output)| shared.output(&name, output)).collect::<Result<Array>>()?.into())
         })
+    }
+
+    /// A copy of what a run left here: `{ type, dims, data }`.
+    pub fn download(&self, held: u32) -> Result<JsValue, JsValue> {
+        let tensor = self.0.held.borrow().get(held).and_then(|tensor| tensor.to_tensor());
+        tensor.and_then(|tensor| tensor_to_js(None, &tensor)).map_err(|error| to_js(&error))
+    }
+
+    /// Forgets what a run left here.
+    pub fn discard(&self, held: u32) {
+        self.0.held.borrow_mut().tensors.remove(&held);
     }
 
     /// Inputs, outputs, device and memory.
@@ -100,7 +146,11 @@ impl Session {
 impl Session {
     fn new(session: exec::Session) -> Session {
         let known = Known { info: session.info(), counters: session.counters(), weight_bytes: session.weight_bytes() };
-        Session(Rc::new(Shared { session: RefCell::new(Some(session)), known: RefCell::new(known) }))
+        Session(Rc::new(Shared {
+            session: RefCell::new(Some(session)),
+            known: RefCell::new(known),
+            held: RefCell::default(),
+        }))
     }
 
     /// Has `work` done by the session, if nothing else is.
@@ -113,6 +163,29 @@ impl Session {
     {
         let shared = self.0.clone();
         async move { borrowed(&shared, work).await }
+    }
+}
+
+impl Shared {
+    fn fed(&self, feed: &JsValue) -> Result<(String, Fed)> {
+        match property(feed, "held")?.as_f64() {
+            None => tensor_from_js(feed).map(|(name, tensor)| (name, Fed::Tensor(tensor))),
+            Some(number) => {
+                let name = string_property(feed, "name")?;
+                let held = self.held.borrow().get(number as u32).map_err(|error| error.tensor(&*name))?;
+                Ok((name, Fed::Held(held)))
+            }
+        }
+    }
+
+    fn output(&self, name: &str, output: Output) -> Result<JsValue> {
+        match output {
+            Output::Tensor(tensor) => tensor_to_js(Some(name), &tensor),
+            Output::Held(tensor) => {
+                let (dtype, dims) = (tensor.dtype(), tensor.dims().to_vec());
+                held_to_js(name, dtype, &dims, self.held.borrow_mut().keep(tensor))
+            }
+        }
     }
 }
 

@@ -104,10 +104,19 @@ pub fn tensor_to_js(name: Option<&str>, tensor: &Tensor) -> Result<JsValue> {
         }
         TensorData::BFloat16(_) => return Err(Error::unsupported_op("an output is bfloat16, which is not supported")),
     };
-    let dims: Array = tensor.dims().iter().map(|dim| JsValue::from_f64(*dim as f64)).collect();
-    let mut properties = vec![("type", tensor.dtype().name().into()), ("dims", dims.into()), ("data", data)];
+    let mut properties =
+        vec![("type", tensor.dtype().name().into()), ("dims", dims_to_js(tensor.dims())), ("data", data)];
     if let Some(name) = name {
         properties.push(("name", name.into()));
     }
     object(&properties)
+}
+
+/// A tensor that stays in the engine's memory as `{ name, type, dims, held }`.
+pub fn held_to_js(name: &str, dtype: DType, dims: &[usize], held: u32) -> Result<JsValue> {
+    object(&[("name", name.into()), ("type", dtype.name().into()), ("dims", dims_to_js(dims)), ("held", held.into())])
+}
+
+fn dims_to_js(dims: &[usize]) -> JsValue {
+    dims.iter().map(|dim| JsValue::from_f64(*dim as f64)).collect::<Array>().into()
 }

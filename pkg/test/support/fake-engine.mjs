@@ -66,6 +66,7 @@ export class Session {
   #behaviour;
   #options;
   #runs = 0;
+  #held = new Map();
   #freed = false;
 
   static async load(source, options) {
@@ -76,17 +77,36 @@ export class Session {
     return session;
   }
 
-  async run(feeds, fetches, checkpoint) {
+  async run(feeds, fetches, hold, checkpoint) {
     if (this.#freed) throw new Error('used after free');
     await behave(this.#behaviour.run, checkpoint);
     this.#runs += 1;
-    const outputs = feeds.map(({ name, type, dims, data }) => ({
-      name: name === 'ids' ? 'out' : name,
-      type,
-      dims,
-      data: data.slice(),
-    }));
+    const outputs = feeds.map((feed) => this.#output(feed, hold));
     return fetches === undefined ? outputs : outputs.filter(({ name }) => fetches.includes(name));
+  }
+
+  #output(feed, hold) {
+    const { type, dims, data } = 'held' in feed ? this.#heldTensor(feed.held) : feed;
+    const name = feed.name === 'ids' ? 'out' : feed.name;
+    if (!hold.includes(name)) return { name, type, dims, data: data.slice() };
+    const held = this.#held.size + 1;
+    this.#held.set(held, { type, dims, data: data.slice() });
+    return { name, type, dims, held };
+  }
+
+  #heldTensor(held) {
+    const tensor = this.#held.get(held);
+    if (tensor === undefined) throw engineError('InvalidInput', 'the tensor was disposed of');
+    return tensor;
+  }
+
+  download(held) {
+    const { type, dims, data } = this.#heldTensor(held);
+    return { type, dims, data: data.slice() };
+  }
+
+  discard(held) {
+    this.#held.set(held, undefined);
   }
 
   info() {
@@ -129,7 +149,7 @@ export class Pipeline {
   }
 
   async call(session, texts, optionsJson, checkpoint) {
-    await session.run([], undefined, checkpoint);
+    await session.run([], undefined, [], checkpoint);
     if (this.#task === 'feature-extraction') {
       return {
         tensor: { type: 'float32', dims: [texts.length, 1], data: Float32Array.from(texts, (text) => text.length) },

@@ -5,6 +5,7 @@ mod attention;
 mod attention_layout;
 mod audit;
 mod axes;
+mod cache;
 mod embedding;
 mod epilogue;
 mod gelu;
@@ -49,6 +50,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "rms norm", look: norm::look_for_rms_norm },
     Rule { pattern: "attention", look: attention::look },
     Rule { pattern: "attention layout", look: attention_layout::look },
+    Rule { pattern: "cache", look: cache::look },
     Rule { pattern: "outer product", look: outer_product::look },
     Rule { pattern: "linear", look: linear::look },
     Rule { pattern: "quantised linear", look: quantized_linear::look },
