@@ -1,5 +1,5 @@
-//! `Deferred`: an ONNX node that is wired at run time, because an input that decides its output's shape (`axes`, `shape`,
-//! `sizes`, `repeats`, …) is not known before.
+//! `Deferred`: an ONNX node that is wired at run time, because what it cannot be wired without is not known before: the value
+//! of an input that decides its output's shape (`axes`, `shape`, `sizes`, `repeats`, …), or the sizes of an input.
 
 use super::subgraph::{Argument, Subgraph, concrete};
 use super::translate::Translation;
@@ -19,11 +19,11 @@ pub struct Deferred {
 }
 
 impl Deferred {
-    /// The node left to run time, if it has an input whose value may matter and the ranks of its outputs are known.
+    /// The node left to run time, if it has an input whose value or sizes may matter and the ranks of its outputs are known.
     pub fn new(translation: &Translation, node: &NodeProto, inputs: &[OutletId]) -> Option<Deferred> {
         let facts: Vec<&TypedFact> =
             inputs.iter().map(|outlet| translation.model.outlet_fact(*outlet)).collect::<TractResult<_>>().ok()?;
-        if !facts.iter().any(|fact| fact.konst.is_none() && may_decide(fact)) {
+        if !facts.iter().any(|fact| fact.konst.is_none() && (may_decide(fact) || !fact.shape.is_concrete())) {
             return None;
         }
         let names: Vec<&String> = node.output.iter().filter(|name| !name.is_empty()).collect();
@@ -69,8 +69,13 @@ fn known(node: &NodeProto, slot: usize, inputs: &[&TypedFact]) -> Option<(DatumT
         "Range" => Some((first.datum_type, 1)),
         "com.microsoft.RelativePositionBias" => Some((first.datum_type, 4)),
         "OneHot" => Some((inputs.get(2)?.datum_type, first.rank() + 1)),
-        "TopK" if slot == 1 => Some((DatumType::I64, first.rank())),
+        "TopK" | "MaxPool" if slot == 1 => Some((DatumType::I64, first.rank())),
+        "Attention" if slot > 0 => Some((first.datum_type, 4)),
         "Slice" | "Tile" | "Pad" | "Resize" | "Upsample" | "Split" | "TopK" | "CumSum" | "Trilu" | "Clip" => same,
+        "AffineGrid" => Some((first.datum_type, length(1)?)),
+        "Col2Im" => Some((first.datum_type, 2 + length(1)?)),
+        "Attention" | "AveragePool" | "CenterCropPad" | "Conv" | "ConvTranspose" | "DepthToSpace"
+        | "GroupNormalization" | "LpPool" | "MaxPool" | "RotaryEmbedding" | "SpaceToDepth" => same,
         "Unsqueeze" => Some((first.datum_type, first.rank() + length(1)?)),
         "Squeeze" => Some((first.datum_type, first.rank().checked_sub(length(1)?)?)),
         reduction if reduction.starts_with("Reduce") => {

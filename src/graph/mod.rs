@@ -9,6 +9,7 @@ mod fold;
 pub mod fuse;
 mod operators;
 mod rewriter;
+mod sequences;
 mod subgraph;
 #[cfg(test)]
 mod testing;

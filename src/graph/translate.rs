@@ -5,6 +5,7 @@ use super::checks::{check_node, check_wired};
 use super::control_flow::{wire_if, wire_loop, wire_scan};
 use super::deferred::Deferred;
 use super::operators;
+use super::sequences::{self, Value, wire_sequence};
 use crate::error::{Error, Result};
 use crate::onnx::{Dimension, Initializer, TensorInfo, WeightStore, node_name, tensor_from_proto};
 use std::cell::RefCell;
@@ -56,7 +57,7 @@ pub struct Translation<'a> {
     pub opset: i64,
     weights: Option<&'a Weights<'a>>,
     declared: Rc<Declared>,
-    scopes: Vec<HashMap<String, OutletId>>,
+    scopes: Vec<HashMap<String, Value>>,
     names: HashSet<String>,
     /// Whether nodes whose values are not known yet may be left to run time.
     pub may_defer: bool,
@@ -83,8 +84,12 @@ impl<'a> Translation<'a> {
 
     /// Gives a name to an outlet.
     pub fn define(&mut self, name: &str, outlet: OutletId) {
+        self.define_value(name, Value::Tensor(outlet));
+    }
+
+    fn define_value(&mut self, name: &str, value: Value) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name.to_string(), outlet);
+            scope.insert(name.to_string(), value);
         }
     }
 
@@ -104,10 +109,26 @@ impl<'a> Translation<'a> {
         Ok(outlet)
     }
 
-    /// The outlet of that name; a weight is read when it is first asked for.
+    /// The tensor of that name; a weight is read when it is first asked for.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` for a sequence or an optional value; those of reading the weight.
     pub fn outlet(&mut self, name: &str) -> Result<OutletId> {
-        if let Some(outlet) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
-            return Ok(*outlet);
+        match self.value(name)? {
+            Value::Tensor(outlet) => Ok(outlet),
+            _ => Err(Error::unsupported_op("a sequence or an optional value is used where only tensors are supported")
+                .tensor(name)
+                .remedy("export the model with tensors in place of sequences and optional values")),
+        }
+    }
+
+    /// What that name stands for; a weight is read when it is first asked for.
+    ///
+    /// # Errors
+    /// Those of reading the weight.
+    pub fn value(&mut self, name: &str) -> Result<Value> {
+        if let Some(value) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
+            return Ok(value.clone());
         }
         let tensor = match self.weights {
             Some(weights) => weights.read(name)?,
@@ -115,8 +136,8 @@ impl<'a> Translation<'a> {
         };
         let unique = self.unique(name);
         let outlet = self.model.add_const(unique, tensor).map_err(|error| cause(&error).tensor(name))?;
-        self.scopes[0].insert(name.to_string(), outlet);
-        Ok(outlet)
+        self.scopes[0].insert(name.to_string(), Value::Tensor(outlet));
+        Ok(Value::Tensor(outlet))
     }
 
     /// Element type and rank of a tensor, where the model declares them.
@@ -149,10 +170,16 @@ impl<'a> Translation<'a> {
 
     fn node(&mut self, prefix: &str, node: &NodeProto) -> Result<()> {
         let name = self.unique(&format!("{prefix}{}", node_name(node)));
+        if sequences::is_known(&node.op_type) {
+            check_node(node, &self.model, &[])?;
+            let value = wire_sequence(self, &name, node)?;
+            node.output.iter().for_each(|output| self.define_value(output, value.clone()));
+            return Ok(());
+        }
         let outlets = match &*node.op_type {
             "If" => wire_if(self, &name, node)?,
             "Loop" => wire_loop(self, &name, node)?,
-            "Scan" if self.opset >= 9 => wire_scan(self, &name, node)?,
+            "Scan" => wire_scan(self, &name, node)?,
             _ => self.operator(&name, node)?,
         };
         let outputs: Vec<&String> = node.output.iter().filter(|output| !output.is_empty()).collect();
@@ -209,7 +236,8 @@ impl<'a> Translation<'a> {
 /// `UnsupportedOp`.
 pub fn refuse_unknown_operators(graph: &GraphProto) -> Result<()> {
     for node in &graph.node {
-        if !operators::is_known(&node.op_type) && !matches!(&*node.op_type, "If" | "Loop" | "Scan") {
+        let is_known = |op_type: &str| operators::is_known(op_type) || sequences::is_known(op_type);
+        if !is_known(&node.op_type) && !matches!(&*node.op_type, "If" | "Loop" | "Scan") {
             return Err(Error::unsupported_op("this operator is not supported")
                 .op(&*node.op_type)
                 .node(node_name(node))

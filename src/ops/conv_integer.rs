@@ -6,6 +6,7 @@
 
 use super::mat_mul_integer::{integers, less_zero_points};
 use super::plain::Plain;
+use super::windows::coordinates;
 use crate::kernels::integer::integer_product;
 use tract_onnx::tract_hir::internal::*;
 
@@ -110,15 +111,6 @@ struct Sizes {
     kernel: TVec<usize>,
     output: TVec<usize>,
     before: TVec<usize>,
-}
-
-fn coordinates(mut position: usize, sizes: &[usize]) -> TVec<usize> {
-    let mut coordinates = tvec!(0; sizes.len());
-    for (coordinate, size) in coordinates.iter_mut().zip(sizes).rev() {
-        *coordinate = position % size;
-        position /= size;
-    }
-    coordinates
 }
 
 impl Plain for ConvInteger {

@@ -166,7 +166,7 @@ pub fn check(node: &NodeProto) -> Result<()> {
         return Err(Error::invalid_model(format!("it takes {fewest}{most} inputs and is given {given}")));
     }
     // onnxruntime's operators have optional inputs before ones that are not.
-    // So has Scan before opset 9, which is refused by name.
+    // So has Scan before opset 9.
     let certain = match &*node.op_type {
         "Scan" => 0,
         microsoft if microsoft.contains('.') => 1,

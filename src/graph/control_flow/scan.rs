@@ -1,6 +1,9 @@
-//! ONNX `Scan` (9 to 25): carried values, then tensors that are read slice by slice along `scan_input_axes` in
+//! ONNX `Scan` (8 to 25): carried values, then tensors that are read slice by slice along `scan_input_axes` in
 //! `scan_input_directions`; `body` takes the carried values and a slice of each, and gives the carried values and slices that
 //! are stacked along `scan_output_axes` in `scan_output_directions`.
+//!
+//! Before opset 9 all of them have an axis of batches first, each batch is scanned by itself, and the only attribute beside the
+//! body is `directions`. Sequences of different lengths (`sequence_lens`) are refused.
 
 use super::{Captured, Carried, argument, body, settle, stack, stacked_fact, unsupported, wanted, wired};
 use crate::error::{Error, Result};
@@ -21,16 +24,22 @@ struct Track {
 /// # Errors
 /// What translating the body gives; `InvalidModel` where the body does not fit the node.
 pub fn wire_scan(translation: &mut Translation, name: &str, node: &NodeProto) -> Result<TVec<OutletId>> {
-    if translation.opset < 9 {
-        let error = unsupported("its form before opset 9, with sequence lengths, is not supported");
-        return Err(cause(&error));
-    }
+    let names = operands(node, translation.opset)?;
     let graph = body(node, "body")?;
-    let inputs = node.input.iter().map(|input| translation.outlet(input)).collect::<Result<TVec<_>>>()?;
+    let inputs = names.iter().map(|input| translation.outlet(input)).collect::<Result<TVec<_>>>()?;
     let (captured, taken) = Captured::new(translation, captured(graph))?;
     let operator = scanning(translation, node, &inputs, captured, &taken).map_err(|error| cause(&error))?;
     let inputs: TVec<OutletId> = inputs.into_iter().chain(taken).collect();
     wired(translation.model.wire_node(name, operator, &inputs))
+}
+
+/// The carried values and the tensors that are read.
+fn operands(node: &NodeProto, opset: i64) -> Result<&[String]> {
+    match node.input.split_first() {
+        _ if opset >= 9 => Ok(&node.input),
+        Some((lengths, operands)) if lengths.is_empty() => Ok(operands),
+        _ => Err(cause(&unsupported("sequences of different lengths (`sequence_lens`) are not supported"))),
+    }
 }
 
 fn scanning(
@@ -50,9 +59,12 @@ fn scanning(
         return Err(Error::invalid_model("the body takes other values than the node is given").into());
     }
     let names: Vec<String> = graph.input.iter().map(|input| input.name.clone()).collect();
-    let facts = inputs.iter().map(|outlet| model.outlet_fact(*outlet).cloned()).collect::<TractResult<Vec<_>>>()?;
+    let mut facts = inputs.iter().map(|outlet| model.outlet_fact(*outlet).cloned()).collect::<TractResult<Vec<_>>>()?;
+    let batched = translation.opset < 9;
+    let batch = if batched { Some(split_batch(&mut facts)?) } else { None };
     let ranks: Vec<usize> = facts[states..].iter().map(|fact| fact.rank()).collect();
-    let read = tracks(node, "scan_input_axes", "scan_input_directions", &ranks)?;
+    let directions = if batched { "directions" } else { "scan_input_directions" };
+    let read = tracks(node, "scan_input_axes", directions, &ranks)?;
     let mut others = captured.facts(model, taken)?;
     for ((name, fact), track) in names[states..].iter().zip(&facts[states..]).zip(&read) {
         let mut shape = fact.shape.to_tvec();
@@ -71,7 +83,19 @@ fn scanning(
     if wanted.iter().any(|position| *position >= facts.len()) {
         return Err(Error::invalid_model("the body has fewer outputs than the node").into());
     }
-    Ok(Scanning { body: subgraph, names, states, read, written, captured, wanted, facts })
+    Ok(Scanning { body: subgraph, names, states, read, written, captured, wanted, batch, facts })
+}
+
+/// Takes the first axis, the same one of all, off the facts.
+fn split_batch(facts: &mut [TypedFact]) -> TractResult<TDim> {
+    let mut batch = None;
+    for fact in facts {
+        let mut shape = fact.shape.to_tvec();
+        ensure!(!shape.is_empty(), "a scalar has no axis of batches");
+        batch.get_or_insert(shape.remove(0));
+        *fact = fact.datum_type.fact(shape);
+    }
+    batch.context("nothing is read")
 }
 
 fn tracks(node: &NodeProto, axes: &str, directions: &str, ranks: &[usize]) -> TractResult<Vec<Track>> {
@@ -99,8 +123,71 @@ struct Scanning {
     written: Vec<Track>,
     captured: Captured,
     wanted: Vec<usize>,
-    /// Facts of all outputs, wanted or not.
+    /// How many batches there are, each to be scanned by itself.
+    batch: Option<TDim>,
+    /// Facts of all outputs of a batch, wanted or not.
     facts: TVec<TypedFact>,
+}
+
+impl Scanning {
+    /// The fact of an output.
+    fn fact(&self, position: usize) -> TypedFact {
+        let fact = &self.facts[position];
+        let shape = self.batch.iter().cloned().chain(fact.shape.iter().cloned());
+        fact.datum_type.fact(shape.collect::<TVec<TDim>>())
+    }
+
+    /// Scans one batch; gives all outputs, wanted or not.
+    fn scan(&self, operands: &[TValue], taken: &[TValue], context: &EvalContext) -> TractResult<Vec<TValue>> {
+        let (states, scanned) = operands.split_at(self.states);
+        let mut states = states.to_vec();
+        let turns = scanned[0].shape()[self.read[0].axis];
+        if scanned.iter().zip(&self.read).any(|(tensor, track)| tensor.shape()[track.axis] != turns) {
+            return Err(unsupported("the tensors that it reads have different lengths"));
+        }
+        let mut slices = vec![vec![]; self.written.len()];
+        for turn in 0..turns {
+            let mut arguments = self.captured.arguments(taken, context)?;
+            arguments.extend(self.names.iter().zip(&states).map(|(name, state)| argument(name, state.clone())));
+            for ((name, tensor), track) in self.names[self.states..].iter().zip(scanned).zip(&self.read) {
+                let at = if track.backwards { turns - 1 - turn } else { turn };
+                arguments.push(argument(name, slice(tensor, track.axis, at)?));
+            }
+            let mut outputs = self.body.run(&arguments)?.into_iter();
+            states = outputs.by_ref().take(self.states).collect();
+            slices.iter_mut().zip(outputs).for_each(|(slices, slice)| slices.push(slice));
+        }
+        let mut outputs = states;
+        for ((mut slices, track), fact) in slices.into_iter().zip(&self.written).zip(&self.facts[self.states..]) {
+            if track.backwards {
+                slices.reverse();
+            }
+            outputs.push(stack(slices, track.axis, fact)?);
+        }
+        Ok(outputs)
+    }
+
+    /// Scans each batch by itself.
+    fn scan_batches(&self, operands: &[TValue], taken: &[TValue], context: &EvalContext) -> TractResult<Vec<TValue>> {
+        let batches = operands[0].shape()[0];
+        if operands.iter().any(|operand| operand.shape()[0] != batches) {
+            return Err(unsupported("its operands have different numbers of batches"));
+        }
+        let mut rows = vec![vec![]; self.facts.len()];
+        for batch in 0..batches {
+            let operands = operands.iter().map(|operand| slice(operand, 0, batch)).collect::<TractResult<Vec<_>>>()?;
+            let outputs = self.scan(&operands, taken, context)?;
+            rows.iter_mut().zip(outputs).for_each(|(rows, output)| rows.push(output));
+        }
+        rows.into_iter().enumerate().map(|(position, rows)| stack(rows, 0, &self.fact(position))).collect()
+    }
+}
+
+/// The tensor at one index of an axis.
+fn slice(tensor: &TValue, axis: usize, at: usize) -> TractResult<TValue> {
+    let mut slice = tensor.slice(axis, at, at + 1)?;
+    slice.remove_axis(axis)?;
+    Ok(slice.into_tvalue())
 }
 
 impl Op for Scanning {
@@ -119,35 +206,12 @@ impl EvalOp for Scanning {
     not_out_of_plan!();
 
     fn eval(&self, context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (states, rest) = inputs.split_at(self.states);
-        let (scanned, taken) = rest.split_at(self.read.len());
-        let mut states = states.iter().map(|state| concrete(state, context)).collect::<TractResult<Vec<_>>>()?;
-        let scanned = scanned.iter().map(|tensor| concrete(tensor, context)).collect::<TractResult<Vec<_>>>()?;
-        let turns = scanned[0].shape()[self.read[0].axis];
-        if scanned.iter().zip(&self.read).any(|(tensor, track)| tensor.shape()[track.axis] != turns) {
-            return Err(unsupported("the tensors that it reads have different lengths"));
-        }
-        let mut slices = vec![vec![]; self.written.len()];
-        for turn in 0..turns {
-            let mut arguments = self.captured.arguments(taken, context)?;
-            arguments.extend(self.names.iter().zip(&states).map(|(name, state)| argument(name, state.clone())));
-            for ((name, tensor), track) in self.names[self.states..].iter().zip(&scanned).zip(&self.read) {
-                let at = if track.backwards { turns - 1 - turn } else { turn };
-                let mut slice = tensor.slice(track.axis, at, at + 1)?;
-                slice.remove_axis(track.axis)?;
-                arguments.push(argument(name, slice.into_tvalue()));
-            }
-            let mut outputs = self.body.run(&arguments)?.into_iter();
-            states = outputs.by_ref().take(self.states).collect();
-            slices.iter_mut().zip(outputs).for_each(|(slices, slice)| slices.push(slice));
-        }
-        let mut outputs = states;
-        for ((mut slices, track), fact) in slices.into_iter().zip(&self.written).zip(&self.facts[self.states..]) {
-            if track.backwards {
-                slices.reverse();
-            }
-            outputs.push(stack(slices, track.axis, fact)?);
-        }
+        let (operands, taken) = inputs.split_at(self.names.len());
+        let operands = operands.iter().map(|operand| concrete(operand, context)).collect::<TractResult<Vec<_>>>()?;
+        let outputs = match self.batch {
+            Some(_) => self.scan_batches(&operands, taken, context)?,
+            None => self.scan(&operands, taken, context)?,
+        };
         Ok(self.wanted.iter().map(|position| outputs[*position].clone()).collect())
     }
 }
@@ -156,6 +220,6 @@ impl TypedOp for Scanning {
     as_op!();
 
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.wanted.iter().map(|position| self.facts[*position].clone()).collect())
+        Ok(self.wanted.iter().map(|position| self.fact(*position)).collect())
     }
 }

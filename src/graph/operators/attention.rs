@@ -147,7 +147,7 @@ impl Attention {
         let heads = |outlet: OutletId| -> TractResult<usize> {
             let shape = shape(model, outlet)?;
             ensure!(shape.len() == 4, "operands must have rank 3 or 4");
-            shape[1].to_usize().map_err(|_| unsupported("the number of heads is not known"))
+            shape[1].to_usize().context("the number of heads is not known")
         };
         Ok((HeadLayout::HeadMajor, heads(inputs[0])?, heads(inputs[1])?))
     }

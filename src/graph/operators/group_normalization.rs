@@ -74,8 +74,8 @@ pub fn group_norm(
 /// Channels in each group.
 fn group_size(composer: &Composer, x: OutletId, groups: usize) -> TractResult<usize> {
     let shape = composer.shape(x)?;
-    let channels = shape.get(1).context("the operand has no axis of channels")?.to_usize();
-    let channels = channels.map_err(|_| unsupported("the number of channels is not known"))?;
+    let channels = shape.get(1).context("the operand has no axis of channels")?;
+    let channels = channels.to_usize().context("the number of channels is not known")?;
     ensure!(channels % groups == 0, "{channels} channels do not fall into {groups} groups");
     Ok(channels / groups)
 }

@@ -60,7 +60,7 @@ pub fn check_pairs(model: &TypedModel, cache: OutletId, rotary_dim: usize) -> Tr
         return Ok(());
     }
     let pairs = shape(model, cache)?.last().and_then(|pairs| pairs.to_usize().ok());
-    let pairs = pairs.ok_or_else(|| unsupported("the width of the caches is not known"))?;
+    let pairs = pairs.context("the width of the caches is not known")?;
     ensure!(2 * pairs == rotary_dim, "caches of {pairs} pairs do not rotate {rotary_dim} elements");
     Ok(())
 }
