@@ -62,6 +62,8 @@ pub struct Sequence {
     pub first_position: i64,
     /// Keys that there are; those behind them are no one's.
     pub keys: usize,
+    /// Whether queries behind the last key, which are padding, stand where it does.
+    pub padded: bool,
 }
 
 impl Sequence {
@@ -69,6 +71,7 @@ impl Sequence {
     pub fn visible(&self, query: usize, window: Window) -> std::ops::Range<usize> {
         let distance = |keys: usize| i64::try_from(keys).unwrap_or(i64::MAX);
         let position = self.first_position.saturating_add(distance(query));
+        let position = if self.padded { position.min(distance(self.keys) - 1) } else { position };
         let end = window.right.map_or(i64::MAX, |keys| position.saturating_add(distance(keys)).saturating_add(1));
         let end = end.clamp(0, distance(self.keys));
         let start = window.left.map_or(0, |keys| position.saturating_sub(distance(keys)));
@@ -141,4 +144,30 @@ pub struct AttentionCall {
     pub mask: Option<MaskStrides>,
     /// What a query gets whose every key is masked with minus infinity: zeros if set, NaN (as ONNX's Softmax) if not.
     pub zero_when_all_masked: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_query_sees() {
+        let causal = Window { left: None, right: Some(0) };
+        let local = Window { left: Some(1), right: Some(0) };
+        // Where the first query stands, keys, whether queries behind them are padding, window, and what queries 0 to 3 see.
+        let cases = [
+            (0, 4, false, causal, [0..1, 0..2, 0..3, 0..4]),
+            (2, 5, false, local, [1..3, 2..4, 3..5, 4..5]),
+            (-2, 4, false, causal, [0..0, 0..0, 0..1, 0..2]),
+            (0, 2, false, local, [0..1, 0..2, 1..2, 2..2]),
+            // As ONNX Runtime 1.32 computes the padding of a prompt.
+            (0, 2, true, local, [0..1, 0..2, 0..2, 0..2]),
+            (0, 0, true, local, [0..0, 0..0, 0..0, 0..0]),
+        ];
+        for (first_position, keys, padded, window, expected) in cases {
+            let sequence = Sequence { first_position, keys, padded };
+            let got: [_; 4] = std::array::from_fn(|query| sequence.visible(query, window));
+            assert_eq!(got, expected, "{sequence:?} {window:?}");
+        }
+    }
 }

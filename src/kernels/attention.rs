@@ -119,7 +119,7 @@ impl<'a> Head<'a> {
     fn new(call: &'a AttentionCall, operands: &'a AttentionOperands<'a>, task: usize) -> Head<'a> {
         let shape = &call.shape;
         let (batch, head) = (task / shape.heads, task % shape.heads);
-        let everything = Sequence { first_position: 0, keys: shape.keys };
+        let everything = Sequence { first_position: 0, keys: shape.keys, padded: false };
         let sequence = operands.sequences.map_or(everything, |sequences| sequences[batch]);
         Head { call, operands, batch, head, kv_head: head / (shape.heads / shape.kv_heads), sequence }
     }
@@ -500,8 +500,8 @@ pub(super) mod cases {
     /// The first with all keys and its queries behind them, the second with fewer keys and queries before the first.
     fn sequences(call: &AttentionCall) -> Vec<Sequence> {
         let AttentionShape { batch, queries, keys, .. } = call.shape;
-        let late = Sequence { first_position: keys as i64 - queries as i64, keys };
-        let early = Sequence { first_position: -2, keys: keys / 2 };
+        let late = Sequence { first_position: keys as i64 - queries as i64, keys, padded: false };
+        let early = Sequence { first_position: -2, keys: keys / 2, padded: true };
         (0..batch).map(|batch| if batch == 0 { late } else { early }).collect()
     }
 
@@ -744,7 +744,7 @@ pub(super) mod cases {
             sequences: Option<&'static [Sequence]>,
             fits: bool,
         }
-        const TWO: &[Sequence] = &[Sequence { first_position: 0, keys: 5 }; 2];
+        const TWO: &[Sequence] = &[Sequence { first_position: 0, keys: 5, padded: false }; 2];
         let fitting =
             || Case { what: "good", call: good, lengths: [48, 40, 20, 24], mask: None, sequences: None, fits: true };
         let placed = AttentionCall { sequences: true, ..good };
@@ -772,7 +772,7 @@ pub(super) mod cases {
             Case {
                 what: "more keys than there are",
                 call: placed,
-                sequences: Some(&[Sequence { first_position: 0, keys: 6 }; 2]),
+                sequences: Some(&[Sequence { first_position: 0, keys: 6, padded: false }; 2]),
                 fits: false,
                 ..fitting()
             },

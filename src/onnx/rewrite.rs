@@ -13,7 +13,17 @@ use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto, type_prot
 use tract_onnx::prelude::DatumType;
 
 /// Operators that mean the same in onnxruntime's domain as in ONNX's own.
-const IN_BOTH_DOMAINS: &[&str] = &["Gelu", "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"];
+const IN_BOTH_DOMAINS: &[&str] = &[
+    "CausalConvWithState",
+    "GatherND",
+    "Gelu",
+    "LayerNormalization",
+    "LinearAttention",
+    "Pad",
+    "RMSNormalization",
+    "SimplifiedLayerNormalization",
+    "Trilu",
+];
 
 /// A dimension of an input or output.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -208,10 +208,13 @@ fn mask_strides(mask: &[usize], shape: &AttentionShape) -> TractResult<MaskStrid
 }
 
 /// Where the queries of each sequence stand.
+///
+/// `padded`: see [`Sequence`].
 fn sequences(
     shape: &AttentionShape,
     first_positions: Option<&[i64]>,
     key_lengths: Option<&[i64]>,
+    padded: bool,
 ) -> TractResult<Vec<Sequence>> {
     let AttentionShape { batch, keys, .. } = *shape;
     ensure!(
@@ -226,7 +229,7 @@ fn sequences(
         let length = key_lengths.map_or(keys as i64, |lengths| lengths[batch]);
         ensure!((0..=keys as i64).contains(&length), "sequence {batch} cannot have {length} keys, there are {keys}");
         let first_position = first_positions.map_or(0, |positions| positions[batch % positions.len()]);
-        Ok(Sequence { first_position, keys: length as usize })
+        Ok(Sequence { first_position, keys: length as usize, padded })
     };
     (0..batch).map(sequence).collect()
 }
@@ -304,7 +307,9 @@ impl EvalOp for Attention {
             "a sink is needed for each of {} heads",
             self.heads
         );
-        let sequences = sequences(&call.shape, first_positions, key_lengths)?;
+        // What ONNX Runtime 1.32 gives the padding of a first prompt depends on which of its kernels takes the call.
+        let padded = self.key_lengths && (self.softcap != 0.0 || self.sinks);
+        let sequences = sequences(&call.shape, first_positions, key_lengths, padded)?;
         let operands = AttentionOperands {
             query: f32_slice(&inputs[0])?,
             key: key.elements(),

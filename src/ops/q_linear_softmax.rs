@@ -45,8 +45,9 @@ impl Plain for QLinearSoftmax {
             let exponential = |value: &i32| table[(greatest - value) as usize];
             let sum: f32 = row.iter().map(exponential).sum();
             quantized.extend(row.iter().map(|value| {
+                // Of a short row with a fine scale this is infinite, and more than the highest value anyway.
                 let rounded = (exponential(value) * steps / sum).round_ties_even() as i32;
-                (rounded + zero_point[0]).min(output.highest())
+                rounded.saturating_add(zero_point[0]).min(output.highest())
             }));
         }
         Ok(tvec!(output.tensor(shape, quantized.into_iter())?))

@@ -135,6 +135,7 @@ impl Attend {
             attention_bias,
             past,
             present: self.present,
+            scores: false,
         };
         let outputs = self.multi_head.wire(prefix, model, &operands)?;
         if !self.present {

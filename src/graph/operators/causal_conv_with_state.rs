@@ -1,10 +1,11 @@
 //! ONNX `CausalConvWithState` (27), float32.
 //!
 //! Inputs: `input` `[batch, channels, length]`, `weight` `[channels, 1, taps]`, optionally `bias`, `past_state`.
-//! Outputs: `output`, optionally `present_state`. Attribute: `activation` `none`, `silu` or `swish`.
+//! Outputs: `output`, optionally `present_state`. Attributes: `activation` `none`, `silu` or `swish`;
+//! com.microsoft's `ndim`, `dilation`, `channels_last` and `state_window` may have the values that change nothing.
 
 use super::compose::Composer;
-use super::{Wiring, arguments, has_output, input, is_f32, only_attributes, unsupported};
+use super::{Wiring, arguments, has_output, input, int, is_f32, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
 use crate::ops::causal_convolution::CausalConvolution;
@@ -25,7 +26,11 @@ impl Wiring for CausalConvWithState {
     const OPERATOR: &'static str = "CausalConvWithState";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(node, &["activation"])?;
+        let layout = ["ndim", "dilation", "channels_last", "state_window"];
+        only_attributes(node, &[&["activation"], &layout[..]].concat())?;
+        if layout.map(|name| int(node, name, if ["ndim", "dilation"].contains(&name) { 1 } else { 0 })) != [1, 1, 0, 0] {
+            return Err(unsupported("other layouts than one axis behind the channels are not supported"));
+        }
         let activated = match &*arguments::string(node, "activation", "none") {
             "none" => false,
             "silu" | "swish" => true,

@@ -1,5 +1,6 @@
 //! Operators wired one after the other: what an ONNX operator that is a composition is made of.
 
+use crate::ops::KnownSizes;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::cast::cast;
@@ -63,6 +64,11 @@ impl<'a> Composer<'a> {
     /// Wires a change of the axes from `first` on, which have these sizes.
     pub fn reshape(&mut self, outlet: OutletId, first: usize, sizes: &[TDim], into: &[TDim]) -> TractResult<OutletId> {
         self.wire(AxisOp::Reshape(first, sizes.into(), into.into()), &[outlet])
+    }
+
+    /// The outlet with these sizes of axes, which is checked when the graph runs.
+    pub fn known_sizes(&mut self, outlet: OutletId, sizes: TVec<(usize, TDim)>) -> TractResult<OutletId> {
+        if sizes.is_empty() { Ok(outlet) } else { self.wire(KnownSizes { sizes }, &[outlet]) }
     }
 
     /// Adds axes of size 1 at the end until the outlet has that rank.

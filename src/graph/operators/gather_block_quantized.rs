@@ -3,8 +3,8 @@
 //!
 //! Inputs: data int4, uint4 or uint8; indices int32 or int64; scales f32; optional zero points of data's type. In uint8
 //! data, and its zero points, several values of `bits` bits lie in a byte along the last axis, which is `quantize_axis`, and
-//! `gather_axis` is 0; without zero points each is half the values' range, and 0 for int4 and uint4. float8 and float4 are
-//! refused.
+//! `gather_axis` is 0, another; without zero points each is half the values' range, and 0 for int4 and uint4. float8 and float4 are
+//! refused. An index out of range is an error, where ONNX Runtime gives zeros.
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
 use crate::onnx::{NARROW_TYPE, PACKED, element_type};
@@ -78,12 +78,16 @@ impl Wiring for GatherBlockQuantized {
             }
             Data::Narrow { packed } => (packed, None),
         };
-        if gather_axis == quantize_axis {
-            return Err(unsupported("gathering along the axis of the blocks is not supported"));
-        }
         let indices = wire_cast(format!("{prefix}.indices"), model, &inputs[1..2], i64::datum_type())?[0];
         let check = CheckIndices { axis: gather_axis };
         let indices = model.wire_node(format!("{prefix}.check"), check, &[indices, inputs[0]])?[0];
+        if gather_axis == quantize_axis {
+            let operands: TVec<OutletId> =
+                [0, 2].into_iter().chain(self.zero_points).map(|position| inputs[position]).collect();
+            let dequantize = DequantizeLinear { axis: quantize_axis, block_size: self.block_size, packed };
+            let table = model.wire_node(format!("{prefix}.table"), dequantize, &operands)?[0];
+            return model.wire_node(prefix, Gather::new(gather_axis), &[table, indices]).map(Some);
+        }
         let index_rank = model.outlet_fact(indices)?.rank();
         let gather = |model: &mut TypedModel, what: &str, outlet: OutletId| {
             let name = format!("{prefix}.{what}");

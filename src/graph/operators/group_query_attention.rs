@@ -93,7 +93,7 @@ impl Wiring for GroupQueryAttention {
             window: window(node)?,
             rotary: flag(node, "do_rotary")?,
             interleaved: flag(node, "rotary_interleaved")?,
-            smooth_softmax: flag(node, "smooth_softmax")?,
+            smooth_softmax: int(node, "smooth_softmax", -1) != -1 && flag(node, "smooth_softmax")?,
             epsilons: [epsilon(node, "q_norm_epsilon")?, epsilon(node, "k_norm_epsilon")?],
             inputs: Inputs::of(node)?,
             presents: [present(1), present(2)],
@@ -247,8 +247,10 @@ impl GroupQueryAttention {
         tokens: &TDim,
     ) -> TractResult<Lengths> {
         let mut seqlens = inputs[self.inputs.seqlens_k];
-        while model.outlet_fact(seqlens)?.rank() > 1 {
-            seqlens = wire(prefix, "seqlens_k", model, AxisOp::Rm(1), &[seqlens])?;
+        let dims = shape(model, seqlens)?;
+        if dims.len() > 1 {
+            let flat = tvec!(dims.iter().product());
+            seqlens = wire(prefix, "seqlens_k", model, AxisOp::Reshape(0, dims, flat), &[seqlens])?;
         }
         let seqlens = int64(prefix, model, seqlens)?;
         let one = size(prefix, model, &1.to_dim())?;

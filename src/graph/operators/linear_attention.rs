@@ -22,7 +22,10 @@ impl Wiring for LinearAttention {
     const OPERATOR: &'static str = "LinearAttention";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(node, &["q_num_heads", "kv_num_heads", "scale", "update_rule", "chunk_size"])?;
+        only_attributes(node, &["q_num_heads", "kv_num_heads", "scale", "update_rule", "chunk_size", "state_window"])?;
+        if int(node, "state_window", 0) != 0 {
+            return Err(unsupported("several states are not supported"));
+        }
         let heads = |name| usize::try_from(int(node, name, 0)).ok().filter(|heads| *heads > 0);
         let (Some(heads), Some(state_heads)) = (heads("q_num_heads"), heads("kv_num_heads")) else {
             return Err(unsupported("a number of heads is missing or not positive"));

@@ -26,7 +26,10 @@ impl Wiring for MatMulNBits {
     const OPERATOR: &'static str = "com.microsoft.MatMulNBits";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(node, &["K", "N", "bits", "block_size", "accuracy_level"])?;
+        only_attributes(node, &["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"])?;
+        if int(node, "weight_prepacked", 0) != 0 {
+            return Err(unsupported("weights in the layout of a provider are not supported"));
+        }
         let size = |name, default| {
             let size = usize::try_from(int(node, name, default)).ok().filter(|size| *size > 0);
             size.with_context(|| format!("{name} is missing or not positive"))

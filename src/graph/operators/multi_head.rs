@@ -2,8 +2,8 @@
 
 use super::attention_parts::{fill_mask, flag, heads, int64, scale, shape, size, wire};
 use super::{float, unsupported};
-use crate::attention::Window;
-use crate::ops::{AppendToCache, Attention, HeadLayout, PaddingMask};
+use crate::attention::{ScoreStage, Window};
+use crate::ops::{AppendToCache, Attention, HeadLayout, KnownSizes, PaddingMask};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::math;
@@ -13,7 +13,8 @@ use tract_onnx::tract_hir::tract_core::ops::math;
 pub struct MultiHead {
     /// `num_heads`.
     pub heads: usize,
-    scale: Option<f32>,
+    /// `scale`, where it is not the default.
+    pub scale: Option<f32>,
     unidirectional: bool,
     mask_filter_value: f32,
 }
@@ -36,6 +37,8 @@ pub struct Operands {
     pub past: Option<[OutletId; 2]>,
     /// Whether keys and values are wanted with those of the past.
     pub present: bool,
+    /// Whether the masked scores are wanted.
+    pub scores: bool,
 }
 
 impl MultiHead {
@@ -50,20 +53,24 @@ impl MultiHead {
     }
 
     /// Gives the output, `[batch, seq, heads * dim]`, and where they are wanted the present key and value,
-    /// `[batch, heads, past + seq, dim]`.
+    /// `[batch, heads, past + seq, dim]`, and the scores, `[batch, heads, seq, past + seq]`.
     pub fn wire(&self, prefix: &str, model: &mut TypedModel, operands: &Operands) -> TractResult<TVec<OutletId>> {
         let queries = shape(model, operands.query)?;
-        let new_keys = &shape(model, operands.key)?[if operands.layout == HeadLayout::HeadMajor { 2 } else { 1 }];
-        let (present, layout) = self.present(prefix, model, operands)?;
+        let causal = self.unidirectional && queries[1] != 1.to_dim();
+        let new = match causal {
+            true => as_many_as_queries(prefix, model, operands, &queries[1])?,
+            false => [operands.key, operands.value],
+        };
+        let new_keys = &shape(model, new[0])?[position_axis(operands.layout)];
+        let (present, layout) = self.present(prefix, model, operands, new)?;
         let [key, value] = present;
         let past = match operands.past {
             Some([key, _]) => shape(model, key)?[2].clone(),
             None => 0.to_dim(),
         };
         let mask = self.mask(prefix, model, operands, &queries[0], &(past.clone() + new_keys))?;
-        let causal = self.unidirectional && queries[1] != 1.to_dim();
-        if causal && queries[1] != *new_keys {
-            return Err(unsupported("as many new keys as queries are needed where each sees only those before it"));
+        if causal && operands.scores {
+            return Err(unsupported("shown scores of queries that see only the keys before them are not supported"));
         }
         let first = (causal && past != 0.to_dim()).then(|| size(prefix, model, &past)).transpose()?;
         let inputs: TVec<OutletId> = [operands.query, key, value].into_iter().chain(mask).chain(first).collect();
@@ -73,12 +80,15 @@ impl MultiHead {
             window: Window { left: None, right: causal.then_some(0) },
             mask: mask.is_some(),
             first_positions: first.is_some(),
+            scores: operands.scores.then_some(ScoreStage::Masked),
             ..Attention::new(self.heads, self.heads, self.scale, HeadLayout::Packed)
         };
-        let mut outputs = model.wire_node(prefix, fused, &inputs)?;
+        let attended = model.wire_node(prefix, fused, &inputs)?;
+        let mut outputs = tvec!(attended[0]);
         if operands.present {
             outputs.extend(present);
         }
+        outputs.extend(attended[1..].iter().copied());
         Ok(outputs)
     }
 
@@ -88,8 +98,8 @@ impl MultiHead {
         prefix: &str,
         model: &mut TypedModel,
         operands: &Operands,
+        new: [OutletId; 2],
     ) -> TractResult<([OutletId; 2], HeadLayout)> {
-        let new = [operands.key, operands.value];
         if operands.past.is_none() && (!operands.present || operands.layout == HeadLayout::HeadMajor) {
             return Ok((new, operands.layout));
         }
@@ -114,15 +124,54 @@ impl MultiHead {
     ) -> TractResult<Option<OutletId>> {
         let bias = operands.attention_bias.map(|bias| fill_mask(prefix, model, bias, keys)).transpose()?;
         let Some(padding) = operands.padding else { return Ok(bias) };
-        if !(1..=3).contains(&model.outlet_fact(padding)?.rank()) {
-            return Err(unsupported("padding masks of rank 4 are not supported"));
-        }
-        let padding = int64(prefix, model, padding)?;
-        let operator = PaddingMask { batch: batch.clone(), keys: keys.clone(), filter: self.mask_filter_value };
-        let mask = wire(prefix, "padding", model, operator, &[padding])?;
+        let mask = self.padding(prefix, model, padding, batch, keys)?;
         match bias {
             Some(bias) => wire(prefix, "bias", model, math::add(), &[mask, bias]).map(Some),
             None => Ok(Some(mask)),
         }
     }
+
+    /// What is added to the scores of keys that are padding.
+    pub fn padding(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        padding: OutletId,
+        batch: &TDim,
+        keys: &TDim,
+    ) -> TractResult<OutletId> {
+        if !(1..=3).contains(&model.outlet_fact(padding)?.rank()) {
+            return Err(unsupported("padding masks of rank 4 are not supported"));
+        }
+        let padding = int64(prefix, model, padding)?;
+        let operator = PaddingMask { batch: batch.clone(), keys: keys.clone(), filter: self.mask_filter_value };
+        wire(prefix, "padding", model, operator, &[padding])
+    }
+}
+
+/// The axis of positions.
+fn position_axis(layout: HeadLayout) -> usize {
+    if layout == HeadLayout::HeadMajor { 2 } else { 1 }
+}
+
+/// New keys and values, of which there must be as many as queries where each query sees only those before it.
+fn as_many_as_queries(
+    prefix: &str,
+    model: &mut TypedModel,
+    operands: &Operands,
+    queries: &TDim,
+) -> TractResult<[OutletId; 2]> {
+    let axis = position_axis(operands.layout);
+    let mut new = [operands.key, operands.value];
+    for outlet in &mut new {
+        let keys = shape(model, *outlet)?[axis].clone();
+        if !keys.compatible_with(queries) {
+            return Err(unsupported("as many new keys as queries are needed where each sees only those before it"));
+        }
+        if keys != *queries {
+            let sizes = tvec!((axis, queries.clone()));
+            *outlet = wire(prefix, "as_many_as_queries", model, KnownSizes { sizes }, &[*outlet])?;
+        }
+    }
+    Ok(new)
 }

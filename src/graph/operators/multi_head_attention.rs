@@ -2,19 +2,19 @@
 //!
 //! Inputs: `query` f32 `[batch, seq, heads * dim]`; `key` and `value` f32 `[batch, keys, heads * dim]` or
 //! `[batch, heads, keys, dim]`, or both in `key` `[batch, keys, heads, 2, dim]`, or all in `query`
-//! `[batch, seq, heads, 3, dim]`; optionally `bias` f32 for the columns of query, key and value, `key_padding_mask` as
+//! `[batch, seq, heads, 3, dim]`; optionally `bias` f32 for the columns of query, key and value, of which rank 4 has none, `key_padding_mask` as
 //! [`PaddingMask`](crate::ops::PaddingMask) reads it, `attention_bias` f32 that broadcasts to `[batch, heads, seq, keys]`,
 //! `past_key` and `past_value` f32 `[batch, heads, past, dim]`. Shared buffers (`past_sequence_length`) and beams
 //! (`cache_indirection`) are refused.
 //!
-//! Outputs: f32 `[batch, seq, heads * dim]`; the present key and value `[batch, heads, past + keys, dim]`. Shown scores are
-//! refused.
+//! Outputs: f32 `[batch, seq, heads * dim]`; the present key and value `[batch, heads, past + keys, dim]`; the scores
+//! with the masks added, `[batch, heads, seq, past + keys]`, which are refused with `unidirectional`.
 //!
 //! Attributes: `num_heads`, `scale`, `unidirectional`, `mask_filter_value`.
 
-use super::attention_parts::{count_outputs, shape, slice, split, wire};
+use super::attention_parts::{shape, slice, split, wire};
 use super::multi_head::{MultiHead, Operands};
-use super::{Wiring, input, is_f32, unsupported};
+use super::{Wiring, has_output, input, is_f32, unsupported};
 use crate::ops::HeadLayout;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -31,6 +31,7 @@ pub struct MultiHeadAttention {
     attention_bias: Option<usize>,
     past: Option<[usize; 2]>,
     present: bool,
+    scores: bool,
 }
 
 impl Wiring for MultiHeadAttention {
@@ -54,11 +55,12 @@ impl Wiring for MultiHeadAttention {
             padding: input(node, 4),
             attention_bias: input(node, 5),
             past,
-            present: match count_outputs(node)? {
-                1 => false,
-                3 => true,
-                _ => return Err(unsupported("one output, or three with the present key and value, are supported")),
+            present: match [has_output(node, 1), has_output(node, 2)] {
+                [false, false] => false,
+                [true, true] => true,
+                _ => return Err(unsupported("only both the present key and value, or none, are supported")),
             },
+            scores: has_output(node, 3),
         })
     }
 
@@ -70,10 +72,11 @@ impl Wiring for MultiHeadAttention {
         }
         let ([mut query, mut key, mut value], layout) = self.query_key_value(prefix, model, inputs)?;
         if let Some(bias) = self.bias {
-            if layout != HeadLayout::Packed {
-                return Err(unsupported("a bias for keys and values of rank 4 is not supported"));
+            if layout == HeadLayout::Packed {
+                [query, key, value] = add_bias(prefix, model, inputs[bias], [query, key, value])?;
+            } else {
+                [query] = add_bias(prefix, model, inputs[bias], [query])?;
             }
-            [query, key, value] = add_bias(prefix, model, inputs[bias], [query, key, value])?;
         }
         let operands = Operands {
             query,
@@ -84,6 +87,7 @@ impl Wiring for MultiHeadAttention {
             attention_bias: self.attention_bias.map(|at| inputs[at]),
             past: self.past.map(|past| past.map(|at| inputs[at])),
             present: self.present,
+            scores: self.scores,
         };
         self.multi_head.wire(prefix, model, &operands).map(Some)
     }
@@ -131,12 +135,12 @@ fn unpack<const N: usize>(prefix: &str, model: &mut TypedModel, packed: OutletId
 }
 
 /// Adds to each operand its part of the bias.
-fn add_bias(
+pub fn add_bias<const N: usize>(
     prefix: &str,
     model: &mut TypedModel,
     bias: OutletId,
-    operands: [OutletId; 3],
-) -> TractResult<[OutletId; 3]> {
+    operands: [OutletId; N],
+) -> TractResult<[OutletId; N]> {
     ensure!(model.outlet_fact(bias)?.rank() == 1, "the bias must have rank 1");
     let mut widths: TVec<TDim> = tvec!();
     for operand in operands {

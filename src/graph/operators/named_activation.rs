@@ -2,16 +2,21 @@
 //! `activation_alpha`, `activation_beta` and `activation_gamma`.
 
 use super::compose::Composer;
+use super::quantized::node;
 use super::softplus::softplus;
-use super::{attribute, float, unsupported};
+use super::{attribute, float, unsupported, wire_node};
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::math::{abs, add, div, exp, min, mul, sub};
 use tract_onnx::tract_hir::tract_core::ops::nn::leaky_relu;
+
+/// The version of ONNX's operators that are used.
+const OPSET: i64 = 22;
 
 /// An activation with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +35,8 @@ pub enum NamedActivation {
     Softplus,
     /// `x / (1 + |x|)`.
     Softsign,
+    /// ONNX's operator of that name, with its `alpha` where it has one.
+    Operator { name: &'static str, alpha: Option<f32> },
 }
 
 impl NamedActivation {
@@ -55,6 +62,8 @@ impl NamedActivation {
             },
             b"Softplus" => NamedActivation::Softplus,
             b"Softsign" => NamedActivation::Softsign,
+            b"Celu" => NamedActivation::Operator { name: "Celu", alpha: Some(alpha(1.0)) },
+            b"ThresholdedRelu" => NamedActivation::Operator { name: "ThresholdedRelu", alpha: Some(alpha(1.0)) },
             other => {
                 return Err(unsupported(format!("activation `{}`", String::from_utf8_lossy(other))));
             }
@@ -79,6 +88,17 @@ impl NamedActivation {
                 let [zero, one] = [0f32, 1.0].map(|bound| composer.constant(tensor0(bound)));
                 let bounded = composer.wire(PlainOperator(Extremum { greatest: false }), &[shifted, one?])?;
                 composer.wire(PlainOperator(Extremum { greatest: true }), &[bounded, zero?])
+            }
+            NamedActivation::Operator { name, alpha } => {
+                let alpha = alpha.map(|alpha| AttributeProto {
+                    name: "alpha".into(),
+                    r#type: AttributeType::Float.into(),
+                    f: alpha,
+                    ..Default::default()
+                });
+                let prefix = composer.name(name);
+                let node = node(name, 1, alpha.into_iter().collect());
+                Ok(wire_node(&node, OPSET, &prefix, composer.model(), &[x])?[0])
             }
             NamedActivation::Elu { alpha } => elu(composer, x, alpha),
             NamedActivation::Selu { alpha, gamma } => {

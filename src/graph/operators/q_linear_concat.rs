@@ -32,9 +32,14 @@ impl Wiring for QLinearConcat {
         }
         let composer = &mut Composer::new(prefix, model);
         let axis = axis_of(self.axis, composer.fact(inputs[2])?.rank())?;
+        let shape = composer.shape(inputs[2])?;
         let mut requantized = TVec::new();
         for [values, scale, zero_point] in parts {
-            let quantized = Quantized { values: *values, scale: *scale, zero_point: Some(*zero_point) };
+            let other = composer.shape(*values)?;
+            ensure!(other.len() == shape.len(), "tensors of shapes {shape:?} and {other:?}");
+            let differ = (0..shape.len()).filter(|at| *at != axis && other[*at] != shape[*at]);
+            let values = composer.known_sizes(*values, differ.map(|at| (at, shape[at].clone())).collect())?;
+            let quantized = Quantized { values, scale: *scale, zero_point: Some(*zero_point) };
             let values = dequantize(composer, quantized, 0)?;
             requantized.push(quantize(composer, values, inputs[0], Some(inputs[1]), inputs[2])?);
         }

@@ -1,9 +1,11 @@
 //! ONNX `QLinearConv` (10): `x` and `w` int8 or uint8; f32 scales and zero points, of `x` and the output one, of `w` one or
-//! one for each output; optional int32 bias, one for each output. Output: of the type of its zero point.
+//! one for each output; optional int32 bias, one for each output. Output: of the type of its zero point. com.microsoft `QLinearConv` (1)
+//! is the same; with `channels_last` the channels of `x` and the output stand last.
 
 use super::compose::Composer;
+use super::attention_parts::flag;
 use super::conv_integer::{ATTRIBUTES, Convolution};
-use super::quantized::quantized_type;
+use super::quantized::{channels_first, channels_last, quantized_type};
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
 use crate::ops::Requantize;
 use crate::ops::plain::PlainOperator;
@@ -44,5 +46,33 @@ impl Wiring for QLinearConv {
         let operator = Requantize { axis: 1, alpha: 1.0, output: Some(quantized_type(composer, zero_point)?) };
         let inputs = [sums, x_scale, w_scale, scale, zero_point];
         Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs)?)))
+    }
+}
+
+/// com.microsoft `QLinearConv`.
+#[derive(Debug, Clone)]
+pub struct MicrosoftQLinearConv {
+    convolution: QLinearConv,
+    channels_last: bool,
+}
+
+impl Wiring for MicrosoftQLinearConv {
+    const OPERATOR: &'static str = "com.microsoft.QLinearConv";
+
+    fn parse(node: &NodeProto, opset: i64) -> TractResult<Self> {
+        let mut plain = node.clone();
+        plain.attribute.retain(|attribute| attribute.name != "channels_last");
+        let channels_last = flag(node, "channels_last")?;
+        Ok(MicrosoftQLinearConv { convolution: QLinearConv::parse(&plain, opset)?, channels_last })
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        if !self.channels_last {
+            return self.convolution.wire(prefix, model, inputs);
+        }
+        let mut operands: TVec<OutletId> = inputs.into();
+        operands[0] = channels_first(&mut Composer::new(prefix, model), inputs[0])?;
+        let Some(outlets) = self.convolution.wire(prefix, model, &operands)? else { return Ok(None) };
+        Ok(Some(tvec!(channels_last(&mut Composer::new(prefix, model), outlets[0])?)))
     }
 }

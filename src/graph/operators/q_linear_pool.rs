@@ -1,9 +1,10 @@
 //! com.microsoft `QLinearAveragePool`, `QLinearGlobalAveragePool` and `QLinearReduceMean` (1): values int8 or uint8, their f32
-//! scale and optional zero point, scale and optional zero point of the output. The mean is computed in f32. Channels that
-//! stand last (`channels_last`) are refused.
+//! scale and optional zero point, scale and optional zero point of the output. The mean is computed in f32. With
+//! `channels_last` the channels of the pools stand last.
 
 use super::compose::Composer;
-use super::quantized::{Quantized, attributes, dequantize, node, quantize, refuse_channels_last};
+use super::attention_parts::flag;
+use super::quantized::{Quantized, attributes, channels_first, channels_last, dequantize, node, quantize};
 use super::{Wiring, input, only_attributes, wire_node};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -27,8 +28,9 @@ impl Wiring for QLinearAveragePool {
 
     fn parse(proto: &NodeProto, opset: i64) -> TractResult<Self> {
         only_attributes(proto, &[AVERAGE_POOL, &["channels_last"]].concat())?;
-        refuse_channels_last(proto)?;
-        Ok(QLinearAveragePool(Mean::of(proto, node("AveragePool", 1, attributes(proto, AVERAGE_POOL)), opset)))
+        let channels_last = flag(proto, "channels_last")?;
+        let operator = node("AveragePool", 1, attributes(proto, AVERAGE_POOL));
+        Ok(QLinearAveragePool(Mean::of(proto, operator, opset, channels_last)))
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
@@ -41,8 +43,8 @@ impl Wiring for QLinearGlobalAveragePool {
 
     fn parse(proto: &NodeProto, opset: i64) -> TractResult<Self> {
         only_attributes(proto, &["channels_last"])?;
-        refuse_channels_last(proto)?;
-        Ok(QLinearGlobalAveragePool(Mean::of(proto, node("GlobalAveragePool", 1, vec![]), opset)))
+        let channels_last = flag(proto, "channels_last")?;
+        Ok(QLinearGlobalAveragePool(Mean::of(proto, node("GlobalAveragePool", 1, vec![]), opset, channels_last)))
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
@@ -56,7 +58,8 @@ impl Wiring for QLinearReduceMean {
     fn parse(proto: &NodeProto, _: i64) -> TractResult<Self> {
         only_attributes(proto, &["axes", "keepdims"])?;
         // With this opset the axes are an attribute.
-        Ok(QLinearReduceMean(Mean::of(proto, node("ReduceMean", 1, attributes(proto, &["axes", "keepdims"])), 13)))
+        let operator = node("ReduceMean", 1, attributes(proto, &["axes", "keepdims"]));
+        Ok(QLinearReduceMean(Mean::of(proto, operator, 13, false)))
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
@@ -70,11 +73,12 @@ struct Mean {
     inputs: [Option<usize>; 5],
     operator: NodeProto,
     opset: i64,
+    channels_last: bool,
 }
 
 impl Mean {
-    fn of(proto: &NodeProto, operator: NodeProto, opset: i64) -> Mean {
-        Mean { inputs: std::array::from_fn(|position| input(proto, position)), operator, opset }
+    fn of(proto: &NodeProto, operator: NodeProto, opset: i64, channels_last: bool) -> Mean {
+        Mean { inputs: std::array::from_fn(|position| input(proto, position)), operator, opset, channels_last }
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
@@ -82,10 +86,17 @@ impl Mean {
             self.inputs.map(|position| position.map(|at| inputs[at]));
         let values = values.context("X is missing")?;
         let quantized = Quantized { values, scale: scale.context("x_scale is missing")?, zero_point };
-        let x = dequantize(&mut Composer::new(prefix, model), quantized, 0)?;
-        let mean = wire_node(&self.operator, self.opset, &format!("{prefix}.mean"), model, &[x])?[0];
+        let composer = &mut Composer::new(prefix, model);
+        let mut x = dequantize(composer, quantized, 0)?;
+        if self.channels_last {
+            x = channels_first(composer, x)?;
+        }
+        let mut mean = wire_node(&self.operator, self.opset, &format!("{prefix}.mean"), model, &[x])?[0];
         let out_scale = out_scale.context("y_scale is missing")?;
         let composer = &mut Composer::new(prefix, model);
+        if self.channels_last {
+            mean = channels_last(composer, mean)?;
+        }
         Ok(Some(tvec!(quantize(composer, mean, out_scale, out_zero_point, values)?)))
     }
 }

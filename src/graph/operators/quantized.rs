@@ -1,7 +1,7 @@
 //! What the operators on quantised tensors share.
 
 use super::compose::Composer;
-use super::{attribute, int, unsupported};
+use super::{attribute, unsupported};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{DequantizeLinear, MatMulInteger, QuantizeLinear, QuantizedType, Requantize};
 use tract_onnx::pb::{AttributeProto, NodeProto};
@@ -110,10 +110,14 @@ pub fn attributes(node: &NodeProto, names: &[&str]) -> Vec<AttributeProto> {
     names.iter().filter_map(|name| attribute(node, name).cloned()).collect()
 }
 
-/// Refuses tensors whose channels stand last.
-pub fn refuse_channels_last(node: &NodeProto) -> TractResult<()> {
-    match int(node, "channels_last", 0) {
-        0 => Ok(()),
-        _ => Err(unsupported("channels that stand last are not supported")),
-    }
+/// A tensor whose channels stand last with the channels after the batch.
+pub fn channels_first(composer: &mut Composer, x: OutletId) -> TractResult<OutletId> {
+    let last = composer.fact(x)?.rank().checked_sub(1).filter(|last| *last > 0).context("channels need an axis")?;
+    composer.wire(AxisOp::Move(last, 1), &[x])
+}
+
+/// The opposite of [`channels_first`].
+pub fn channels_last(composer: &mut Composer, x: OutletId) -> TractResult<OutletId> {
+    let last = composer.fact(x)?.rank().checked_sub(1).filter(|last| *last > 0).context("channels need an axis")?;
+    composer.wire(AxisOp::Move(1, last), &[x])
 }

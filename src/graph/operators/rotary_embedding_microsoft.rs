@@ -4,11 +4,12 @@
 //! the position of every sequence's first token; `cos_cache` and `sin_cache` f32 `[positions, pairs]`. Output: as `input`.
 //!
 //! Attributes: `num_heads` (for `input` of rank 3 else as many as the caches are wide), `interleaved`,
-//! `rotary_embedding_dim`, which must be twice the pairs. Packed batches and a scale are refused.
+//! `rotary_embedding_dim`, which must be twice the pairs; `scale` and `is_packed_batching`, which ONNX Runtime
+//! reads and its CPU does not apply, make no difference here either.
 
 use super::attention_parts::{count, flag, int64, shape};
 use super::rotary_embedding::check_pairs;
-use super::{Wiring, float, is_f32, unsupported};
+use super::{Wiring, is_f32, unsupported};
 use crate::ops::{HeadLayout, Positions, RotaryEmbedding as Fused};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -27,12 +28,6 @@ impl Wiring for RotaryEmbedding {
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         let known = &["num_heads", "interleaved", "rotary_embedding_dim", "is_packed_batching", "scale"];
         super::only_attributes(node, known)?;
-        if flag(node, "is_packed_batching")? {
-            return Err(unsupported("packed batches are not supported"));
-        }
-        if float(node, "scale").unwrap_or(1.0) != 1.0 {
-            return Err(unsupported("a scale is not supported"));
-        }
         let heads = Some(count(node, "num_heads")?).filter(|heads| *heads > 0);
         let rotary_dim = count(node, "rotary_embedding_dim")?;
         ensure!(rotary_dim == 0 || heads.is_some(), "rotary_embedding_dim needs num_heads");
