@@ -576,23 +576,16 @@ pub(super) mod cases {
             ("two masks", vec![ScoreStep::AddMask, scaled, ScoreStep::AddMask, ScoreStep::Softmax]),
             ("replaced where 0", vec![ScoreStep::Replace { kept: true, value: MASKED }, ScoreStep::Softmax]),
             ("replaced elsewhere", vec![ScoreStep::Replace { kept: false, value: -2.0 }, ScoreStep::Softmax]),
-            (
-                "no key left",
-                vec![ScoreStep::Each(Step::Add(MASKED)), ScoreStep::Softmax, ScoreStep::ZeroForNan],
-            ),
+            ("no key left", vec![ScoreStep::Each(Step::Add(MASKED)), ScoreStep::Softmax, ScoreStep::ZeroForNan]),
             (
                 "integers",
-                [
-                    &to_integers[..],
-                    &[ScoreStep::QuantizedSoftmax(integers), ScoreStep::Each(Step::Divide(256.0))],
-                ]
-                .concat(),
+                [&to_integers[..], &[ScoreStep::QuantizedSoftmax(integers), ScoreStep::Each(Step::Divide(256.0))]]
+                    .concat(),
             ),
         ];
         let mut failures = Vec::new();
         for (queries, keys) in [(1, 1), (9, 33), (5, 0)] {
-            let shape =
-                AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim: 5, value_dim: 3 };
+            let shape = AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim: 5, value_dim: 3 };
             for (what, steps) in &lists {
                 failures.extend(difference_of_steps(what, shape, steps));
             }

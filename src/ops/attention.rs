@@ -220,9 +220,8 @@ fn mask_strides(mask: &[usize], shape: &AttentionShape) -> TractResult<MaskStrid
 }
 
 fn step_masks<'a>(masks: &'a [TValue], shape: &AttentionShape) -> TractResult<Vec<StepMask<'a>>> {
-    let mask = |mask: &'a TValue| {
-        Ok(StepMask { elements: f32_slice(mask)?, strides: mask_strides(mask.shape(), shape)? })
-    };
+    let mask =
+        |mask: &'a TValue| Ok(StepMask { elements: f32_slice(mask)?, strides: mask_strides(mask.shape(), shape)? });
     masks.iter().map(mask).collect()
 }
 
@@ -270,7 +269,9 @@ impl Op for Attention {
         if let Some(keys) = window.right {
             info += &format!(", {keys} keys after");
         }
-        for (present, what) in [(*mask, ", mask"), (*sinks, ", sinks"), (!self.steps.is_empty(), ", rounded at each step")] {
+        for (present, what) in
+            [(*mask, ", mask"), (*sinks, ", sinks"), (!self.steps.is_empty(), ", rounded at each step")]
+        {
             info += if present { what } else { "" };
         }
         Ok(vec![info])

@@ -58,7 +58,8 @@ fn sources(model: &TypedModel, node: &TypedNode) -> Vec<Source> {
         }
         found.extend(source(model, outlet));
         if is_elementwise(model, above) {
-            outlets.extend(above.inputs.iter().filter(|input| !outlets[..].contains(input)).copied().collect::<Vec<_>>());
+            outlets
+                .extend(above.inputs.iter().filter(|input| !outlets[..].contains(input)).copied().collect::<Vec<_>>());
         }
     }
     found
@@ -104,7 +105,8 @@ fn extent<'a>(model: &'a TypedModel, node: &'a TypedNode, start: OutletId) -> (u
         return (0, node);
     }
     let (mut length, mut last) = (1, node);
-    while let Some(reader) = sole_reader(model, last).filter(|reader| reader.outputs.len() == 1 && is_function(reader)) {
+    while let Some(reader) = sole_reader(model, last).filter(|reader| reader.outputs.len() == 1 && is_function(reader))
+    {
         (length, last) = (length + 1, reader);
     }
     (length, last)

@@ -18,9 +18,9 @@ mod quantized_linear;
 mod quantized_norm;
 mod repeated_rounding;
 mod silu;
-mod steps;
 #[cfg(test)]
 mod sketch;
+mod steps;
 
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;

@@ -33,7 +33,9 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         return Ok(Match::None);
     }
     if chain.split.is_some() != chain.joined {
-        return Ok(Match::Almost("batch and heads are not joined behind the softmax as they were split before it".into()));
+        return Ok(Match::Almost(
+            "batch and heads are not joined behind the softmax as they were split before it".into(),
+        ));
     }
     if !read_once(model, node.inputs[0]) {
         return Ok(Match::Almost("the probabilities are an output or read elsewhere too".into()));
@@ -124,15 +126,8 @@ impl Obstacle {
 impl Chain {
     fn of_product(operands: [Operand; 2], steps: Vec<Step>) -> Chain {
         let rounds = !steps.is_empty();
-        let chain = Chain {
-            operands,
-            steps: vec![],
-            masks: vec![],
-            split: None,
-            joined: false,
-            is_softmax: false,
-            rounds,
-        };
+        let chain =
+            Chain { operands, steps: vec![], masks: vec![], split: None, joined: false, is_softmax: false, rounds };
         chain.then(steps)
     }
 
@@ -280,7 +275,8 @@ fn quantized_binary(
     let [Some(a_scale), Some(a_zero), Some(b_scale), Some(b_zero), Some(scale), Some(zero)] = parameters else {
         return Err(other_than("its scales or zero points are not constant"));
     };
-    let integers = model.outlet_fact(OutletId::new(node.id, 0)).ok().and_then(|fact| QuantizedType::of(fact.datum_type));
+    let integers =
+        model.outlet_fact(OutletId::new(node.id, 0)).ok().and_then(|fact| QuantizedType::of(fact.datum_type));
     let Some([lowest, highest]) = integers.map(bounds) else { return Err(other_than("its type is not supported")) };
     let rounded = [Step::Round, Step::Saturate { lowest, highest }];
     let (a, b) = (node.inputs[0], node.inputs[3]);
@@ -292,10 +288,13 @@ fn quantized_binary(
     let constant = number(model, other);
     match operator {
         QLinearBinary::Mul => {
-            let Some(other) = constant else { return Err(other_than("the scores are multiplied by what is not constant")) };
+            let Some(other) = constant else {
+                return Err(other_than("the scores are multiplied by what is not constant"));
+            };
             let (own_zero, other_zero) = if is_first { (a_zero, b_zero) } else { (b_zero, a_zero) };
             let ratio = a_scale * b_scale / scale;
-            let steps = [Step::Add(-own_zero), Step::Multiply(other - other_zero), Step::Multiply(ratio), Step::Add(zero)];
+            let steps =
+                [Step::Add(-own_zero), Step::Multiply(other - other_zero), Step::Multiply(ratio), Step::Add(zero)];
             Ok(chain.then(steps).then(rounded))
         }
         QLinearBinary::Add => {
@@ -374,7 +373,8 @@ fn fused(
     if let Some(zero_point) = probabilities.zero_point {
         chain.steps.push(ScoreStep::Each(Step::Add(-zero_point)));
     }
-    let operator = Attention { steps: chain.steps, ..Attention::new(heads, kv_heads, Some(1.0), HeadLayout::HeadMajor) };
+    let operator =
+        Attention { steps: chain.steps, ..Attention::new(heads, kv_heads, Some(1.0), HeadLayout::HeadMajor) };
     let mut outlet = patch.wire_node(&*node.name, operator, &inputs)?[0];
     if let Some(unfold) = unfold {
         outlet = patch.wire_node(format!("{}.folded", node.name), unfold.recip(), &[outlet])?[0];
@@ -557,7 +557,9 @@ mod tests {
         /// `QLinearMul` with 0.5.
         Halve,
         /// `QLinearAdd` of a mask, before or behind it.
-        Add { first: bool },
+        Add {
+            first: bool,
+        },
         Softmax,
         /// `QLinearSoftmax` to that scale.
         QuantizedSoftmax(f32),

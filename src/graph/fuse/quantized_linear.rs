@@ -162,11 +162,8 @@ impl<'a> Requantized<'a> {
         let scales = if bias.is_some() { vec![1.0] } else { factors.clone() };
         let rank = model.outlet_fact(OutletId::new(node.id, 0))?.rank();
         let is_biased = bias.is_some();
-        let operator = QuantizedLinear {
-            weights: Shared::new(weights),
-            scales: Shared::new(scales),
-            bias: bias.map(Shared::new),
-        };
+        let operator =
+            QuantizedLinear { weights: Shared::new(weights), scales: Shared::new(scales), bias: bias.map(Shared::new) };
         let mut wire = patch.wire_node(&*node.name, operator, &[taps[0], one, taps[1]])?[0];
         if is_biased {
             let mut shape = vec![1; rank];

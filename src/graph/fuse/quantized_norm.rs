@@ -3,7 +3,7 @@
 
 use super::Match;
 use super::norm::{reduced, squared};
-use super::pattern::{binary, producer, replace, same_shape};
+use super::pattern::{binary, producer, replace, same_shape, same_value};
 use super::steps::climbed;
 use crate::kernels::norm::NormSteps;
 use crate::kernels::steps::Step;
@@ -36,7 +36,7 @@ fn norm(model: &TypedModel, values: OutletId, root: OutletId, multiplies: bool) 
     let squares = match reduced(model, mean_square, Reducer::Sum) {
         Some(squares) => {
             let (square, steps) = climbed(model, squares);
-            squared(model, square).filter(|base| *base == values)?;
+            squared(model, square).filter(|base| same_value(model, *base, values))?;
             steps
         }
         None => {
