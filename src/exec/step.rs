@@ -125,7 +125,7 @@ impl Executor {
         attention: &Attention,
         values: &mut GpuValues<'_>,
     ) -> Result<bool> {
-        if values.gpu.is_none() || attention.scores.is_some() {
+        if values.gpu.is_none() || attention.scores.is_some() || !attention.steps.is_empty() {
             return Ok(false);
         }
         let shapes: Vec<TVec<usize>> =

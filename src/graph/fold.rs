@@ -1,6 +1,7 @@
 //! What can be left out of a graph whatever it computes: nodes of constants, nodes that hand their input on, and nodes that
 //! compute what another one does.
 
+use crate::ops::{DequantizeLinear, QuantizeLinear};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Slice};
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
@@ -111,6 +112,8 @@ fn is_function(node: &TypedNode) -> bool {
         || node.op_is::<AxisOp>()
         || node.op_is::<MultiBroadcastTo>()
         || node.op_is::<Slice>()
+        || node.op_is::<QuantizeLinear>()
+        || node.op_is::<DequantizeLinear>()
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 
 use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
+use super::score_steps::{ScoreStep, ScoreSteps, StepMask};
 use super::simd::{F32x4, largest_of, map_in_place, sum_of, zip_in_place};
-use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, HeadStrides, ScoreStage, Sequence};
+use crate::attention::{
+    AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
+};
 use std::ops::Range;
 
 /// Queries whose scores are held at a time.
@@ -18,6 +21,32 @@ const QUERY_BLOCK: usize = 8;
 /// two results would share an element of `out`, or when an optional operand is given though the call does not say so, or
 /// the other way round.
 pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [f32]) {
+    run(call, operands, None, out);
+}
+
+/// Runs the call with `steps` in the place of scale, cap, mask and softmax: `out = steps(Q·Kᵀ) · V`.
+///
+/// # Panics
+/// As [`attention`]; and when the call has more than operands, when there is not one mask for each step that reads one, or
+/// one does not reach as far as its strides say.
+pub fn attention_by_steps(
+    call: &AttentionCall,
+    operands: &AttentionOperands,
+    steps: &[ScoreStep],
+    masks: &[StepMask],
+    out: &mut [f32],
+) {
+    let AttentionShape { batch, heads, queries, keys, .. } = call.shape;
+    let plain = call.window == Window::default() && !call.sequences && !call.sinks && call.mask.is_none();
+    assert!(plain, "steps stand in the place of windows, sequences, sinks and the mask");
+    for StepMask { elements, strides } in masks {
+        let axes = [(batch, strides.batch), (heads, strides.head), (queries, strides.query), (keys, strides.key)];
+        assert!(elements.len() >= reach(&axes, 1), "a mask reaches as far as its strides");
+    }
+    run(call, operands, Some(&ScoreSteps::new(steps, masks, keys)), out);
+}
+
+fn run(call: &AttentionCall, operands: &AttentionOperands, steps: Option<&ScoreSteps>, out: &mut [f32]) {
     check_operands(call, operands, out);
     let shape = &call.shape;
     let heads = shape.batch * shape.heads;
@@ -29,7 +58,7 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
         work,
         || Scratch::new(call),
         |scratch, task| {
-            let head = Head::new(call, operands, task);
+            let head = Head { steps, ..Head::new(call, operands, task) };
             head.pack(scratch);
             for first in (0..shape.queries).step_by(QUERY_BLOCK) {
                 let rows = QUERY_BLOCK.min(shape.queries - first);
@@ -56,6 +85,34 @@ pub fn attention_reference(call: &AttentionCall, operands: &AttentionOperands, o
             for n in 0..shape.value_dim {
                 let element = |key: usize| f64::from(head.value(key)[n]);
                 let sum: f64 = visible.clone().map(|key| probabilities[key] * element(key)).sum();
+                out[head.start(&call.output, head.head, query) + n] = sum as f32;
+            }
+        }
+    }
+}
+
+/// [`attention_by_steps`] by its definition, with products in f64 that are rounded to f32 before each step, as in f32 models.
+///
+/// # Panics
+/// As [`attention_by_steps`].
+pub fn attention_by_steps_reference(
+    call: &AttentionCall,
+    operands: &AttentionOperands,
+    steps: &[ScoreStep],
+    masks: &[StepMask],
+    out: &mut [f32],
+) {
+    check_operands(call, operands, out);
+    let shape = &call.shape;
+    let steps = ScoreSteps::new(steps, masks, shape.keys);
+    for task in 0..shape.batch * shape.heads {
+        let head = Head::new(call, operands, task);
+        for query in 0..shape.queries {
+            let mut weights: Vec<f32> = head.products(query).map(|product| product as f32).collect();
+            steps.apply(&mut weights, |mask| head.start_in(mask, query));
+            for n in 0..shape.value_dim {
+                let element = |key: usize| f64::from(head.value(key)[n]);
+                let sum: f64 = (0..shape.keys).map(|key| f64::from(weights[key]) * element(key)).sum();
                 out[head.start(&call.output, head.head, query) + n] = sum as f32;
             }
         }
@@ -112,6 +169,8 @@ struct Head<'a> {
     head: usize,
     kv_head: usize,
     sequence: Sequence,
+    /// What stands in the place of scale, cap, mask and softmax.
+    steps: Option<&'a ScoreSteps<'a>>,
 }
 
 impl<'a> Head<'a> {
@@ -121,7 +180,7 @@ impl<'a> Head<'a> {
         let (batch, head) = (task / shape.heads, task % shape.heads);
         let everything = Sequence { first_position: 0, keys: shape.keys, padded: false };
         let sequence = operands.sequences.map_or(everything, |sequences| sequences[batch]);
-        Head { call, operands, batch, head, kv_head: head / (shape.heads / shape.kv_heads), sequence }
+        Head { call, operands, batch, head, kv_head: head / (shape.heads / shape.kv_heads), sequence, steps: None }
     }
 
     /// Where a position's vector starts.
@@ -137,9 +196,14 @@ impl<'a> Head<'a> {
         &self.operands.value[self.start(&self.call.value, self.kv_head, position)..][..self.call.shape.value_dim]
     }
 
+    /// Where the part of a mask that is a query's starts.
+    fn start_in(&self, mask: &MaskStrides, query: usize) -> usize {
+        self.batch * mask.batch + self.head * mask.head + query * mask.query
+    }
+
     /// Where the mask of a query starts; 0 where there is no mask.
     fn mask_start(&self, query: usize) -> usize {
-        self.call.mask.map_or(0, |mask| self.batch * mask.batch + self.head * mask.head + query * mask.query)
+        self.call.mask.map_or(0, |mask| self.start_in(&mask, query))
     }
 
     /// Elements of the mask from one key to the next; 0 where there is no mask.
@@ -190,7 +254,7 @@ impl<'a> Head<'a> {
         for (row, sum) in sums[..rows].iter_mut().enumerate() {
             let visible = self.visible(first + row);
             let scores = &mut scratch.scores[row * shape.keys..][..shape.keys];
-            *sum = self.exponentiate(first + row, visible.start, &mut scores[visible.clone()]);
+            *sum = self.weigh(first + row, visible.start, &mut scores[visible.clone()]);
             scores[keys.start..visible.start].fill(0.0);
             scores[visible.end.max(keys.start)..keys.end].fill(0.0);
         }
@@ -237,6 +301,14 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// Makes weights of the scores of a query with the keys from `first_key` on. Gives what to divide the weighted sum of
+    /// values by, or `None` where the query's result shall be zeros.
+    fn weigh(&self, query: usize, first_key: usize, scores: &mut [f32]) -> Option<f32> {
+        let Some(steps) = self.steps else { return self.exponentiate(query, first_key, scores) };
+        steps.apply(scores, |mask| self.start_in(mask, query));
+        Some(1.0)
+    }
+
     /// Scales and caps the scores of a query with the keys from `first_key` on, adds the mask and replaces each by
     /// e^(score - largest). Gives their sum, by which to divide, or `None` where the query's result shall be zeros.
     fn exponentiate(&self, query: usize, first_key: usize, scores: &mut [f32]) -> Option<f32> {
@@ -274,14 +346,18 @@ impl<'a> Head<'a> {
         self.call.softcap * (score / self.call.softcap).tanh()
     }
 
-    /// The scores of a query with all keys, by their definition.
-    fn scores(&self, query: usize, stage: ScoreStage) -> Vec<f64> {
+    /// The products of a query with all keys, by their definition.
+    fn products(&self, query: usize) -> impl Iterator<Item = f64> {
         let shape = &self.call.shape;
         let vector = &self.operands.query[self.start(&self.call.query, self.head, query)..][..shape.head_dim];
-        let mut scores: Vec<f64> = (0..shape.keys)
-            .map(|key| vector.iter().zip(self.key(key)).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>())
-            .map(|score| score * f64::from(self.call.scale))
-            .collect();
+        (0..shape.keys)
+            .map(move |key| vector.iter().zip(self.key(key)).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum())
+    }
+
+    /// The scores of a query with all keys, by their definition.
+    fn scores(&self, query: usize, stage: ScoreStage) -> Vec<f64> {
+        let mut scores: Vec<f64> =
+            self.products(query).map(|product: f64| product * f64::from(self.call.scale)).collect();
         if stage != ScoreStage::Scaled && self.call.softcap != 0.0 {
             let softcap = f64::from(self.call.softcap);
             scores.iter_mut().for_each(|score| *score = softcap * (*score / softcap).tanh());
@@ -382,8 +458,8 @@ fn assert_disjoint(mut axes: [(usize, usize); 3], len: usize) {
 #[allow(clippy::excessive_precision, reason = "recorded values stand as they were printed")]
 pub(super) mod cases {
     use super::*;
-    use crate::attention::{MaskStrides, Window};
     use crate::kernels::self_test::{difference, numbers};
+    use crate::kernels::steps::{QuantizedSoftmax, Step};
 
     const MASKED: f32 = f32::NEG_INFINITY;
     const LOWEST: f32 = f32::MIN;
@@ -393,6 +469,7 @@ pub(super) mod cases {
     /// and masks.
     pub(in crate::kernels) fn failures() -> Vec<String> {
         let mut failures = failures_of_recorded();
+        failures.extend(failures_of_steps());
         for (queries, keys) in [(1, 1), (3, 7), (8, 8), (9, 33), (17, 70), (5, 0), (0, 5)] {
             for (head_dim, value_dim) in [(1, 1), (5, 3), (8, 16), (32, 32), (64, 40)] {
                 for (batch, heads, kv_heads) in [(1, 1, 1), (2, 3, 3), (2, 4, 2), (1, 6, 1)] {
@@ -480,6 +557,65 @@ pub(super) mod cases {
         let got = run(attention, call, &operands);
         let expected = run(attention_reference, call, &operands);
         difference(format!("{call:?}"), &got, &expected, 2e-6)
+    }
+
+    /// Holds [`attention_by_steps`] against its twin, and against [`attention`] where steps do what a call does.
+    fn failures_of_steps() -> Vec<String> {
+        let pair = |scale: f32, zero_point: f32| {
+            let range = [0.0, 255.0];
+            let quantize = Step::quantize(scale, zero_point, range).into_iter();
+            quantize.chain(Step::dequantize(scale, zero_point)).map(ScoreStep::Each).collect::<Vec<_>>()
+        };
+        let scaled = ScoreStep::Each(Step::Multiply(0.5));
+        let integers = QuantizedSoftmax { scale: 0.1, out_scale: 1.0 / 256.0, zero_point: 0.0, highest: 255.0 };
+        let range = Step::Saturate { lowest: 0.0, highest: 255.0 };
+        let to_integers = [Step::Divide(0.1), Step::Round, Step::Add(100.0), range].map(ScoreStep::Each);
+        let lists = [
+            ("as a call", vec![scaled, ScoreStep::AddMask, ScoreStep::Softmax]),
+            ("rounded", [&pair(0.125, 100.0)[..], &[scaled, ScoreStep::Softmax], &pair(0.0039, 0.0)].concat()),
+            ("two masks", vec![ScoreStep::AddMask, scaled, ScoreStep::AddMask, ScoreStep::Softmax]),
+            ("replaced where 0", vec![ScoreStep::Replace { kept: true, value: MASKED }, ScoreStep::Softmax]),
+            ("replaced elsewhere", vec![ScoreStep::Replace { kept: false, value: -2.0 }, ScoreStep::Softmax]),
+            ("no key left", vec![ScoreStep::Each(Step::Add(MASKED)), ScoreStep::Softmax, ScoreStep::ZeroForNan]),
+            (
+                "integers",
+                [&to_integers[..], &[ScoreStep::QuantizedSoftmax(integers), ScoreStep::Each(Step::Divide(256.0))]]
+                    .concat(),
+            ),
+        ];
+        let mut failures = Vec::new();
+        for (queries, keys) in [(1, 1), (9, 33), (5, 0)] {
+            let shape = AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim: 5, value_dim: 3 };
+            for (what, steps) in &lists {
+                failures.extend(difference_of_steps(what, shape, steps));
+            }
+        }
+        failures
+    }
+
+    fn difference_of_steps(what: &str, shape: AttentionShape, steps: &[ScoreStep]) -> Option<String> {
+        let AttentionShape { batch, heads, queries, keys, value_dim, .. } = shape;
+        let call = call(shape, positions_first);
+        let vectors = operands(&call);
+        let operands: AttentionOperands = vectors.each_ref().into();
+        let mut elements = numbers(batch * heads * queries * keys, 4);
+        elements.iter_mut().step_by(3).for_each(|element| *element = 0.0);
+        // Whole; the same for all heads, transposed.
+        let strides = [
+            MaskStrides { batch: heads * queries * keys, head: queries * keys, query: keys, key: 1 },
+            MaskStrides { batch: queries * keys, head: 0, query: 1, key: queries },
+        ];
+        let masks = strides.map(|strides| StepMask { elements: &elements, strides });
+        let masks = &masks[..steps.iter().filter(|step| step.reads_mask()).count()];
+        let [mut got, mut expected] = [(); 2].map(|()| vec![12345.0; batch * heads * queries * value_dim]);
+        attention_by_steps(&call, &operands, steps, masks, &mut got);
+        if what == "as a call" {
+            let call = AttentionCall { mask: Some(strides[0]), ..call };
+            attention(&call, &AttentionOperands { mask: Some(&elements), ..operands }, &mut expected);
+        } else {
+            attention_by_steps_reference(&call, &operands, steps, masks, &mut expected);
+        }
+        difference(format!("steps, {what}, {shape:?}"), &got, &expected, 2e-6)
     }
 
     fn operands(call: &AttentionCall) -> [Vec<f32>; 3] {

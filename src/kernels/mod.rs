@@ -18,6 +18,8 @@ pub mod norm;
 mod panel;
 mod parallel;
 pub mod rotary_embedding;
+pub mod score_steps;
 #[cfg(any(test, feature = "selftest"))]
 pub mod self_test;
 mod simd;
+pub mod steps;

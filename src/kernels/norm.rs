@@ -1,6 +1,7 @@
 //! Layer and root-mean-square normalisation of rows.
 
 use super::simd::{F32x4, sum_of, zip_in_place};
+use super::steps::Step;
 
 /// Normalises rows of `width` elements: `out = (x - mean) / sqrt(variance + epsilon) * gamma + beta` with the biased
 /// variance (ONNX `LayerNormalization`, opset 17, over the last axis).
@@ -65,6 +66,48 @@ pub fn rms_norm_reference(x: &[f32], width: usize, gamma: &[f32], epsilon: f32, 
         for n in 0..width {
             let normal = f64::from(row[n]) / (mean_square + f64::from(epsilon)).sqrt();
             out[n] = (normal * f64::from(gamma[n])) as f32;
+        }
+    }
+}
+
+/// What is done between the parts of a norm whose every result is rounded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormSteps {
+    /// From the sum of a row to its mean, where that is subtracted.
+    pub mean: Option<Vec<Step>>,
+    /// On the deviations from the mean.
+    pub deviations: Vec<Step>,
+    /// On their squares.
+    pub squares: Vec<Step>,
+    /// From the sum of the squares to the root, or to one divided by it.
+    pub root: Vec<Step>,
+    /// Whether deviations are multiplied by that, not divided.
+    pub multiplies: bool,
+}
+
+/// Normalises rows of `width` elements: `out = v / root(sum(squares(v²)))`, or `v · root(…)`, with
+/// `v = deviations(x - mean(sum(x)))`.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn norm_by_steps(x: &[f32], width: usize, steps: &NormSteps, out: &mut [f32]) {
+    assert!(x.is_empty() || width > 0 && x.len().is_multiple_of(width), "x is [rows, width]");
+    assert_eq!(out.len(), x.len(), "out is [rows, width]");
+    out.copy_from_slice(x);
+    let mut squares = vec![0.0; width];
+    for row in rows(out, width) {
+        if let Some(mean) = &steps.mean {
+            let mean = Step::of_number(mean, sum_of(row, |x| x));
+            row.iter_mut().for_each(|x| *x -= mean);
+        }
+        steps.deviations.iter().for_each(|step| step.apply(row));
+        squares.iter_mut().zip(&*row).for_each(|(square, x)| *square = x * x);
+        steps.squares.iter().for_each(|step| step.apply(&mut squares));
+        let root = Step::of_number(&steps.root, sum_of(&squares, |square| square));
+        if steps.multiplies {
+            row.iter_mut().for_each(|x| *x *= root);
+        } else {
+            row.iter_mut().for_each(|x| *x /= root);
         }
     }
 }

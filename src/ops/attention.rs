@@ -8,6 +8,9 @@
 //! - `key_lengths`: int64 `[batch]`, how many keys of each sequence there are; else all;
 //! - `sinks`: f32 `[heads]`, a score for each head that belongs to no key and takes its part of the softmax.
 //!
+//! Quantised models round between these operations. Theirs are then `steps`, which stand in the place of scale, cap, mask and
+//! softmax: `steps(Q·Kᵀ) · V`. Nothing optional goes with them; for each step that reads a mask there is an input, as `mask`.
+//!
 //! Outputs: f32 in its own layout; with `scores` also f32 `[batch, heads, queries, keys]`.
 
 use super::cache_tensor::{CacheRows, CacheStorage};
@@ -15,7 +18,8 @@ use super::{f32_slice, f32_tensor, i64_slice};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
 };
-use crate::kernels::attention::{attention, attention_scores};
+use crate::kernels::attention::{attention, attention_by_steps, attention_scores};
+use crate::kernels::score_steps::{ScoreStep, StepMask};
 use tract_onnx::tract_hir::internal::*;
 
 /// How the heads of an operand lie in a tensor.
@@ -110,6 +114,8 @@ pub struct Attention {
     pub scores: Option<ScoreStage>,
     /// What a query gets whose every key is masked with minus infinity: zeros if set, NaN if not.
     pub zero_when_all_masked: bool,
+    /// What stands in the place of scale, cap, mask and softmax; nothing if empty.
+    pub steps: Vec<ScoreStep>,
 }
 
 impl Eq for Attention {}
@@ -133,12 +139,19 @@ impl Attention {
             sinks: false,
             scores: None,
             zero_when_all_masked: false,
+            steps: vec![],
         }
     }
 
     /// Number of inputs.
     fn arity(&self) -> usize {
-        3 + [self.mask, self.first_positions, self.key_lengths, self.sinks].map(usize::from).iter().sum::<usize>()
+        let optional = [self.mask, self.first_positions, self.key_lengths, self.sinks];
+        3 + self.masks_of_steps() + optional.map(usize::from).iter().sum::<usize>()
+    }
+
+    /// Number of masks that steps read.
+    fn masks_of_steps(&self) -> usize {
+        self.steps.iter().filter(|step| step.reads_mask()).count()
     }
 
     /// The geometry of a call on operands of these shapes, and the output's shape.
@@ -205,6 +218,12 @@ fn mask_strides(mask: &[usize], shape: &AttentionShape) -> TractResult<MaskStrid
     }
     let [batch, head, query, key] = strides;
     Ok(MaskStrides { batch, head, query, key })
+}
+
+fn step_masks<'a>(masks: &'a [TValue], shape: &AttentionShape) -> TractResult<Vec<StepMask<'a>>> {
+    let mask =
+        |mask: &'a TValue| Ok(StepMask { elements: f32_slice(mask)?, strides: mask_strides(mask.shape(), shape)? });
+    masks.iter().map(mask).collect()
 }
 
 /// Where the queries of each sequence stand.
@@ -279,8 +298,10 @@ impl Op for Attention {
         if let Some(keys) = window.right {
             info += &format!(", {keys} keys after");
         }
-        for (present, what) in [(mask, ", mask"), (sinks, ", sinks")] {
-            info += if *present { what } else { "" };
+        for (present, what) in
+            [(*mask, ", mask"), (*sinks, ", sinks"), (!self.steps.is_empty(), ", rounded at each step")]
+        {
+            info += if present { what } else { "" };
         }
         Ok(vec![info])
     }
@@ -320,7 +341,11 @@ impl EvalOp for Attention {
         };
         let mut outputs = tvec!();
         let output = f32_tensor(&output_shape, |out| {
-            attention(&call, &operands, out);
+            if self.steps.is_empty() {
+                attention(&call, &operands, out);
+            } else {
+                attention_by_steps(&call, &operands, &self.steps, &step_masks(&inputs[3..], &call.shape)?, out);
+            }
             Ok(())
         })?;
         outputs.push(output.into_tvalue());
@@ -343,9 +368,15 @@ impl TypedOp for Attention {
         ensure!(inputs.len() == self.arity(), "Attention takes {} inputs", self.arity());
         let float = f32::datum_type();
         ensure!(inputs[..3].iter().all(|input| input.datum_type == float), "Attention takes float32");
+        let floats = vec![(true, float); self.masks_of_steps()];
+        ensure!(
+            floats.is_empty() || inputs.len() == 3 + floats.len(),
+            "steps stand in the place of everything optional"
+        );
         let optional = [(self.mask, float), (self.first_positions, i64::datum_type())]
             .into_iter()
-            .chain([(self.key_lengths, i64::datum_type()), (self.sinks, float)]);
+            .chain([(self.key_lengths, i64::datum_type()), (self.sinks, float)])
+            .chain(floats);
         for (input, (_, expected)) in inputs[3..].iter().zip(optional.filter(|(present, _)| *present)) {
             ensure!(input.datum_type == expected, "an optional input of Attention is no {expected:?}");
         }

@@ -27,7 +27,7 @@ impl EvalOp for KnownSizes {
         let shape = inputs[0].shape();
         for (axis, size) in &self.sizes {
             let needed = size.eval(context.symbols).to_usize()?;
-            if shape[*axis] != needed {
+            if shape.get(*axis) != Some(&needed) {
                 return Err(Error::invalid_input(format!("axis {axis} of {shape:?} must have size {needed}"))
                     .remedy("feed tensors whose sizes fit each other")
                     .into());

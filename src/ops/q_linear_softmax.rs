@@ -3,21 +3,14 @@
 //! Inputs: `x` int8 or uint8; its f32 scale; scale and integer zero point of the output. Output: of `x`'s type and shape.
 
 use super::f32_slice;
-use super::mat_mul_integer::integers;
 use super::plain::Plain;
-use super::quantization::QuantizedType;
+use super::quantization::{QuantizedType, to_f32};
+use crate::kernels::steps::QuantizedSoftmax;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QLinearSoftmax;
-
-/// Exponentials of the 256 distances below the greatest value of a row of that length, shifted up so far that a row's sum
-/// stays finite.
-fn exponentials(scale: f32, len: usize) -> [f32; 256] {
-    let shift = (f64::from((f32::MAX / len as f32).ln()) - 5.0).max(0.0) / f64::from(scale);
-    std::array::from_fn(|distance| ((shift - distance as f64) * f64::from(scale)).exp() as f32)
-}
 
 impl Plain for QLinearSoftmax {
     const NAME: &'static str = "QLinearSoftmax";
@@ -32,25 +25,21 @@ impl Plain for QLinearSoftmax {
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let shape = inputs[0].shape();
         let output = QuantizedType::of(inputs[0].datum_type()).context("x is int8 or uint8")?;
-        let (x, scale, out_scale) = (integers(&inputs[0])?, f32_slice(&inputs[1])?, f32_slice(&inputs[2])?);
-        let zero_point = integers(&inputs[3])?;
+        let (mut x, scale, out_scale) = (to_f32(&inputs[0])?, f32_slice(&inputs[1])?, f32_slice(&inputs[2])?);
+        let zero_point = to_f32(&inputs[3])?;
         let scalars = scale.len() == 1 && out_scale.len() == 1 && zero_point.len() == 1;
         ensure!(scalars, "scales and zero points have one element");
+        let softmax = QuantizedSoftmax {
+            scale: scale[0],
+            out_scale: out_scale[0],
+            zero_point: zero_point[0],
+            highest: output.highest() as f32,
+        };
         let len = shape.last().copied().unwrap_or(1).max(1);
-        let table = exponentials(scale[0], len);
-        let steps = (1.0 / out_scale[0]).floor();
-        let mut quantized = Vec::with_capacity(x.len());
-        for row in x.chunks(len) {
-            let greatest = row.iter().copied().max().unwrap_or(0);
-            let exponential = |value: &i32| table[(greatest - value) as usize];
-            let sum: f32 = row.iter().map(exponential).sum();
-            quantized.extend(row.iter().map(|value| {
-                // Of a short row with a fine scale this is infinite, and more than the highest value anyway.
-                let rounded = (exponential(value) * steps / sum).round_ties_even() as i32;
-                rounded.saturating_add(zero_point[0]).min(output.highest())
-            }));
-        }
-        Ok(tvec!(output.tensor(shape, quantized.into_iter())?))
+        let table = softmax.table(len);
+        x.chunks_mut(len).for_each(|row| softmax.apply(&table, row));
+        let quantized = x.into_iter().map(|value| value as i32);
+        Ok(tvec!(output.tensor(shape, quantized)?))
     }
 }
 

@@ -51,7 +51,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
 }
 
 /// Batch and heads, where one axis is split into them or they are joined into one.
-type Split = TVec<TDim>;
+pub type Split = TVec<TDim>;
 
 /// The tensor before batch and heads are joined, and these, if they are.
 fn unfolded(model: &TypedModel, outlet: OutletId) -> (OutletId, Option<&Split>) {
@@ -178,13 +178,35 @@ fn replaced(model: &TypedModel, node: &TypedNode, depth: usize) -> Result<Scores
 }
 
 /// Query heads, and key and value heads.
-type HeadCounts = (usize, usize);
+pub type HeadCounts = (usize, usize);
 
 /// The numbers of heads, or why the operands are not those of attention.
 fn heads(model: &TypedModel, node: &TypedNode, scores: &Scores) -> TractResult<Result<HeadCounts, String>> {
+    let several = scores.masks.len() > 1;
+    let mut masks = Vec::new();
+    for mask in &scores.masks {
+        masks.push(match mask {
+            Mask::Added(outlet) => *outlet,
+            Mask::Replaced { value, .. } if several && *value > ABSORBING => {
+                return Ok(Err(format!("masked scores are replaced by {value} and masked otherwise too")));
+            }
+            Mask::Replaced { condition, .. } => *condition,
+        });
+    }
+    head_counts(model, [scores.query, scores.key, node.inputs[1]], scores.split.as_ref(), &masks)
+}
+
+/// The numbers of heads of a query, a transposed key and a value, whose scores are split before they are masked, or why
+/// these are not those of attention.
+pub fn head_counts(
+    model: &TypedModel,
+    operands: [OutletId; 3],
+    split: Option<&Split>,
+    masks: &[OutletId],
+) -> TractResult<Result<HeadCounts, String>> {
     let shape = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.shape.to_tvec());
-    let mut shapes = [shape(scores.query)?, shape(scores.key)?, shape(node.inputs[1])?];
-    if let Some(split) = &scores.split {
+    let mut shapes = [shape(operands[0])?, shape(operands[1])?, shape(operands[2])?];
+    if let Some(split) = split {
         let whole = split.iter().cloned().product::<TDim>();
         if shapes.iter().any(|shape| shape.len() != 3 || shape[0] != whole) {
             return Ok(Err("query, key and value do not share one batch that holds the heads".into()));
@@ -201,17 +223,9 @@ fn heads(model: &TypedModel, node: &TypedNode, scores: &Scores) -> TractResult<R
     if key != value || (key != query && key != 1) {
         return Ok(Err(format!("query, key and value have {query}, {key} and {value} heads")));
     }
-    let several = scores.masks.len() > 1;
-    for mask in &scores.masks {
-        let outlet = match mask {
-            Mask::Added(outlet) => *outlet,
-            Mask::Replaced { value, .. } if several && *value > ABSORBING => {
-                return Ok(Err(format!("masked scores are replaced by {value} and masked otherwise too")));
-            }
-            Mask::Replaced { condition, .. } => *condition,
-        };
+    for mask in masks {
         let target = [&shapes[0][0], &shapes[0][1], &shapes[0][2], &shapes[1][3]];
-        let mut mask = shape(outlet)?;
+        let mut mask = shape(*mask)?;
         if mask.len() == 3 {
             mask.insert(1, 1.to_dim());
         }
@@ -231,7 +245,7 @@ fn fused(
     zero_when_all_masked: bool,
 ) -> TractResult<TypedModelPatch> {
     let mut patch = TypedModelPatch::default();
-    let unfold = unfolding(model, scores)?;
+    let unfold = unfolding(model, scores.query, scores.split.as_ref())?;
     let mut operand = |name: &str, outlet: OutletId| {
         let tap = patch.tap_model(model, outlet)?;
         match &unfold {
@@ -264,11 +278,11 @@ fn fused(
 }
 
 /// What makes `[batch, heads, …]` of the operands, if they are not that already.
-fn unfolding(model: &TypedModel, scores: &Scores) -> TractResult<Option<AxisOp>> {
-    if let Some(split) = &scores.split {
+pub fn unfolding(model: &TypedModel, query: OutletId, split: Option<&Split>) -> TractResult<Option<AxisOp>> {
+    if let Some(split) = split {
         return Ok(Some(AxisOp::Reshape(0, tvec!(split.iter().cloned().product()), split.clone())));
     }
-    Ok((model.outlet_fact(scores.query)?.rank() == 3).then_some(AxisOp::Add(1)))
+    Ok((model.outlet_fact(query)?.rank() == 3).then_some(AxisOp::Add(1)))
 }
 
 /// One mask to add that does what all of them do.

@@ -21,8 +21,9 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let (replaced, output) = output(model, node, operator);
     let mut inputs = node.inputs.clone();
     (inputs[0], inputs[1], inputs[2]) = (query.outlet, key.outlet, value.outlet);
-    if operator.mask {
-        inputs[3] = without_broadcast(model, inputs[3])?;
+    let masks = usize::from(operator.mask) + operator.steps.iter().filter(|step| step.reads_mask()).count();
+    for mask in &mut inputs[3..3 + masks] {
+        *mask = without_broadcast(model, *mask)?;
     }
     if inputs == node.inputs && output == operator.output {
         return Ok(Match::None);
@@ -54,9 +55,9 @@ fn operand(model: &TypedModel, outlet: OutletId, layout: HeadLayout) -> TractRes
     Ok(vec![Heads { outlet, layout, repeats: 1, factor: 1.0 }])
 }
 
-/// Scores that are shown have their own scale, and the default scale leaves no room for a factor.
+/// Scores that are shown have their own scale; the default scale, and steps in its place, leave no room for a factor.
 fn fits_scores(operator: &Attention, operand: &Heads) -> bool {
-    (operator.scores.is_none() && operator.scale.is_some()) || operand.factor == 1.0
+    (operator.scores.is_none() && operator.scale.is_some() && operator.steps.is_empty()) || operand.factor == 1.0
 }
 
 /// Key and value with equally many heads; a value is not scaled.

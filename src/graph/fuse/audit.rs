@@ -2,8 +2,10 @@
 
 use super::attention::scores;
 use super::pattern::{binary, producer, unary};
+use super::quantized_attention::obstacle;
 use crate::graph::{NotFused, Report};
-use crate::ops::{Attention, MatMul};
+use crate::ops::plain::PlainOperator;
+use crate::ops::{Attention, MatMul, QLinearSoftmax};
 use std::collections::HashSet;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
@@ -37,13 +39,18 @@ fn is_reported(report: &Report, pattern: &str, node: &TypedNode) -> bool {
 
 /// A softmax over what comes from a product of two computed operands.
 fn attention(model: &TypedModel, node: &TypedNode, report: &Report) -> Option<String> {
-    node.op_as::<Softmax>()?;
+    if !node.op_is::<Softmax>() && !node.op_is::<PlainOperator<QLinearSoftmax>>() {
+        return None;
+    }
     above(model, node).into_iter().find(|node| is_product(node) && constant_operand(model, node).is_none())?;
     let readers: Vec<&TypedNode> = below(model, node);
     if readers.iter().any(|reader| is_reported(report, "attention", reader)) {
         return None;
     }
-    if let Err(reason) = scores(model, node.inputs[0]) {
+    if let Some(reason) = obstacle(model, node) {
+        return Some(reason);
+    }
+    if let (true, Err(reason)) = (node.op_is::<Softmax>(), scores(model, node.inputs[0])) {
         return Some(reason);
     }
     let names: Vec<String> = readers.iter().map(|reader| format!("{} `{}`", reader.op.name(), reader.name)).collect();

@@ -10,13 +10,18 @@ mod embedding;
 mod epilogue;
 mod gelu;
 mod linear;
+mod lookup;
 mod norm;
 mod outer_product;
 mod pattern;
+mod quantized_attention;
 mod quantized_linear;
+mod quantized_norm;
+mod repeated_rounding;
 mod silu;
 #[cfg(test)]
 mod sketch;
+mod steps;
 
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;
@@ -44,11 +49,15 @@ struct Rule {
 
 /// Later rules build on what earlier ones found.
 const RULES: &[Rule] = &[
+    Rule { pattern: "repeated rounding", look: repeated_rounding::look },
+    Rule { pattern: "lookup", look: lookup::look },
     Rule { pattern: "gelu", look: gelu::look },
     Rule { pattern: "silu", look: silu::look },
+    Rule { pattern: "quantised norm", look: quantized_norm::look },
     Rule { pattern: "layer norm", look: norm::look_for_layer_norm },
     Rule { pattern: "rms norm", look: norm::look_for_rms_norm },
     Rule { pattern: "attention", look: attention::look },
+    Rule { pattern: "attention", look: quantized_attention::look },
     Rule { pattern: "attention layout", look: attention_layout::look },
     Rule { pattern: "cache", look: cache::look },
     Rule { pattern: "outer product", look: outer_product::look },

@@ -69,7 +69,7 @@ fn mean_square_of(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
 }
 
 /// The operand of a squaring.
-fn squared(model: &TypedModel, square: OutletId) -> Option<OutletId> {
+pub fn squared(model: &TypedModel, square: OutletId) -> Option<OutletId> {
     let node = producer(model, square);
     if let Some(base) = unary(node, "Square") {
         return Some(base);
@@ -90,7 +90,7 @@ fn mean_of(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
 }
 
 /// The operand of that reduction over the last axis.
-fn reduced(model: &TypedModel, outlet: OutletId, reducer: Reducer) -> Option<OutletId> {
+pub fn reduced(model: &TypedModel, outlet: OutletId, reducer: Reducer) -> Option<OutletId> {
     let node = producer(model, outlet);
     let reduce = node.op_as::<Reduce>().filter(|reduce| reduce.reducer == reducer)?;
     let last = model.outlet_fact(node.inputs[0]).ok()?.rank().checked_sub(1)?;

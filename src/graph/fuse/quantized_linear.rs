@@ -1,14 +1,18 @@
 //! A product of 8-bit activations, quantised at run time, with constant 8-bit weights, as onnxruntime's dynamic quantisation
-//! writes it: `Cast(MatMulInteger(x, weights, zero points)) · (scale · scales) + bias`, or in one of its fused operators.
+//! writes it: `Cast(MatMulInteger(x, weights, zero points)) · (scale · scales) + bias`, or in one of its fused operators; and of
+//! activations quantised with constant scales, as in `QLinearMatMul` and `QGemm`, whose sums are rounded to integers again.
 
 use super::Match;
 use super::linear::signed;
 use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::integer_linear::IntegerWeights;
 use crate::ops::plain::PlainOperator;
-use crate::ops::{MatMulInteger, QuantizedLinear, Requantize, Shared, f32_slice};
+use crate::ops::{
+    MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice, to_f32,
+};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
+use tract_onnx::tract_hir::tract_core::ops::math::mul;
 
 /// Looks for the product of integers.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -18,6 +22,9 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Some(weights) = weights(model, node)? else { return Ok(Match::None) };
     if model.outlet_fact(node.inputs[X_ZERO_POINT])?.shape.volume() != 1.to_dim() {
         return Ok(Match::Almost("the activations have a zero point for each row".into()));
+    }
+    if let Some(requantized) = Requantized::of(model, node, weights.outputs())? {
+        return requantized.fused(model, node, weights);
     }
     let Some(scaled) = scaled(model, node, weights.outputs())? else {
         return Ok(Match::Almost("the sums are not cast to float32 and multiplied by scales".into()));
@@ -102,6 +109,93 @@ fn scaled_at_once<'a>(
     Ok(Some(Scaled { node, scale: node.inputs[1], scales: f32_slice(&scales)?.to_vec() }))
 }
 
+/// Sums that an integer bias is added to, or that become integers again, by constant factors.
+struct Requantized<'a> {
+    node: &'a TypedNode,
+    /// Added to the sums.
+    bias: Option<Vec<f32>>,
+    /// By which sums are multiplied: one, or one for each column.
+    factors: Vec<f32>,
+    output: Option<QuantizedType>,
+}
+
+impl<'a> Requantized<'a> {
+    fn of(model: &'a TypedModel, sum: &TypedNode, outputs: usize) -> TractResult<Option<Requantized<'a>>> {
+        let Some(mut node) = sole_reader(model, sum) else { return Ok(None) };
+        let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
+        let along_columns = |tensor: &Tensor| tensor.volume() == 1 || tensor.shape().last() == Some(&tensor.volume());
+        let mut bias = None;
+        if let Some([left, right]) = binary(node, "Add") {
+            let constant = konst(if left.node == sum.id { right } else { left })?;
+            let Some(constant) = constant.filter(|constant| along_columns(constant)) else { return Ok(None) };
+            let summands = to_f32(&constant)?;
+            bias = Some((0..outputs).map(|column| summands[column % summands.len()]).collect());
+            let Some(reader) = sole_reader(model, node) else { return Ok(None) };
+            node = reader;
+        }
+        let Some(PlainOperator(operator)) = node.op_as::<PlainOperator<Requantize>>() else { return Ok(None) };
+        let last = model.outlet_fact(node.inputs[0])?.rank() - 1;
+        let (Some(left), Some(right)) = (konst(node.inputs[1])?, konst(node.inputs[2])?) else { return Ok(None) };
+        let fits = left.volume() == 1 && (right.volume() == 1 || (right.volume() == outputs && operator.axis == last));
+        if !fits || (operator.output.is_none() && bias.is_none()) {
+            return Ok(None);
+        }
+        let left = f32_slice(&left)?[0];
+        let mut factors: Vec<f32> = f32_slice(&right)?.iter().map(|right| operator.alpha * left * right).collect();
+        if operator.output.is_some() {
+            let Some(scale) = konst(node.inputs[3])?.filter(|scale| scale.volume() == 1) else { return Ok(None) };
+            let scale = f32_slice(&scale)?[0];
+            factors.iter_mut().for_each(|factor| *factor /= scale);
+        }
+        Ok(Some(Requantized { node, bias, factors, output: operator.output }))
+    }
+
+    /// The product with factors for scales, or, where a bias comes before them, as it is; then what rounds it.
+    fn fused(self, model: &TypedModel, node: &TypedNode, weights: IntegerWeights) -> TractResult<Match> {
+        let Requantized { node: last, bias, factors, output } = self;
+        if bias.is_some() && !sums_are_exact(model, node, bias.as_deref())? {
+            return Ok(Match::Almost("sums of products with the weights are too large to be exact in float32".into()));
+        }
+        let mut patch = TypedModelPatch::default();
+        let taps = patch.taps(model, &[node.inputs[X], node.inputs[X_ZERO_POINT]])?;
+        let one = patch.add_const(format!("{}.one", node.name), tensor0(1f32))?;
+        let scales = if bias.is_some() { vec![1.0] } else { factors.clone() };
+        let rank = model.outlet_fact(OutletId::new(node.id, 0))?.rank();
+        let is_biased = bias.is_some();
+        let operator =
+            QuantizedLinear { weights: Shared::new(weights), scales: Shared::new(scales), bias: bias.map(Shared::new) };
+        let mut wire = patch.wire_node(&*node.name, operator, &[taps[0], one, taps[1]])?[0];
+        if is_biased {
+            let mut shape = vec![1; rank];
+            shape[rank - 1] = factors.len();
+            let factors = Tensor::from_shape(&shape, &factors)?;
+            let factors = patch.add_const(format!("{}.factors", node.name), factors)?;
+            wire = patch.wire_node(format!("{}.scaled", node.name), mul(), &[wire, factors])?[0];
+        }
+        if let Some(output) = output {
+            let zero_point = patch.tap_model(model, last.inputs[4])?;
+            let operator = QuantizeLinear { axis: 0, block_size: 0, output };
+            wire = patch.wire_node(&*last.name, operator, &[wire, one, zero_point])?[0];
+        }
+        patch.shunt_outside(model, OutletId::new(last.id, 0), wire)?;
+        Ok(Match::Found(Box::new(patch)))
+    }
+}
+
+/// Whether f32 holds every sum of products of bytes with the weights, and the bias added to it.
+fn sums_are_exact(model: &TypedModel, node: &TypedNode, bias: Option<&[f32]>) -> TractResult<bool> {
+    let konst = |slot: usize| model.outlet_fact(node.inputs[slot]).map(|fact| fact.konst.clone());
+    let (Some(weights), Some(zero_points)) = (konst(WEIGHTS)?, konst(WEIGHTS_ZERO_POINT)?) else { return Ok(false) };
+    let (weights, zero_points) = (to_f32(&weights)?, to_f32(&zero_points)?);
+    let outputs = bias.map_or(1, <[f32]>::len);
+    let mut sums: Vec<f64> = bias.map_or(vec![0.0], |bias| bias.iter().map(|bias| f64::from(bias.abs())).collect());
+    for (at, weight) in weights.iter().enumerate() {
+        let column = at % outputs;
+        sums[column] += 255.0 * f64::from((weight - zero_points[column % zero_points.len()]).abs());
+    }
+    Ok(sums.iter().all(|sum| *sum <= f64::from(1 << 24)))
+}
+
 /// The tensor behind operators that put axes of one element in front.
 fn unsqueezed(model: &TypedModel, mut outlet: OutletId) -> OutletId {
     while let Some(AxisOp::Add(0)) = producer(model, outlet).op_as() {
@@ -132,7 +226,7 @@ mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
     use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+    use tract_onnx::tract_hir::tract_core::ops::math::add;
 
     struct Case {
         what: &'static str,
@@ -150,6 +244,8 @@ mod tests {
         /// Cast and multiplied.
         Multiplied,
         AtOnce,
+        /// To integers again, perhaps behind a bias of integers times that.
+        Rounded(Option<i32>),
     }
 
     fn build(sketch: &mut Sketch, case: &Case) -> OutletId {
@@ -175,6 +271,7 @@ mod tests {
                 let operator = Requantize { axis: 2, alpha: 1.0, output: None };
                 sketch.wire(PlainOperator(operator), &[sums, scale, scales])
             }
+            Scales::Rounded(bias) => return rounded(sketch, sums, scales, bias),
             Scales::Multiplied => {
                 let sums = sketch.wire(cast(f32::datum_type()), &[sums]);
                 let scale = if scales == 1 { scale } else { sketch.wire(AxisOp::Add(0), &[scale]) };
@@ -193,16 +290,36 @@ mod tests {
         sketch.wire(add(), &[bias, scaled])
     }
 
+    fn rounded(sketch: &mut Sketch, mut sums: OutletId, scales: usize, bias: Option<i32>) -> OutletId {
+        if let Some(factor) = bias {
+            let bias = Tensor::from_shape(&[1, 1, 3], &[-7, 20, 33].map(|bias| bias * factor)).unwrap();
+            let bias = sketch.constant(bias);
+            sums = sketch.wire(add(), &[sums, bias]);
+        }
+        let scales: Vec<f32> = (1..=scales).map(|scale| scale as f32 * 0.013).collect();
+        let [x_scale, scales, scale] = [vec![0.02], scales, vec![0.7]].map(|scales| sketch.constant(tensor1(&scales)));
+        let zero_point = sketch.constant(tensor0(120u8));
+        let operator = Requantize { axis: 2, alpha: 1.0, output: Some(QuantizedType::UINT8) };
+        let integers = sketch.wire(PlainOperator(operator), &[sums, x_scale, scales, scale, zero_point]);
+        sketch.dequantized(integers, 0.7, 120)
+    }
+
     #[test]
     fn forms() {
         use Expected::{Fused, Not};
-        use Scales::{AtOnce, Multiplied, None};
+        use Scales::{AtOnce, Multiplied, None, Rounded};
+        let bias = |factor| Rounded(Some(factor));
         let case = |what, columns, scaled, bias, expected| Case { what, columns, rows: 1, scaled, bias, expected };
         let cases = [
             case("one scale", [1, 1], Multiplied, false, Fused),
             case("by column", [3, 3], Multiplied, true, Fused),
             case("one scale at once", [1, 3], AtOnce, false, Fused),
             case("by column at once", [3, 1], AtOnce, true, Fused),
+            case("one scale, rounded", [1, 3], Rounded(Option::None), false, Fused),
+            case("by column, rounded", [3, 1], Rounded(Option::None), false, Fused),
+            case("by column, biased and rounded", [3, 1], bias(1), false, Fused),
+            case("one scale, biased and rounded", [1, 3], bias(100), false, Fused),
+            case("too large a bias", [1, 1], bias(1 << 24), false, Not("too large")),
             case("not scaled", [1, 1], None, false, Not("multiplied by scales")),
             Case { rows: 4, ..case("by row", [1, 1], Multiplied, false, Not("for each row")) },
         ];

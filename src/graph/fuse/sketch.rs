@@ -2,6 +2,7 @@
 
 use super::fuse;
 use crate::graph::Report;
+use crate::ops::{DequantizeLinear, QuantizeLinear, QuantizedType};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer, Softmax};
 
@@ -70,6 +71,26 @@ impl Sketch {
     pub fn wire(&mut self, operator: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> OutletId {
         let name = self.name();
         self.model.wire_node(name, operator, inputs).unwrap()[0]
+    }
+
+    /// Quantised to uint8.
+    pub fn quantized(&mut self, x: OutletId, scale: f32, zero_point: u8) -> OutletId {
+        let parameters = [self.constant(tensor0(scale)), self.constant(tensor0(zero_point))];
+        let operator = QuantizeLinear { axis: 0, block_size: 0, output: QuantizedType::UINT8 };
+        self.wire(operator, &[x, parameters[0], parameters[1]])
+    }
+
+    /// Dequantised from uint8.
+    pub fn dequantized(&mut self, x: OutletId, scale: f32, zero_point: u8) -> OutletId {
+        let parameters = [self.constant(tensor0(scale)), self.constant(tensor0(zero_point))];
+        let operator = DequantizeLinear { axis: 0, block_size: 0, packed: None };
+        self.wire(operator, &[x, parameters[0], parameters[1]])
+    }
+
+    /// Quantised to uint8 and back.
+    pub fn rounded(&mut self, x: OutletId, scale: f32, zero_point: u8) -> OutletId {
+        let quantized = self.quantized(x, scale, zero_point);
+        self.dequantized(quantized, scale, zero_point)
     }
 
     /// Splits axis 2, `[batch, seq, heads * dim]`, and moves the heads forward.

@@ -1,7 +1,7 @@
 //! ONNX `Conv` and `ConvTranspose` (1 to 22) of inputs whose channels only the kernel tells. The rest is left to tract.
 
 use super::{Wiring, int, wire_with_tract};
-use crate::ops::KnownSize;
+use crate::ops::KnownSizes;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -23,8 +23,9 @@ impl Convolution {
             return Ok(None);
         };
         let size = told * usize::try_from(self.times).context("`group` is negative")?;
+        let known = KnownSizes { sizes: tvec!((1, size.to_dim())) };
         let mut inputs: TVec<OutletId> = inputs.into();
-        inputs[0] = model.wire_node(format!("{prefix}.channels"), KnownSize { axis: 1, size }, &inputs[..1])?[0];
+        inputs[0] = model.wire_node(format!("{prefix}.channels"), known, &inputs[..1])?[0];
         wire_with_tract(&self.node, self.opset, prefix, model, &inputs).map(Some)
     }
 }
