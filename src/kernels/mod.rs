@@ -9,7 +9,9 @@
 
 pub mod activation;
 pub mod attention;
+mod dot;
 pub mod embedding;
+mod finish;
 pub mod integer;
 pub mod integer_linear;
 pub mod linear;
