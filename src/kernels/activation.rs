@@ -1,6 +1,6 @@
 //! Element-wise activation functions.
 
-use super::simd::{F32x4, map_in_place};
+use super::simd::{Constants, Exp, F32x4, map_in_place};
 
 /// A function applied to every element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,15 +31,34 @@ const QUICK_GELU_ALPHA: f32 = 1.702;
 impl Activation {
     /// Replaces every element by the function's value, within 1e-6 · max(1, |x|). NaN stays NaN.
     pub fn apply_in_place(self, values: &mut [f32]) {
+        let one = F32x4::splat(1.0);
         match self {
             Activation::Identity => {}
             Activation::Relu => map_in_place(values, |x| x.max(F32x4::splat(0.0))),
-            Activation::Gelu => map_in_place(values, gelu),
-            Activation::GeluTanh => map_in_place(values, gelu_tanh),
-            Activation::Tanh => map_in_place(values, tanh_lanes),
-            Activation::Sigmoid => map_in_place(values, sigmoid),
-            Activation::Silu => map_in_place(values, silu),
-            Activation::QuickGelu => map_in_place(values, quick_gelu),
+            Activation::Gelu => {
+                let erf = ErfLanes::new();
+                map_in_place(values, |x| gelu(x, erf));
+            }
+            Activation::GeluTanh => {
+                let tanh = TanhLanes::new();
+                map_in_place(values, |x| gelu_tanh(x, tanh));
+            }
+            Activation::Tanh => {
+                let tanh = TanhLanes::new();
+                map_in_place(values, |x| tanh.of(x));
+            }
+            Activation::Sigmoid => {
+                let exp = Exp::new();
+                map_in_place(values, |x| one / (one + exp.of(F32x4::splat(0.0) - x)));
+            }
+            Activation::Silu => {
+                let exp = Exp::new();
+                map_in_place(values, |x| x / (one + exp.of(F32x4::splat(0.0) - x)));
+            }
+            Activation::QuickGelu => {
+                let exp = Exp::new();
+                map_in_place(values, |x| x / (one + exp.of(x * F32x4::splat(-QUICK_GELU_ALPHA))));
+            }
         }
     }
 
@@ -78,7 +97,7 @@ impl Activation {
 
 /// The error function, within 1e-6; ±1 for ±infinity, NaN for NaN.
 pub fn erf(x: f32) -> f32 {
-    erf_lanes(F32x4::splat(x)).to_array()[0]
+    ErfLanes::new().of(F32x4::splat(x)).to_array()[0]
 }
 
 /// The error function in f64, from the series of positive terms 2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1))
@@ -96,62 +115,90 @@ fn erf_reference(x: f64) -> f64 {
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
-/// x · P(x²) / Q(x²), a minimax fit of relative error 1.9e-8 for |x| ≤ 3.92; beyond, ±1 is the nearest f32.
-#[inline(always)]
-fn erf_lanes(x: F32x4) -> F32x4 {
-    let square = x * x;
-    let numerator = square.polynomial([
-        std::f32::consts::FRAC_2_SQRT_PI,
-        0.190_406_44,
-        0.052_748_717,
-        0.003_765_615_9,
-        0.000_284_882_67,
-        2.050_087e-6,
-    ]);
-    let denominator =
-        square.polynomial([1.0, 0.502_076_1, 0.114_109_1, 0.014_969_214, 0.001_162_535_3, 3.809_170_8e-5]);
-    let one = F32x4::splat(1.0).copysign(x);
-    x.abs().select_at_least(F32x4::splat(3.92), one, x * numerator / denominator)
+/// The error function: x · P(x²) / Q(x²), a minimax fit of relative error 1.9e-8 for |x| ≤ 3.92; beyond, ±1 is the nearest
+/// f32.
+#[derive(Clone, Copy)]
+struct ErfLanes(Constants<14>);
+
+impl ErfLanes {
+    /// To be called outside the loop.
+    #[inline(always)]
+    fn new() -> ErfLanes {
+        ErfLanes(Constants::new(&[
+            std::f32::consts::FRAC_2_SQRT_PI,
+            0.190_406_44,
+            0.052_748_717,
+            0.003_765_615_9,
+            0.000_284_882_67,
+            2.050_087e-6,
+            1.0,
+            0.502_076_1,
+            0.114_109_1,
+            0.014_969_214,
+            0.001_162_535_3,
+            3.809_170_8e-5,
+            3.92,
+            std::f32::consts::FRAC_1_SQRT_2,
+        ]))
+    }
+
+    #[inline(always)]
+    fn of(self, x: F32x4) -> F32x4 {
+        let square = x * x;
+        let numerator = square.polynomial(self.0.splat_from::<6>(0));
+        let denominator = square.polynomial(self.0.splat_from::<6>(6));
+        let one = self.0.splat(6).copysign(x);
+        x.abs().select_at_least(self.0.splat(12), one, x * numerator / denominator)
+    }
 }
 
-/// x · P(x²) / Q(x²), a minimax fit of relative error 6.1e-8 for |x| ≤ 9.02; beyond, ±1 is the nearest f32.
-#[inline(always)]
-fn tanh_lanes(x: F32x4) -> F32x4 {
-    let square = x * x;
-    let numerator =
-        square.polynomial([0.999_999_94, 0.129_179_72, 0.002_919_410_8, 9.255_127e-6, -1.274_382e-8, 1.816_247_2e-11]);
-    let denominator = square.polynomial([1.0, 0.462_512_52, 0.023_757_635, 0.000_227_913_65]);
-    let one = F32x4::splat(1.0).copysign(x);
-    x.abs().select_at_least(F32x4::splat(9.02), one, x * numerator / denominator)
+/// The hyperbolic tangent: x · P(x²) / Q(x²), a minimax fit of relative error 6.1e-8 for |x| ≤ 9.02; beyond, ±1 is the
+/// nearest f32.
+#[derive(Clone, Copy)]
+pub(super) struct TanhLanes(Constants<13>);
+
+impl TanhLanes {
+    /// To be called outside the loop.
+    #[inline(always)]
+    pub(super) fn new() -> TanhLanes {
+        TanhLanes(Constants::new(&[
+            0.999_999_94,
+            0.129_179_72,
+            0.002_919_410_8,
+            9.255_127e-6,
+            -1.274_382e-8,
+            1.816_247_2e-11,
+            1.0,
+            0.462_512_52,
+            0.023_757_635,
+            0.000_227_913_65,
+            9.02,
+            0.044_715 * SQRT_2_OVER_PI,
+            SQRT_2_OVER_PI,
+        ]))
+    }
+
+    #[inline(always)]
+    pub(super) fn of(self, x: F32x4) -> F32x4 {
+        let square = x * x;
+        let numerator = square.polynomial(self.0.splat_from::<6>(0));
+        let denominator = square.polynomial(self.0.splat_from::<4>(6));
+        let one = self.0.splat(6).copysign(x);
+        x.abs().select_at_least(self.0.splat(10), one, x * numerator / denominator)
+    }
 }
 
 #[inline(always)]
-fn gelu(x: F32x4) -> F32x4 {
+fn gelu(x: F32x4, erf: ErfLanes) -> F32x4 {
     let half = x * F32x4::splat(0.5);
-    half.mul_add(erf_lanes(x * F32x4::splat(std::f32::consts::FRAC_1_SQRT_2)), half)
+    half.mul_add(erf.of(x * erf.0.splat(13)), half)
 }
 
 #[inline(always)]
-fn gelu_tanh(x: F32x4) -> F32x4 {
+fn gelu_tanh(x: F32x4, tanh: TanhLanes) -> F32x4 {
     let half = x * F32x4::splat(0.5);
-    let scale = (x * x).mul_add(F32x4::splat(0.044_715 * SQRT_2_OVER_PI), F32x4::splat(SQRT_2_OVER_PI));
-    half.mul_add(tanh_lanes(x * scale), half)
-}
-
-#[inline(always)]
-fn sigmoid(x: F32x4) -> F32x4 {
-    let one = F32x4::splat(1.0);
-    one / (one + (F32x4::splat(0.0) - x).exp())
-}
-
-#[inline(always)]
-fn silu(x: F32x4) -> F32x4 {
-    x / (F32x4::splat(1.0) + (F32x4::splat(0.0) - x).exp())
-}
-
-#[inline(always)]
-fn quick_gelu(x: F32x4) -> F32x4 {
-    x / (F32x4::splat(1.0) + (x * F32x4::splat(-QUICK_GELU_ALPHA)).exp())
+    let scale = (x * x).mul_add(tanh.0.splat(11), tanh.0.splat(12));
+    half.mul_add(tanh.of(x * scale), half)
 }
 
 #[cfg(any(test, feature = "selftest"))]

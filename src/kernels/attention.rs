@@ -1,17 +1,33 @@
 //! Scaled dot-product attention.
+//!
+//! Scores are never held for more than a block of queries and a block of keys: each query carries the largest score and the
+//! sum of weights so far, and its result is scaled down whenever a larger score comes (the online softmax of Milakov and
+//! Gimelshein, arXiv 1805.02867). The query heads that share a key/value head are computed together, so that a block of its
+//! keys and values is packed once for all of them. A few queries on their own read keys and values where they lie.
 #![allow(unsafe_code)]
 
-use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
+use super::activation::TanhLanes;
+use super::dot::multiply_by_rows;
+use super::panel::{LeftRows, PANEL, PanelRow, RightRows, Target, multiply_panel, multiply_strided, pack_columns};
 use super::parallel::{SharedOutput, for_each};
-use super::score_steps::{ScoreStep, ScoreSteps, StepMask};
-use super::simd::{F32x4, largest_of, map_in_place, sum_of, zip_in_place};
+use super::simd::{Exp, F32x4, LANES, largest_of, largest_of_mapped, largest_of_zipped, map_in_place, sum_of_mapped};
 use crate::attention::{
-    AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
+    AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence,
 };
+use std::array::from_fn;
 use std::ops::Range;
 
-/// Queries whose scores are held at a time.
-const QUERY_BLOCK: usize = 8;
+/// Rows of scores that are held at a time.
+const ROW_BLOCK: usize = 32;
+
+/// Keys whose scores are held at a time; a multiple of a panel's columns.
+const KEY_BLOCK: usize = 128;
+
+/// Queries of one task, which packs the keys and values that they see.
+const TASK_QUERIES: usize = 256;
+
+/// Queries for which it does not pay to pack.
+const FEW_QUERIES: usize = 4;
 
 /// Runs the call: `out = softmax(cap(scale · Q·Kᵀ) + mask) · V` for every sequence and head. Elements of `out` that the
 /// call's strides skip are left as they are. A query that sees no key gets zeros.
@@ -21,50 +37,24 @@ const QUERY_BLOCK: usize = 8;
 /// two results would share an element of `out`, or when an optional operand is given though the call does not say so, or
 /// the other way round.
 pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [f32]) {
-    run(call, operands, None, out);
-}
-
-/// Runs the call with `steps` in the place of scale, cap, mask and softmax: `out = steps(Q·Kᵀ) · V`.
-///
-/// # Panics
-/// As [`attention`]; and when the call has more than operands, when there is not one mask for each step that reads one, or
-/// one does not reach as far as its strides say.
-pub fn attention_by_steps(
-    call: &AttentionCall,
-    operands: &AttentionOperands,
-    steps: &[ScoreStep],
-    masks: &[StepMask],
-    out: &mut [f32],
-) {
-    let AttentionShape { batch, heads, queries, keys, .. } = call.shape;
-    let plain = call.window == Window::default() && !call.sequences && !call.sinks && call.mask.is_none();
-    assert!(plain, "steps stand in the place of windows, sequences, sinks and the mask");
-    for StepMask { elements, strides } in masks {
-        let axes = [(batch, strides.batch), (heads, strides.head), (queries, strides.query), (keys, strides.key)];
-        assert!(elements.len() >= reach(&axes, 1), "a mask reaches as far as its strides");
-    }
-    run(call, operands, Some(&ScoreSteps::new(steps, masks, keys)), out);
-}
-
-fn run(call: &AttentionCall, operands: &AttentionOperands, steps: Option<&ScoreSteps>, out: &mut [f32]) {
     check_operands(call, operands, out);
     let shape = &call.shape;
-    let heads = shape.batch * shape.heads;
-    let work =
-        [shape.queries, shape.keys, shape.head_dim + shape.value_dim].into_iter().fold(heads, usize::saturating_mul);
+    if shape.heads == 0 {
+        return;
+    }
+    let parts = shape.queries.div_ceil(TASK_QUERIES);
+    let work = [shape.batch, shape.heads, shape.queries, shape.keys, shape.head_dim + shape.value_dim];
     let out = SharedOutput::new(out);
     for_each(
-        heads,
-        work,
+        shape.batch * shape.kv_heads * parts,
+        work.into_iter().fold(1, usize::saturating_mul),
         || Scratch::new(call),
         |scratch, task| {
-            let head = Head { steps, ..Head::new(call, operands, task) };
-            head.pack(scratch);
-            for first in (0..shape.queries).step_by(QUERY_BLOCK) {
-                let rows = QUERY_BLOCK.min(shape.queries - first);
-                // SAFETY: every task has its own head, and results share no element.
-                unsafe { head.attend(first, rows, &out, scratch) };
-            }
+            let group = Group::new(call, operands, task / parts);
+            let first = task % parts * TASK_QUERIES;
+            let queries = first..shape.queries.min(first + TASK_QUERIES);
+            // SAFETY: every task has its own heads and queries, and results share no element.
+            unsafe { group.attend(queries, &out, scratch) };
         },
     );
 }
@@ -81,39 +71,11 @@ pub fn attention_reference(call: &AttentionCall, operands: &AttentionOperands, o
         let head = Head::new(call, operands, task);
         for query in 0..shape.queries {
             let probabilities = head.scores(query, ScoreStage::Probabilities);
-            let visible = head.visible(query);
+            let visible = head.group.visible(query);
             for n in 0..shape.value_dim {
-                let element = |key: usize| f64::from(head.value(key)[n]);
+                let element = |key: usize| f64::from(head.group.value(key)[n]);
                 let sum: f64 = visible.clone().map(|key| probabilities[key] * element(key)).sum();
-                out[head.start(&call.output, head.head, query) + n] = sum as f32;
-            }
-        }
-    }
-}
-
-/// [`attention_by_steps`] by its definition, with products in f64 that are rounded to f32 before each step, as in f32 models.
-///
-/// # Panics
-/// As [`attention_by_steps`].
-pub fn attention_by_steps_reference(
-    call: &AttentionCall,
-    operands: &AttentionOperands,
-    steps: &[ScoreStep],
-    masks: &[StepMask],
-    out: &mut [f32],
-) {
-    check_operands(call, operands, out);
-    let shape = &call.shape;
-    let steps = ScoreSteps::new(steps, masks, shape.keys);
-    for task in 0..shape.batch * shape.heads {
-        let head = Head::new(call, operands, task);
-        for query in 0..shape.queries {
-            let mut weights: Vec<f32> = head.products(query).map(|product| product as f32).collect();
-            steps.apply(&mut weights, |mask| head.start_in(mask, query));
-            for n in 0..shape.value_dim {
-                let element = |key: usize| f64::from(head.value(key)[n]);
-                let sum: f64 = (0..shape.keys).map(|key| f64::from(weights[key]) * element(key)).sum();
-                out[head.start(&call.output, head.head, query) + n] = sum as f32;
+                out[head.result_start(query) + n] = sum as f32;
             }
         }
     }
@@ -140,79 +102,145 @@ pub fn attention_scores(call: &AttentionCall, operands: &AttentionOperands, stag
     }
 }
 
-/// What one thread needs for one head.
+/// What one thread needs.
 struct Scratch {
+    /// Keys of a block, the most there are; a multiple of a panel's columns.
+    key_block: usize,
     /// Kᵀ: for each eight keys, `head_dim` rows.
     keys: Vec<PanelRow>,
-    /// V: for each eight elements of a value vector, `keys` rows.
+    /// V: for each eight elements of a value vector, `key_block` rows.
     values: Vec<PanelRow>,
-    /// `QUERY_BLOCK` rows of `keys` scores.
+    /// `ROW_BLOCK` rows of `key_block` scores.
     scores: Vec<f32>,
+    /// For each head of a group, one for each query of the task.
+    softmaxes: Vec<Softmax>,
 }
 
 impl Scratch {
     fn new(call: &AttentionCall) -> Scratch {
-        let shape = &call.shape;
+        let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = call.shape;
+        let key_block = KEY_BLOCK.min(keys.next_multiple_of(PANEL));
+        let group = heads / kv_heads;
+        let (key_rows, value_rows) = match reads_in_place(&call.shape) {
+            true => (0, 0),
+            false => (key_block / PANEL * head_dim, value_dim.div_ceil(PANEL) * key_block),
+        };
         Scratch {
-            keys: vec![[0.0; PANEL]; shape.keys.div_ceil(PANEL) * shape.head_dim],
-            values: vec![[0.0; PANEL]; shape.value_dim.div_ceil(PANEL) * shape.keys],
-            scores: vec![0.0; QUERY_BLOCK.min(shape.queries) * shape.keys],
+            key_block,
+            keys: vec![[0.0; PANEL]; key_rows],
+            values: vec![[0.0; PANEL]; value_rows],
+            scores: vec![0.0; ROW_BLOCK.min(queries.max(group)) * key_block],
+            softmaxes: Vec::with_capacity(group * queries.min(TASK_QUERIES)),
         }
     }
 }
 
-/// One head of one sequence of a call.
-struct Head<'a> {
+/// Whether keys and values are read where they lie: for few queries, and vectors that are read whole.
+fn reads_in_place(shape: &AttentionShape) -> bool {
+    shape.queries <= FEW_QUERIES && shape.head_dim.is_multiple_of(LANES) && shape.value_dim.is_multiple_of(PANEL)
+}
+
+/// The softmax of one query over the keys so far.
+#[derive(Clone, Copy)]
+struct Softmax {
+    /// The largest score, the sink's too; minus infinity where all are masked.
+    largest: f32,
+    /// The sum of e^(score - largest).
+    sum: f32,
+}
+
+impl Softmax {
+    fn new(sink: Option<f32>) -> Softmax {
+        match sink {
+            None | Some(f32::NEG_INFINITY) => Softmax { largest: f32::NEG_INFINITY, sum: 0.0 },
+            // Minus itself: what is not finite gives NaN.
+            Some(sink) => Softmax { largest: sink, sum: (sink - sink).exp() },
+        }
+    }
+
+    /// Whether there is no score but minus infinity.
+    fn is_all_masked(&self) -> bool {
+        self.largest == f32::NEG_INFINITY && self.sum == 0.0
+    }
+
+    /// Replaces each score of some more keys, of which this is the largest, by its weight. Gives the factor by which
+    /// earlier weights shrink.
+    fn add(&mut self, scores: &mut [f32], largest: f32) -> f32 {
+        let before = self.largest;
+        self.largest = before.max(largest);
+        // Where all scores so far are minus infinity, their weights are e^(-infinity - 0).
+        let shift = if self.largest == f32::NEG_INFINITY { 0.0 } else { self.largest };
+        let factor = if before == self.largest { 1.0 } else { (before - shift).exp() };
+        let (lanes, exp) = (F32x4::splat(shift), Exp::new());
+        self.sum = self.sum * factor + sum_of_mapped(scores, |score| exp.of_difference(score - lanes));
+        factor
+    }
+}
+
+/// The query heads of one sequence that share a key/value head.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
     call: &'a AttentionCall,
     operands: &'a AttentionOperands<'a>,
     batch: usize,
-    head: usize,
     kv_head: usize,
     sequence: Sequence,
-    /// What stands in the place of scale, cap, mask and softmax.
-    steps: Option<&'a ScoreSteps<'a>>,
 }
 
-impl<'a> Head<'a> {
-    /// The `task`th head, counted over all sequences.
-    fn new(call: &'a AttentionCall, operands: &'a AttentionOperands<'a>, task: usize) -> Head<'a> {
-        let shape = &call.shape;
-        let (batch, head) = (task / shape.heads, task % shape.heads);
-        let everything = Sequence { first_position: 0, keys: shape.keys, padded: false };
+/// Rows of a block of scores: some queries of one head, or one query of some heads.
+#[derive(Clone, Copy)]
+struct Rows {
+    head: usize,
+    query: usize,
+    count: usize,
+    across_heads: bool,
+}
+
+impl Rows {
+    fn head_and_query(&self, row: usize) -> (usize, usize) {
+        if self.across_heads { (self.head + row, self.query) } else { (self.head, self.query + row) }
+    }
+
+    fn queries(&self) -> Range<usize> {
+        self.query..self.query + if self.across_heads { 1 } else { self.count }
+    }
+
+    /// Elements from one row to the next.
+    fn stride(&self, strides: &HeadStrides) -> usize {
+        if self.across_heads { strides.head } else { strides.position }
+    }
+}
+
+impl<'a> Group<'a> {
+    /// The `index`th group, counted over all sequences.
+    fn new(call: &'a AttentionCall, operands: &'a AttentionOperands<'a>, index: usize) -> Group<'a> {
+        let (batch, kv_head) = (index / call.shape.kv_heads, index % call.shape.kv_heads);
+        let everything = Sequence { first_position: 0, keys: call.shape.keys, padded: false };
         let sequence = operands.sequences.map_or(everything, |sequences| sequences[batch]);
-        Head { call, operands, batch, head, kv_head: head / (shape.heads / shape.kv_heads), sequence, steps: None }
+        Group { call, operands, batch, kv_head, sequence }
+    }
+
+    /// Its query heads.
+    fn heads(&self) -> Range<usize> {
+        let count = self.call.shape.heads / self.call.shape.kv_heads;
+        self.kv_head * count..(self.kv_head + 1) * count
+    }
+
+    fn head(&self, head: usize) -> Head<'a> {
+        Head { group: *self, head }
     }
 
     /// Where a position's vector starts.
-    fn start(&self, strides: &HeadStrides, head: usize, position: usize) -> usize {
+    pub(super) fn start(&self, strides: &HeadStrides, head: usize, position: usize) -> usize {
         self.batch * strides.batch + head * strides.head + position * strides.position
     }
 
-    fn key(&self, position: usize) -> &[f32] {
+    pub(super) fn key(&self, position: usize) -> &'a [f32] {
         &self.operands.key[self.start(&self.call.key, self.kv_head, position)..][..self.call.shape.head_dim]
     }
 
-    fn value(&self, position: usize) -> &[f32] {
+    pub(super) fn value(&self, position: usize) -> &'a [f32] {
         &self.operands.value[self.start(&self.call.value, self.kv_head, position)..][..self.call.shape.value_dim]
-    }
-
-    /// Where the part of a mask that is a query's starts.
-    fn start_in(&self, mask: &MaskStrides, query: usize) -> usize {
-        self.batch * mask.batch + self.head * mask.head + query * mask.query
-    }
-
-    /// Where the mask of a query starts; 0 where there is no mask.
-    fn mask_start(&self, query: usize) -> usize {
-        self.call.mask.map_or(0, |mask| self.start_in(&mask, query))
-    }
-
-    /// Elements of the mask from one key to the next; 0 where there is no mask.
-    fn mask_step(&self) -> usize {
-        self.call.mask.map_or(0, |mask| mask.key)
-    }
-
-    fn sink(&self) -> Option<f32> {
-        self.operands.sinks.map(|sinks| sinks[self.head])
     }
 
     /// The keys that a query sees.
@@ -228,147 +256,310 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Packs those of the head's keys and values into panels that a query sees.
-    fn pack(&self, scratch: &mut Scratch) {
-        let shape = &self.call.shape;
-        for index in self.visible_to(0..shape.queries) {
-            let panel = &mut scratch.keys[index / PANEL * shape.head_dim..][..shape.head_dim];
-            for (row, element) in panel.iter_mut().zip(self.key(index)) {
-                row[index % PANEL] = *element;
-            }
-            for (panel, elements) in self.value(index).chunks(PANEL).enumerate() {
-                scratch.values[panel * shape.keys + index][..elements.len()].copy_from_slice(elements);
-            }
-        }
-    }
-
-    /// Writes the results of queries `first..first + rows`.
+    /// Writes the results of all heads for these queries.
     ///
     /// # Safety
     /// As long as this runs, no one else may use these results' elements of `out`.
-    unsafe fn attend(&self, first: usize, rows: usize, out: &SharedOutput<'_>, scratch: &mut Scratch) {
-        let shape = &self.call.shape;
-        let keys = self.visible_to(first..first + rows);
-        self.score(first, rows, keys.clone(), scratch);
-        let mut sums = [None; QUERY_BLOCK];
-        for (row, sum) in sums[..rows].iter_mut().enumerate() {
-            let visible = self.visible(first + row);
-            let scores = &mut scratch.scores[row * shape.keys..][..shape.keys];
-            *sum = self.weigh(first + row, visible.start, &mut scores[visible.clone()]);
-            scores[keys.start..visible.start].fill(0.0);
-            scores[visible.end.max(keys.start)..keys.end].fill(0.0);
+    unsafe fn attend(&self, queries: Range<usize>, out: &SharedOutput<'_>, scratch: &mut Scratch) {
+        scratch.softmaxes.clear();
+        for head in self.heads() {
+            let softmax = Softmax::new(self.head(head).sink());
+            scratch.softmaxes.extend(queries.clone().map(|_| softmax));
+            for query in queries.clone() {
+                // SAFETY: one of these queries' results, which the caller keeps for this call.
+                unsafe { self.result(head, query, out) }.fill(0.0);
+            }
         }
-        let left = LeftRows { values: &scratch.scores[keys.start..], rows, stride: shape.keys };
-        for column in (0..shape.value_dim).step_by(PANEL) {
-            let target = Target {
-                buffer: out,
-                start: self.start(&self.call.output, self.head, first) + column,
-                stride: self.call.output.position,
-                columns: PANEL.min(shape.value_dim - column),
-                accumulate: false,
-            };
-            let panel = &scratch.values[column / PANEL * shape.keys..][keys.clone()];
-            // SAFETY: elements of these queries' results, which the caller keeps for this call.
-            unsafe { multiply_panel(left, panel, target) };
+        let keys = self.visible_to(queries.clone());
+        for first in keys.clone().step_by(scratch.key_block.max(1)) {
+            let block = first..keys.end.min(first + scratch.key_block);
+            // SAFETY: the caller keeps the results for this call.
+            unsafe { self.attend_to_keys(queries.clone(), block, out, scratch) };
         }
-        for (row, sum) in sums[..rows].iter().enumerate() {
+        for (index, softmax) in scratch.softmaxes.iter().enumerate() {
+            let (head, query) = (self.heads().start + index / queries.len(), queries.start + index % queries.len());
             // SAFETY: one of these queries' results, which the caller keeps for this call.
-            let result = unsafe { out.slice(self.start(&self.call.output, self.head, first + row), shape.value_dim) };
-            match sum {
-                Some(sum) => map_in_place(result, |element| element / F32x4::splat(*sum)),
-                None => result.fill(0.0),
+            let result = unsafe { self.result(head, query, out) };
+            if self.visible(query).is_empty() || softmax.is_all_masked() && self.call.zero_when_all_masked {
+                result.fill(0.0);
+            } else if softmax.is_all_masked() {
+                result.fill(f32::NAN);
+            } else {
+                map_in_place(result, |element| element / F32x4::splat(softmax.sum));
             }
         }
     }
 
-    /// Q·Kᵀ of queries `first..first + rows` and the panels in which these keys lie.
-    fn score(&self, first: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
+    /// The result of one head and query.
+    ///
+    /// # Safety
+    /// As long as it lives, no one else may use its elements of `out`.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn result<'o>(&self, head: usize, query: usize, out: &'o SharedOutput<'_>) -> &'o mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { out.slice(self.start(&self.call.output, head, query), self.call.shape.value_dim) }
+    }
+
+    /// Adds what these keys contribute to the queries' results.
+    ///
+    /// # Safety
+    /// As long as this runs, no one else may use these results' elements of `out`.
+    unsafe fn attend_to_keys(
+        &self,
+        queries: Range<usize>,
+        keys: Range<usize>,
+        out: &SharedOutput<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let across_heads = reads_in_place(&self.call.shape);
+        // The weight 0 of a key that only other queries of the block see does not hide a value that is not finite.
+        let rows_at_once = if across_heads || self.pack(keys.clone(), scratch) { ROW_BLOCK } else { 1 };
+        let (outer, inner) =
+            if across_heads { (queries.clone(), self.heads()) } else { (self.heads(), queries.clone()) };
+        for outer in outer {
+            for first in inner.clone().step_by(rows_at_once) {
+                let count = rows_at_once.min(inner.end - first);
+                let (head, query) = if across_heads { (first, outer) } else { (outer, first) };
+                let rows = Rows { head, query, count, across_heads };
+                let softmax = (head - self.heads().start) * queries.len() + query - queries.start;
+                // SAFETY: the caller keeps the results for this call.
+                unsafe { self.attend_rows(rows, softmax, queries.len(), keys.clone(), out, scratch) };
+            }
+        }
+    }
+
+    /// Packs keys and values into panels. Gives whether all values are finite.
+    fn pack(&self, keys: Range<usize>, scratch: &mut Scratch) -> bool {
         let shape = &self.call.shape;
-        let start = self.start(&self.call.query, self.head, first);
-        let left = LeftRows { values: &self.operands.query[start..], rows, stride: self.call.query.position };
+        for (panel, first) in keys.clone().step_by(PANEL).enumerate() {
+            // A last panel of fewer keys repeats the last one.
+            let rows = from_fn(|n| self.key(keys.end.min(first + n + 1) - 1));
+            pack_columns(rows, &mut scratch.keys[panel * shape.head_dim..][..shape.head_dim]);
+        }
+        let mut zeros = [F32x4::splat(0.0); 2];
+        for (index, key) in keys.enumerate() {
+            let (whole, rest) = self.value(key).as_chunks::<PANEL>();
+            for (panel, elements) in whole.iter().enumerate() {
+                scratch.values[panel * scratch.key_block + index] = *elements;
+                for (zeros, elements) in zeros.iter_mut().zip(elements.as_chunks().0) {
+                    // Infinity times zero is NaN.
+                    *zeros = F32x4::load(elements).mul_add(F32x4::splat(0.0), *zeros);
+                }
+            }
+            if !rest.is_empty() {
+                let elements: PanelRow = from_fn(|n| rest.get(n).copied().unwrap_or(0.0));
+                scratch.values[whole.len() * scratch.key_block + index] = elements;
+                zeros[0] = zeros[0] + F32x4::splat(elements.iter().map(|element| element * 0.0).sum());
+            }
+        }
+        (zeros[0] + zeros[1]).sum() == 0.0
+    }
+
+    /// Adds what some of these keys contribute to the rows' results. The rows' softmaxes are that of number `softmax` and
+    /// those behind it, which are `queries` apart from one head to the next.
+    ///
+    /// # Safety
+    /// As long as this runs, no one else may use these results' elements of `out`.
+    unsafe fn attend_rows(
+        &self,
+        rows: Rows,
+        softmax: usize,
+        queries: usize,
+        block: Range<usize>,
+        out: &SharedOutput<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let seen = self.visible_to(rows.queries());
+        let keys = seen.start.max(block.start)..seen.end.min(block.end);
+        if keys.is_empty() {
+            return;
+        }
+        self.score(rows, keys.clone(), block.start, scratch);
+        for row in 0..rows.count {
+            let (head, query) = rows.head_and_query(row);
+            let visible = self.visible(query);
+            let end = visible.end.clamp(keys.start, keys.end);
+            let start = visible.start.clamp(keys.start, end);
+            let softmax = &mut scratch.softmaxes[softmax + row * if rows.across_heads { queries } else { 1 }];
+            let scores =
+                &mut scratch.scores[row * scratch.key_block..][keys.start - block.start..keys.end - block.start];
+            let (before, rest) = scores.split_at_mut(start - keys.start);
+            let (scores, behind) = rest.split_at_mut(end - start);
+            let factor = self.head(head).weigh(query, start, scores, softmax);
+            before.fill(0.0);
+            behind.fill(0.0);
+            if factor != 1.0 {
+                // SAFETY: one of these queries' results, which the caller keeps for this call.
+                map_in_place(unsafe { self.result(head, query, out) }, |element| element * F32x4::splat(factor));
+            }
+        }
+        // SAFETY: the caller keeps the results for this call.
+        unsafe { self.add_weighted_values(rows, keys, block.start, out, scratch) };
+    }
+
+    /// Q·Kᵀ of the rows, with these keys at least. Scores and panels start with key number `first`.
+    fn score(&self, rows: Rows, keys: Range<usize>, first: usize, scratch: &mut Scratch) {
+        let shape = &self.call.shape;
+        let (start, stride) = (self.start(&self.call.query, rows.head, rows.query), rows.stride(&self.call.query));
+        let left = LeftRows { values: &self.operands.query[start..], rows: rows.count, stride };
+        let (local, key_block) = (keys.start - first..keys.end - first, scratch.key_block);
+        if reads_in_place(shape) {
+            let start = self.start(&self.call.key, self.kv_head, keys.start);
+            let right =
+                LeftRows { values: &self.operands.key[start..], rows: keys.len(), stride: self.call.key.position };
+            multiply_by_rows(left, right, shape.head_dim, &mut scratch.scores[local.start..], key_block);
+            return;
+        }
         let scores = SharedOutput::new(&mut scratch.scores);
-        for index in (keys.start / PANEL * PANEL..keys.end).step_by(PANEL) {
-            let target = Target {
-                buffer: &scores,
-                start: index,
-                stride: shape.keys,
-                columns: PANEL.min(shape.keys - index),
-                accumulate: false,
-            };
-            let panel = &scratch.keys[index / PANEL * shape.head_dim..][..shape.head_dim];
+        for panel in local.start / PANEL..local.end.div_ceil(PANEL) {
+            let start = panel * PANEL;
+            let target =
+                Target { buffer: &scores, start, stride: key_block, columns: PANEL, accumulate: false, finish: None };
             // SAFETY: the scores are this thread's own.
-            unsafe { multiply_panel(left, panel, target) };
+            unsafe { multiply_panel(left, &scratch.keys[panel * shape.head_dim..][..shape.head_dim], target) };
         }
     }
 
-    /// Makes weights of the scores of a query with the keys from `first_key` on. Gives what to divide the weighted sum of
-    /// values by, or `None` where the query's result shall be zeros.
-    fn weigh(&self, query: usize, first_key: usize, scores: &mut [f32]) -> Option<f32> {
-        let Some(steps) = self.steps else { return self.exponentiate(query, first_key, scores) };
-        steps.apply(scores, |mask| self.start_in(mask, query));
-        Some(1.0)
+    /// Adds the values of these keys to the rows' results, each times its weight. Weights and panels start with key number
+    /// `first`.
+    ///
+    /// # Safety
+    /// As long as this runs, no one else may use these results' elements of `out`.
+    unsafe fn add_weighted_values(
+        &self,
+        rows: Rows,
+        keys: Range<usize>,
+        first: usize,
+        out: &SharedOutput<'_>,
+        scratch: &Scratch,
+    ) {
+        let shape = &self.call.shape;
+        let local = keys.start - first..keys.end - first;
+        let left = LeftRows { values: &scratch.scores[local.start..], rows: rows.count, stride: scratch.key_block };
+        for column in (0..shape.value_dim).step_by(PANEL) {
+            let target = Target {
+                buffer: out,
+                start: self.start(&self.call.output, rows.head, rows.query) + column,
+                stride: rows.stride(&self.call.output),
+                columns: PANEL.min(shape.value_dim - column),
+                accumulate: true,
+                finish: None,
+            };
+            if reads_in_place(shape) {
+                let start = self.start(&self.call.value, self.kv_head, keys.start) + column;
+                let values = &self.operands.value[start..];
+                let right = RightRows { values, rows: keys.len(), stride: self.call.value.position };
+                // SAFETY: elements of these queries' results, which the caller keeps for this call.
+                unsafe { multiply_strided(left, right, target) };
+            } else {
+                let panel = &scratch.values[column / PANEL * scratch.key_block..][local.clone()];
+                // SAFETY: elements of these queries' results, which the caller keeps for this call.
+                unsafe { multiply_panel(left, panel, target) };
+            }
+        }
+    }
+}
+
+/// One query head of a group.
+pub(super) struct Head<'a> {
+    pub(super) group: Group<'a>,
+    head: usize,
+}
+
+impl<'a> Head<'a> {
+    /// The `task`th head, counted over all sequences.
+    pub(super) fn new(call: &'a AttentionCall, operands: &'a AttentionOperands<'a>, task: usize) -> Head<'a> {
+        let shape = &call.shape;
+        let (batch, head) = (task / shape.heads, task % shape.heads);
+        let kv_head = head / (shape.heads / shape.kv_heads);
+        Group::new(call, operands, batch * shape.kv_heads + kv_head).head(head)
     }
 
-    /// Scales and caps the scores of a query with the keys from `first_key` on, adds the mask and replaces each by
-    /// e^(score - largest). Gives their sum, by which to divide, or `None` where the query's result shall be zeros.
-    fn exponentiate(&self, query: usize, first_key: usize, scores: &mut [f32]) -> Option<f32> {
+    /// Its query vector of a position.
+    pub(super) fn query(&self, position: usize) -> &'a [f32] {
+        let Group { call, operands, .. } = self.group;
+        &operands.query[self.group.start(&call.query, self.head, position)..][..call.shape.head_dim]
+    }
+
+    /// Where the result of a query starts.
+    pub(super) fn result_start(&self, query: usize) -> usize {
+        self.group.start(&self.group.call.output, self.head, query)
+    }
+
+    /// Where the part of a mask that is a query's starts.
+    pub(super) fn start_in(&self, mask: &MaskStrides, query: usize) -> usize {
+        self.group.batch * mask.batch + self.head * mask.head + query * mask.query
+    }
+
+    /// Where the mask of a query starts; 0 where there is no mask.
+    fn mask_start(&self, query: usize) -> usize {
+        self.group.call.mask.map_or(0, |mask| self.start_in(&mask, query))
+    }
+
+    /// Elements of the mask from one key to the next; 0 where there is no mask.
+    fn mask_step(&self) -> usize {
+        self.group.call.mask.map_or(0, |mask| mask.key)
+    }
+
+    fn sink(&self) -> Option<f32> {
+        self.group.operands.sinks.map(|sinks| sinks[self.head])
+    }
+
+    /// Makes weights of the scores of a query with the keys from `first_key` on, and adds them to its softmax. Gives the
+    /// factor by which the weights of earlier keys shrink.
+    fn weigh(&self, query: usize, first_key: usize, scores: &mut [f32], softmax: &mut Softmax) -> f32 {
         if scores.is_empty() {
-            return None;
+            return 1.0;
         }
-        let scale = F32x4::splat(self.call.scale);
-        if self.call.softcap != 0.0 {
-            scores.iter_mut().for_each(|score| *score = self.cap(*score * self.call.scale));
+        let largest = self.complete(query, first_key, scores);
+        softmax.add(scores, largest)
+    }
+
+    /// Scales and caps the scores of a query with the keys from `first_key` on, and adds the mask. Gives the largest; a NaN
+    /// may be passed over.
+    fn complete(&self, query: usize, first_key: usize, scores: &mut [f32]) -> f32 {
+        let AttentionCall { scale, softcap, .. } = *self.group.call;
+        let mut factor = F32x4::splat(scale);
+        if softcap != 0.0 {
+            let (cap, tanh) = (F32x4::splat(softcap), TanhLanes::new());
+            map_in_place(scores, |score| cap * tanh.of(score * factor / cap));
+            factor = F32x4::splat(1.0);
         }
-        let factor = if self.call.softcap == 0.0 { scale } else { F32x4::splat(1.0) };
         let start = self.mask_start(query) + first_key * self.mask_step();
-        match self.operands.mask {
-            None => map_in_place(scores, |score| score * factor),
+        match self.group.operands.mask {
+            None => largest_of_mapped(scores, |score| score * factor),
             Some(mask) if self.mask_step() == 1 => {
-                zip_in_place(scores, &mask[start..][..scores.len()], |score, mask| score * factor + mask);
+                largest_of_zipped(scores, &mask[start..][..scores.len()], |score, mask| score * factor + mask)
             }
             Some(mask) => {
                 map_in_place(scores, |score| score * factor);
                 for (index, score) in scores.iter_mut().enumerate() {
                     *score += mask[start + index * self.mask_step()];
                 }
+                largest_of(scores)
             }
         }
-        if self.call.zero_when_all_masked && all_masked(scores) {
-            return None;
-        }
-        let largest = self.sink().map_or(largest_of(scores), |sink| sink.max(largest_of(scores)));
-        let shift = F32x4::splat(largest);
-        map_in_place(scores, |score| (score - shift).exp());
-        Some(sum_of(scores, |weight| weight) + self.sink().map_or(0.0, |sink| (sink - largest).exp()))
-    }
-
-    fn cap(&self, score: f32) -> f32 {
-        self.call.softcap * (score / self.call.softcap).tanh()
-    }
-
-    /// The products of a query with all keys, by their definition.
-    fn products(&self, query: usize) -> impl Iterator<Item = f64> {
-        let shape = &self.call.shape;
-        let vector = &self.operands.query[self.start(&self.call.query, self.head, query)..][..shape.head_dim];
-        (0..shape.keys)
-            .map(move |key| vector.iter().zip(self.key(key)).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum())
     }
 
     /// The scores of a query with all keys, by their definition.
     fn scores(&self, query: usize, stage: ScoreStage) -> Vec<f64> {
-        let mut scores: Vec<f64> =
-            self.products(query).map(|product: f64| product * f64::from(self.call.scale)).collect();
-        if stage != ScoreStage::Scaled && self.call.softcap != 0.0 {
-            let softcap = f64::from(self.call.softcap);
+        let Group { call, operands, .. } = self.group;
+        let vector = self.query(query);
+        let mut scores: Vec<f64> = (0..call.shape.keys)
+            .map(|key| vector.iter().zip(self.group.key(key)).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>())
+            .map(|score| score * f64::from(call.scale))
+            .collect();
+        if stage != ScoreStage::Scaled && call.softcap != 0.0 {
+            let softcap = f64::from(call.softcap);
             scores.iter_mut().for_each(|score| *score = softcap * (*score / softcap).tanh());
         }
         if matches!(stage, ScoreStage::Scaled | ScoreStage::Capped) {
             return scores;
         }
-        let visible = self.visible(query);
+        let visible = self.group.visible(query);
         for (key, score) in scores.iter_mut().enumerate() {
             let place = self.mask_start(query) + key * self.mask_step();
-            let masked = *score as f32 + self.operands.mask.map_or(0.0, |mask| mask[place]);
+            let masked = *score as f32 + operands.mask.map_or(0.0, |mask| mask[place]);
             *score = if visible.contains(&key) { f64::from(masked) } else { f64::NEG_INFINITY };
         }
         if stage == ScoreStage::Probabilities {
@@ -380,7 +571,7 @@ impl<'a> Head<'a> {
     /// The softmax over the keys that a query sees, by its definition.
     fn normalise(&self, scores: &mut [f64], visible: Range<usize>) {
         let masked = |scores: &[f64]| scores.iter().all(|score| *score == f64::NEG_INFINITY);
-        let zero = visible.is_empty() || (self.call.zero_when_all_masked && masked(&scores[visible.clone()]));
+        let zero = visible.is_empty() || (self.group.call.zero_when_all_masked && masked(&scores[visible.clone()]));
         let sink = self.sink().map(f64::from);
         let largest = scores.iter().copied().chain(sink).fold(f64::NEG_INFINITY, f64::max);
         scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
@@ -391,11 +582,7 @@ impl<'a> Head<'a> {
     }
 }
 
-fn all_masked(scores: &[f32]) -> bool {
-    scores.iter().all(|score| *score == f32::NEG_INFINITY)
-}
-
-fn check_operands(call: &AttentionCall, operands: &AttentionOperands, out: &[f32]) {
+pub(super) fn check_operands(call: &AttentionCall, operands: &AttentionOperands, out: &[f32]) {
     check_reads(call, operands);
     let AttentionShape { batch, heads, queries, value_dim, .. } = call.shape;
     let axes = [(batch, call.output.batch), (heads, call.output.head), (queries, call.output.position)];
@@ -431,7 +618,7 @@ fn check_reads(call: &AttentionCall, operands: &AttentionOperands) {
 }
 
 /// Elements that a buffer needs for vectors of `len` elements along axes of (size, stride).
-fn reach(axes: &[(usize, usize)], len: usize) -> usize {
+pub(super) fn reach(axes: &[(usize, usize)], len: usize) -> usize {
     if axes.iter().any(|(size, _)| *size == 0) {
         return 0;
     }
@@ -458,8 +645,8 @@ fn assert_disjoint(mut axes: [(usize, usize); 3], len: usize) {
 #[allow(clippy::excessive_precision, reason = "recorded values stand as they were printed")]
 pub(super) mod cases {
     use super::*;
+    use crate::attention::Window;
     use crate::kernels::self_test::{difference, numbers};
-    use crate::kernels::steps::{QuantizedSoftmax, Step};
 
     const MASKED: f32 = f32::NEG_INFINITY;
     const LOWEST: f32 = f32::MIN;
@@ -469,13 +656,58 @@ pub(super) mod cases {
     /// and masks.
     pub(in crate::kernels) fn failures() -> Vec<String> {
         let mut failures = failures_of_recorded();
-        failures.extend(failures_of_steps());
         for (queries, keys) in [(1, 1), (3, 7), (8, 8), (9, 33), (17, 70), (5, 0), (0, 5)] {
             for (head_dim, value_dim) in [(1, 1), (5, 3), (8, 16), (32, 32), (64, 40)] {
                 for (batch, heads, kv_heads) in [(1, 1, 1), (2, 3, 3), (2, 4, 2), (1, 6, 1)] {
                     let shape = AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim };
                     failures.extend(failures_of_shape(shape));
                 }
+            }
+        }
+        // More keys than a block, read in place and packed; more queries than a task.
+        for (queries, keys) in [(2, 300), (40, 300), (TASK_QUERIES + 4, 9)] {
+            for (head_dim, value_dim) in [(8, 8), (5, 3)] {
+                let shape = AttentionShape { batch: 1, heads: 4, kv_heads: 2, queries, keys, head_dim, value_dim };
+                failures.extend(failures_of_shape(shape));
+                failures.extend(failures_of_masked_blocks(shape));
+                failures.extend(failures_of_infinite_values(shape));
+            }
+        }
+        failures
+    }
+
+    /// With whole blocks of keys masked: the first ones, the last ones, all.
+    fn failures_of_masked_blocks(shape: AttentionShape) -> Vec<String> {
+        let keys = shape.keys;
+        let mut failures = Vec::new();
+        for masked in [0..keys / 2, keys / 2..keys, 0..keys] {
+            for (mask, sinks) in [(MASKED, false), (LOWEST, false), (MASKED, true)] {
+                let mut elements = vec![0.0; keys];
+                elements[masked.clone()].fill(mask);
+                for zero_when_all_masked in [false, true] {
+                    let strides = MaskStrides { batch: 0, head: 0, query: 0, key: 1 };
+                    let call = call(shape, positions_first);
+                    let call = AttentionCall { mask: Some(strides), sinks, zero_when_all_masked, ..call };
+                    failures.extend(difference_from_twin(&call, Some(&elements)));
+                }
+            }
+        }
+        failures
+    }
+
+    /// A value that is not finite reaches the queries that see it, and no other.
+    fn failures_of_infinite_values(shape: AttentionShape) -> Vec<String> {
+        let window = Window { left: None, right: Some(0) };
+        let call = AttentionCall { window, ..call(shape, heads_first) };
+        let mut failures = Vec::new();
+        for value in [NAN, f32::INFINITY] {
+            for key in [0, shape.queries.min(shape.keys) - 1] {
+                let mut vectors = operands(&call);
+                vectors[2][key * shape.value_dim] = value;
+                let operands = vectors.each_ref().into();
+                let got = run(attention, &call, &operands);
+                let expected = run(attention_reference, &call, &operands);
+                failures.extend(difference(format!("{value} as a value, {call:?}"), &got, &expected, 2e-6));
             }
         }
         failures
@@ -487,11 +719,11 @@ pub(super) mod cases {
     }
 
     /// `[batch, positions, heads, len]`, row-major.
-    fn positions_first(heads: usize, positions: usize, len: usize) -> HeadStrides {
+    pub(in crate::kernels) fn positions_first(heads: usize, positions: usize, len: usize) -> HeadStrides {
         HeadStrides { batch: positions * heads * len, head: len, position: heads * len }
     }
 
-    fn call(shape: AttentionShape, layout: fn(usize, usize, usize) -> HeadStrides) -> AttentionCall {
+    pub(in crate::kernels) fn call(shape: AttentionShape, layout: fn(usize, usize, usize) -> HeadStrides) -> AttentionCall {
         let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = shape;
         AttentionCall {
             shape,
@@ -559,66 +791,7 @@ pub(super) mod cases {
         difference(format!("{call:?}"), &got, &expected, 2e-6)
     }
 
-    /// Holds [`attention_by_steps`] against its twin, and against [`attention`] where steps do what a call does.
-    fn failures_of_steps() -> Vec<String> {
-        let pair = |scale: f32, zero_point: f32| {
-            let range = [0.0, 255.0];
-            let quantize = Step::quantize(scale, zero_point, range).into_iter();
-            quantize.chain(Step::dequantize(scale, zero_point)).map(ScoreStep::Each).collect::<Vec<_>>()
-        };
-        let scaled = ScoreStep::Each(Step::Multiply(0.5));
-        let integers = QuantizedSoftmax { scale: 0.1, out_scale: 1.0 / 256.0, zero_point: 0.0, highest: 255.0 };
-        let range = Step::Saturate { lowest: 0.0, highest: 255.0 };
-        let to_integers = [Step::Divide(0.1), Step::Round, Step::Add(100.0), range].map(ScoreStep::Each);
-        let lists = [
-            ("as a call", vec![scaled, ScoreStep::AddMask, ScoreStep::Softmax]),
-            ("rounded", [&pair(0.125, 100.0)[..], &[scaled, ScoreStep::Softmax], &pair(0.0039, 0.0)].concat()),
-            ("two masks", vec![ScoreStep::AddMask, scaled, ScoreStep::AddMask, ScoreStep::Softmax]),
-            ("replaced where 0", vec![ScoreStep::Replace { kept: true, value: MASKED }, ScoreStep::Softmax]),
-            ("replaced elsewhere", vec![ScoreStep::Replace { kept: false, value: -2.0 }, ScoreStep::Softmax]),
-            ("no key left", vec![ScoreStep::Each(Step::Add(MASKED)), ScoreStep::Softmax, ScoreStep::ZeroForNan]),
-            (
-                "integers",
-                [&to_integers[..], &[ScoreStep::QuantizedSoftmax(integers), ScoreStep::Each(Step::Divide(256.0))]]
-                    .concat(),
-            ),
-        ];
-        let mut failures = Vec::new();
-        for (queries, keys) in [(1, 1), (9, 33), (5, 0)] {
-            let shape = AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim: 5, value_dim: 3 };
-            for (what, steps) in &lists {
-                failures.extend(difference_of_steps(what, shape, steps));
-            }
-        }
-        failures
-    }
-
-    fn difference_of_steps(what: &str, shape: AttentionShape, steps: &[ScoreStep]) -> Option<String> {
-        let AttentionShape { batch, heads, queries, keys, value_dim, .. } = shape;
-        let call = call(shape, positions_first);
-        let vectors = operands(&call);
-        let operands: AttentionOperands = vectors.each_ref().into();
-        let mut elements = numbers(batch * heads * queries * keys, 4);
-        elements.iter_mut().step_by(3).for_each(|element| *element = 0.0);
-        // Whole; the same for all heads, transposed.
-        let strides = [
-            MaskStrides { batch: heads * queries * keys, head: queries * keys, query: keys, key: 1 },
-            MaskStrides { batch: queries * keys, head: 0, query: 1, key: queries },
-        ];
-        let masks = strides.map(|strides| StepMask { elements: &elements, strides });
-        let masks = &masks[..steps.iter().filter(|step| step.reads_mask()).count()];
-        let [mut got, mut expected] = [(); 2].map(|()| vec![12345.0; batch * heads * queries * value_dim]);
-        attention_by_steps(&call, &operands, steps, masks, &mut got);
-        if what == "as a call" {
-            let call = AttentionCall { mask: Some(strides[0]), ..call };
-            attention(&call, &AttentionOperands { mask: Some(&elements), ..operands }, &mut expected);
-        } else {
-            attention_by_steps_reference(&call, &operands, steps, masks, &mut expected);
-        }
-        difference(format!("steps, {what}, {shape:?}"), &got, &expected, 2e-6)
-    }
-
-    fn operands(call: &AttentionCall) -> [Vec<f32>; 3] {
+    pub(in crate::kernels) fn operands(call: &AttentionCall) -> [Vec<f32>; 3] {
         let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
         [
             numbers(batch * heads * queries * head_dim, 1),

@@ -2,14 +2,14 @@
 #![allow(unsafe_code)]
 
 use super::activation::Activation;
+use super::finish::Finish;
 use super::linear_weights::DEPTH_BLOCK;
 pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised};
-use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel};
+use super::panel::{FinishColumns, LeftRows, PANEL, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
-use super::simd::zip_in_place;
 
-/// Rows that go through all weights together: 512 KiB of a [`DEPTH_BLOCK`], which stay in the second-level cache.
-const ROW_BLOCK: usize = 256;
+/// Rows that go through all weights together: 256 KiB of a [`DEPTH_BLOCK`], which stay in the second-level cache.
+const ROW_BLOCK: usize = 128;
 
 /// Columns that one task computes.
 const COLUMN_BLOCK: usize = 8 * PANEL;
@@ -35,6 +35,7 @@ pub fn linear(
     let column_blocks = outputs.div_ceil(COLUMN_BLOCK);
     let tasks = rows.div_ceil(ROW_BLOCK) * column_blocks;
     let work = rows.saturating_mul(inputs).saturating_mul(outputs);
+    let finish = Finish { bias, activation, residual };
     let out = SharedOutput::new(out);
     for_each(
         tasks,
@@ -48,10 +49,7 @@ pub fn linear(
                 columns: COLUMN_BLOCK.min(outputs - task % column_blocks * COLUMN_BLOCK),
             };
             // SAFETY: every task has its own block of the output.
-            unsafe {
-                multiply_block(block, x, weights, &out, scratch);
-                finish_block(block, outputs, bias, activation, residual, &out);
-            }
+            unsafe { multiply_block(block, x, weights, &finish, &out, scratch) };
         },
     );
 }
@@ -105,7 +103,7 @@ struct Block {
     columns: usize,
 }
 
-/// Writes the block of the product.
+/// Writes the block of the finished product.
 ///
 /// # Safety
 /// As long as this runs, no one else may use the block of `out`.
@@ -113,6 +111,7 @@ unsafe fn multiply_block(
     block: Block,
     x: &[f32],
     weights: &LinearWeights,
+    finish: &Finish<'_>,
     out: &SharedOutput<'_>,
     scratch: &mut [PanelRow],
 ) {
@@ -128,35 +127,10 @@ unsafe fn multiply_block(
                 stride: outputs,
                 columns: PANEL.min(outputs - column),
                 accumulate: depth > 0,
+                finish: (depth + DEPTH_BLOCK >= inputs).then_some(FinishColumns { finish, first_column: column }),
             };
             // SAFETY: the target is in the block, which the caller keeps for this call.
             unsafe { multiply_panel(left, panel, target) };
-        }
-    }
-}
-
-/// Adds the bias, applies the activation and adds the residual.
-///
-/// # Safety
-/// As long as this runs, no one else may use the block of `out`.
-unsafe fn finish_block(
-    block: Block,
-    outputs: usize,
-    bias: Option<&[f32]>,
-    activation: Activation,
-    residual: Option<&[f32]>,
-    out: &SharedOutput<'_>,
-) {
-    for row in block.first_row..block.first_row + block.rows {
-        let start = row * outputs + block.first_column;
-        // SAFETY: a row of the block, which the caller keeps for this call.
-        let out = unsafe { out.slice(start, block.columns) };
-        if let Some(bias) = bias {
-            zip_in_place(out, &bias[block.first_column..][..block.columns], |sum, bias| sum + bias);
-        }
-        activation.apply_in_place(out);
-        if let Some(residual) = residual {
-            zip_in_place(out, &residual[start..][..block.columns], |value, residual| value + residual);
         }
     }
 }

@@ -9,7 +9,10 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_by_steps;
+mod dot;
 pub mod embedding;
+mod finish;
 pub mod integer;
 pub mod integer_linear;
 pub mod linear;

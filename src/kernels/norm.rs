@@ -1,6 +1,6 @@
 //! Layer and root-mean-square normalisation of rows.
 
-use super::simd::{F32x4, sum_of, zip_in_place};
+use super::simd::{F32x4, sum_of, zip_in_place, zip_into};
 use super::steps::Step;
 
 /// Normalises rows of `width` elements: `out = (x - mean) / sqrt(variance + epsilon) * gamma + beta` with the biased
@@ -10,9 +10,8 @@ use super::steps::Step;
 /// When a length does not fit.
 pub fn layer_norm(x: &[f32], width: usize, gamma: &[f32], beta: Option<&[f32]>, epsilon: f32, out: &mut [f32]) {
     check_lengths(x, width, gamma, beta, out);
-    out.copy_from_slice(x);
-    for row in rows(out, width) {
-        normalise(row, gamma, beta, epsilon);
+    for (row, out) in x.chunks_exact(width.max(1)).zip(rows(out, width)) {
+        normalise(row, gamma, beta, epsilon, out);
     }
 }
 
@@ -47,11 +46,10 @@ pub fn layer_norm_reference(
 /// When a length does not fit.
 pub fn rms_norm(x: &[f32], width: usize, gamma: &[f32], epsilon: f32, out: &mut [f32]) {
     check_lengths(x, width, gamma, None, out);
-    out.copy_from_slice(x);
-    for row in rows(out, width) {
+    for (row, out) in x.chunks_exact(width.max(1)).zip(rows(out, width)) {
         let mean_square = sum_of(row, |x| x * x) / width as f32;
         let factor = F32x4::splat(1.0 / (mean_square + epsilon).sqrt());
-        zip_in_place(row, gamma, |x, gamma| x * factor * gamma);
+        zip_into(out, row, gamma, |x, gamma| x * factor * gamma);
     }
 }
 
@@ -126,15 +124,15 @@ fn rows(out: &mut [f32], width: usize) -> impl Iterator<Item = &mut [f32]> {
 
 /// Normalises one row. The variance is a mean of squared distances from the mean, since a difference of two large means
 /// would lose the small one.
-fn normalise(row: &mut [f32], gamma: &[f32], beta: Option<&[f32]>, epsilon: f32) {
+fn normalise(row: &[f32], gamma: &[f32], beta: Option<&[f32]>, epsilon: f32, out: &mut [f32]) {
     let width = row.len() as f32;
     let mean = F32x4::splat(sum_of(row, |x| x) / width);
     let square = |x: F32x4| (x - mean) * (x - mean);
     let variance = sum_of(row, square) / width;
     let factor = F32x4::splat(1.0 / (variance + epsilon).sqrt());
-    zip_in_place(row, gamma, |x, gamma| (x - mean) * factor * gamma);
+    zip_into(out, row, gamma, |x, gamma| (x - mean) * factor * gamma);
     if let Some(beta) = beta {
-        zip_in_place(row, beta, |x, beta| x + beta);
+        zip_in_place(out, beta, |x, beta| x + beta);
     }
 }
 

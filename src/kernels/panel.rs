@@ -1,11 +1,15 @@
 //! The inner loop of every matrix product: some rows times one panel of eight columns.
 //!
-//! The right-hand matrix is kept as panels: the eight elements of a row of the panel lie side by side, and the rows
-//! follow each other, so that a product reads one stream from start to end. Columns beyond the matrix are zeros.
+//! The right-hand matrix is read row by row: either packed as panels, in which the eight elements of a row of the panel lie
+//! side by side and the rows follow each other, so that a product reads one stream from start to end (columns beyond the
+//! matrix are zeros), or where it lies, with a stride from one row to the next.
 #![allow(unsafe_code)]
 
+use super::activation::Activation;
+use super::finish::Finish;
 use super::parallel::SharedOutput;
-use super::simd::F32x4;
+use super::simd::{F32x4, LANES};
+use std::array::from_fn;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 8;
@@ -21,6 +25,14 @@ pub(super) struct LeftRows<'a> {
     pub(super) stride: usize,
 }
 
+impl<'a> LeftRows<'a> {
+    /// The first `len` elements of a row.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize, len: usize) -> &'a [f32] {
+        &self.values[row * self.stride..][..len]
+    }
+}
+
 /// Where the product goes: row `r` to `buffer[start + r * stride..][..columns]`.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
@@ -30,6 +42,15 @@ pub(super) struct Target<'a> {
     pub(super) columns: usize,
     /// Whether the product is added to what is there, or replaces it.
     pub(super) accumulate: bool,
+    /// What is done with the sums before they are written.
+    pub(super) finish: Option<FinishColumns<'a>>,
+}
+
+/// What is done with sums, of which the first column is output `first_column` of the layer.
+#[derive(Clone, Copy)]
+pub(super) struct FinishColumns<'a> {
+    pub(super) finish: &'a Finish<'a>,
+    pub(super) first_column: usize,
 }
 
 /// `target[r, n] (+)= Σ_k left[r, k] · panel[k, n]`, with as many `k` as the panel has rows.
@@ -40,13 +61,73 @@ pub(super) struct Target<'a> {
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
 pub(super) unsafe fn multiply_panel(left: LeftRows<'_>, panel: &[PanelRow], target: Target<'_>) {
+    let right = RightRows { values: panel.as_flattened(), rows: panel.len(), stride: PANEL };
     #[cfg(target_arch = "x86_64")]
     if avx2::available() {
         // SAFETY: the machine has what the function is compiled for; the caller keeps the other promise.
-        return unsafe { avx2::multiply_panel(left, panel, target) };
+        return unsafe { avx2::multiply_rows(left, right, target) };
     }
     // SAFETY: the caller keeps the promise.
-    unsafe { multiply_rows::<PairOfVectors>(left, panel, target) }
+    unsafe { multiply_rows::<PairOfVectors>(left, right, target) }
+}
+
+/// Packs the first `panel.len()` elements of eight rows as the columns of a panel.
+///
+/// # Panics
+/// When a row is shorter.
+pub(super) fn pack_columns(rows: [&[f32]; PANEL], panel: &mut [PanelRow]) {
+    let rows = rows.map(|row| &row[..panel.len()]);
+    let (whole, rest) = panel.as_chunks_mut::<LANES>();
+    let elements = rows.map(|row| row.as_chunks::<LANES>().0);
+    for (index, panel) in whole.iter_mut().enumerate() {
+        let [low, high] =
+            [0, 4].map(|first| F32x4::transpose(from_fn(|row| F32x4::load(&elements[first + row][index]))));
+        for (row, halves) in panel.iter_mut().zip(low.into_iter().zip(high)) {
+            PairOfVectors(halves.0, halves.1).store(row);
+        }
+    }
+    let first = whole.len() * LANES;
+    for (index, panel_row) in rest.iter_mut().enumerate() {
+        *panel_row = rows.map(|row| row[first + index]);
+    }
+}
+
+/// The right-hand matrix: eight elements of row `k` start at `values[k * stride]`.
+#[derive(Clone, Copy)]
+pub(super) struct RightRows<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) stride: usize,
+}
+
+impl RightRows<'_> {
+    /// The first row.
+    ///
+    /// # Panics
+    /// When a row reaches beyond the values.
+    #[inline(always)]
+    fn start(&self) -> *const f32 {
+        let reach = self.rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(self.stride)?.checked_add(PANEL));
+        assert!(reach.is_some_and(|reach| reach <= self.values.len()));
+        self.values.as_ptr()
+    }
+}
+
+/// As [`multiply_panel`], with a right-hand matrix that lies anywhere.
+///
+/// # Panics
+/// When a row of `left`, `right` or `target` reaches beyond its buffer.
+///
+/// # Safety
+/// As long as this runs, no one else may use the elements of `target`.
+pub(super) unsafe fn multiply_strided(left: LeftRows<'_>, right: RightRows<'_>, target: Target<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::available() {
+        // SAFETY: the machine has what the function is compiled for; the caller keeps the other promise.
+        return unsafe { avx2::multiply_rows(left, right, target) };
+    }
+    // SAFETY: the caller keeps the promise.
+    unsafe { multiply_rows::<PairOfVectors>(left, right, target) }
 }
 
 /// Eight f32.
@@ -54,7 +135,9 @@ trait Vector: Copy {
     /// Rows of the largest tile whose sums, with the operands, fit the machine's registers: 4 or 8.
     const TILE_ROWS: usize;
     fn splat(value: f32) -> Self;
-    fn load(values: &PanelRow) -> Self;
+    /// # Safety
+    /// Eight elements can be read.
+    unsafe fn load(values: *const f32) -> Self;
     fn store(self, values: &mut PanelRow);
     fn add(self, other: Self) -> Self;
     /// `self · factor + addend`
@@ -73,9 +156,10 @@ impl Vector for PairOfVectors {
     }
 
     #[inline(always)]
-    fn load(values: &PanelRow) -> Self {
-        let (halves, _) = values.as_chunks();
-        PairOfVectors(F32x4::load(&halves[0]), F32x4::load(&halves[1]))
+    unsafe fn load(values: *const f32) -> Self {
+        // SAFETY: the caller lets eight elements be read.
+        let [low, high] = unsafe { [&*values.cast(), &*values.add(4).cast()] };
+        PairOfVectors(F32x4::load(low), F32x4::load(high))
     }
 
     #[inline(always)]
@@ -96,23 +180,24 @@ impl Vector for PairOfVectors {
     }
 }
 
-/// Cuts the rows into tiles of 8, 4, 2 and 1. The fewer rows, the more chains of sums each row has, so that there are
+/// Cuts the rows into tiles of 8, 4 and fewer. The fewer rows, the more chains of sums each row has, so that there are
 /// always several independent additions under way.
 ///
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
-unsafe fn multiply_rows<V: Vector>(left: LeftRows<'_>, panel: &[PanelRow], target: Target<'_>) {
+unsafe fn multiply_rows<V: Vector>(left: LeftRows<'_>, right: RightRows<'_>, target: Target<'_>) {
     let mut row = 0;
     while row < left.rows {
         let rows = left.rows - row;
         // SAFETY: the tiles are inside `target`, which the caller keeps for this call.
         row += unsafe {
             match rows {
-                8.. if V::TILE_ROWS >= 8 => multiply_tile::<V, 8, 1>(left, row, panel, target),
-                4.. => multiply_tile::<V, 4, 1>(left, row, panel, target),
-                2.. => multiply_tile::<V, 2, 2>(left, row, panel, target),
-                _ => multiply_tile::<V, 1, 4>(left, row, panel, target),
+                8.. if V::TILE_ROWS >= 8 => multiply_tile::<V, 8, 1>(left, row, right, target),
+                4.. => multiply_tile::<V, 4, 1>(left, row, right, target),
+                3 => multiply_tile::<V, 3, 1>(left, row, right, target),
+                2 => multiply_tile::<V, 2, 2>(left, row, right, target),
+                _ => multiply_tile::<V, 1, 4>(left, row, right, target),
             }
         };
     }
@@ -129,56 +214,122 @@ const UNROLL: usize = 4;
 unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
     left: LeftRows<'_>,
     row: usize,
-    panel: &[PanelRow],
+    right: RightRows<'_>,
     target: Target<'_>,
 ) -> usize {
-    let depth = panel.len();
-    let left: [&[f32]; ROWS] = std::array::from_fn(|r| &left.values[(row + r) * left.stride..][..depth]);
+    let mut right_row = right.start();
+    let mut left_rows: [*const f32; ROWS] = from_fn(|r| left.row(row + r, right.rows).as_ptr());
     let mut sums = [[V::splat(0.0); ROWS]; CHAINS];
-    let (steps, last_steps) = panel.as_chunks::<UNROLL>();
-    let left_steps = left.map(|row| row.as_chunks::<UNROLL>().0);
-    for (index, step) in steps.iter().enumerate() {
-        for k in 0..UNROLL {
-            let right = V::load(&step[k]);
-            for r in 0..ROWS {
-                let sum = &mut sums[k % CHAINS][r];
-                *sum = V::splat(left_steps[r][index][k]).mul_add(right, *sum);
+    let mut steps = right.rows;
+    // Leaving the loop between any two steps keeps LLVM from ordering the whole loop by sums: on WebAssembly it would put
+    // all steps of one sum, which wait for each other, in a row, and hold what they read in more registers than there are.
+    'product: loop {
+        for step in 0..UNROLL {
+            if step == steps {
+                break 'product;
+            }
+            // SAFETY: `steps` rows are left on either side, which `start` and the slices above hold against the buffers.
+            unsafe {
+                let elements = V::load(right_row.add(step * right.stride));
+                for r in 0..ROWS {
+                    let sum = &mut sums[step % CHAINS][r];
+                    *sum = V::splat(*left_rows[r].add(step)).mul_add(elements, *sum);
+                }
             }
         }
+        steps -= UNROLL;
+        right_row = right_row.wrapping_add(UNROLL * right.stride);
+        left_rows = left_rows.map(|row| row.wrapping_add(UNROLL));
     }
-    for (k, right) in (steps.len() * UNROLL..).zip(last_steps) {
-        let right = V::load(right);
-        for r in 0..ROWS {
-            sums[0][r] = V::splat(left[r][k]).mul_add(right, sums[0][r]);
-        }
-    }
-    for (r, first_sum) in sums[0].into_iter().enumerate() {
-        let sum = sums[1..].iter().fold(first_sum, |sum, chain| sum.add(chain[r]));
-        // SAFETY: a row of the target, which the caller keeps for this call.
-        let out = unsafe { target.buffer.slice(target.start + (row + r) * target.stride, target.columns) };
-        write_row(sum, out, target.accumulate);
-    }
+    let sums: [V; ROWS] = from_fn(|r| sums[1..].iter().fold(sums[0][r], |sum, chain| sum.add(chain[r])));
+    // SAFETY: rows of the target, which the caller keeps for this call.
+    unsafe { write_tile(sums, row, target) }
     ROWS
 }
 
-/// Writes the first `out.len()` lanes, at most eight, or adds them to what is there.
+/// Writes rows `row..row + ROWS` of the target.
+///
+/// # Safety
+/// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
-fn write_row<V: Vector>(sum: V, out: &mut [f32], accumulate: bool) {
-    if let Some(whole) = out.first_chunk_mut::<PANEL>() {
-        let sum = if accumulate { sum.add(V::load(whole)) } else { sum };
-        sum.store(whole);
-        return;
+unsafe fn write_tile<V: Vector, const ROWS: usize>(mut sums: [V; ROWS], row: usize, target: Target<'_>) {
+    if target.columns < PANEL {
+        // SAFETY: the caller keeps the target.
+        return unsafe { target.write(&mut store_all(sums), row) };
     }
-    let mut lanes = [0.0; PANEL];
-    sum.store(&mut lanes);
-    for (out, lane) in out.iter_mut().zip(lanes) {
-        *out = if accumulate { *out + lane } else { lane };
+    let start = |r: usize| target.start + (row + r) * target.stride;
+    // SAFETY: a row of the target, which the caller keeps for this call; one at a time.
+    let out = |r: usize| unsafe { target.buffer.slice(start(r), PANEL) };
+    if target.accumulate {
+        sums = from_fn(|r| sums[r].add(load_first(out(r))));
+    }
+    if let Some(FinishColumns { finish, first_column }) = target.finish {
+        if let Some(bias) = finish.bias {
+            let bias = load_first(&bias[first_column..]);
+            sums = sums.map(|sum| sum.add(bias));
+        }
+        if finish.activation != Activation::Identity {
+            let mut tile = store_all(sums);
+            finish.activation.apply_in_place(tile.as_flattened_mut());
+            sums = from_fn(|r| load_first(&tile[r]));
+        }
+        if let Some(residual) = finish.residual {
+            sums = from_fn(|r| sums[r].add(load_first(&residual[start(r)..])));
+        }
+    }
+    for (r, sum) in sums.into_iter().enumerate() {
+        if let Some(out) = out(r).first_chunk_mut() {
+            sum.store(out);
+        }
+    }
+}
+
+/// The first eight elements.
+#[inline(always)]
+fn load_first<V: Vector>(values: &[f32]) -> V {
+    let values = &values[..PANEL];
+    // SAFETY: there are eight elements.
+    unsafe { V::load(values.as_ptr()) }
+}
+
+#[inline(always)]
+fn store_all<V: Vector, const ROWS: usize>(sums: [V; ROWS]) -> [PanelRow; ROWS] {
+    let mut tile = [[0.0; PANEL]; ROWS];
+    for (sum, row) in sums.into_iter().zip(&mut tile) {
+        sum.store(row);
+    }
+    tile
+}
+
+impl Target<'_> {
+    /// Writes rows `row..row + tile.len()`, of which `tile` has the sums: fewer columns than a panel's.
+    ///
+    /// # Safety
+    /// As long as this runs, no one else may use the elements of the target.
+    #[inline(never)]
+    unsafe fn write(&self, tile: &mut [PanelRow], row: usize) {
+        let start = |r: usize| self.start + (row + r) * self.stride;
+        if self.accumulate {
+            for (r, sums) in tile.iter_mut().enumerate() {
+                // SAFETY: a row of the target, which the caller keeps for this call.
+                let out = unsafe { self.buffer.slice(start(r), self.columns) };
+                sums.iter_mut().zip(out).for_each(|(sum, before)| *sum += *before);
+            }
+        }
+        if let Some(FinishColumns { finish, first_column }) = self.finish {
+            finish.apply(tile, first_column..first_column + self.columns, start(0), self.stride);
+        }
+        for (r, sums) in tile.iter().enumerate() {
+            // SAFETY: a row of the target, which the caller keeps for this call.
+            let out = unsafe { self.buffer.slice(start(r), self.columns) };
+            out.copy_from_slice(&sums[..self.columns]);
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{LeftRows, PanelRow, Target, Vector, multiply_rows};
+    use super::{LeftRows, PanelRow, RightRows, Target, Vector};
     use core::arch::x86_64::*;
 
     /// Whether this machine has AVX2 and FMA.
@@ -186,17 +337,17 @@ mod avx2 {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
 
-    /// [`super::multiply_panel`] for machines with AVX2 and FMA.
+    /// [`super::multiply_rows`] for machines with AVX2 and FMA.
     ///
     /// # Safety
     /// As long as this runs, no one else may use the elements of `target`.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn multiply_panel(left: LeftRows<'_>, panel: &[PanelRow], target: Target<'_>) {
+    pub(super) unsafe fn multiply_rows(left: LeftRows<'_>, right: RightRows<'_>, target: Target<'_>) {
         // SAFETY: the caller keeps the promise.
-        unsafe { multiply_rows::<Register>(left, panel, target) }
+        unsafe { super::multiply_rows::<Register>(left, right, target) }
     }
 
-    /// Only `multiply_panel` above makes and uses these: the machine has AVX2 and FMA wherever one exists.
+    /// Only `multiply_rows` above makes and uses these: the machine has AVX2 and FMA wherever one exists.
     #[derive(Clone, Copy)]
     struct Register(__m256);
 
@@ -210,9 +361,9 @@ mod avx2 {
         }
 
         #[inline(always)]
-        fn load(values: &PanelRow) -> Self {
-            // SAFETY: the machine has AVX, and the reference covers the eight elements read.
-            Register(unsafe { _mm256_loadu_ps(values.as_ptr()) })
+        unsafe fn load(values: *const f32) -> Self {
+            // SAFETY: the machine has AVX, and the caller lets eight elements be read.
+            Register(unsafe { _mm256_loadu_ps(values) })
         }
 
         #[inline(always)]
@@ -252,15 +403,25 @@ pub(super) mod cases {
                 }
             }
         }
+        failures.extend([0, 1, 3, 4, 7, 12].into_iter().filter_map(failure_of_packing));
         failures
     }
 
-    type Multiply = unsafe fn(LeftRows<'_>, &[PanelRow], Target<'_>);
+    fn failure_of_packing(depth: usize) -> Option<String> {
+        let rows = numbers(PANEL * depth, 1);
+        let mut panel = vec![[f32::NAN; PANEL]; depth];
+        pack_columns(from_fn(|row| &rows[row * depth..][..depth]), &mut panel);
+        let expected: Vec<f32> = (0..PANEL * depth).map(|at| rows[at % PANEL * depth + at / PANEL]).collect();
+        difference(format!("packing, {depth} deep"), panel.as_flattened(), &expected, 0.0)
+    }
+
+    type Multiply = unsafe fn(LeftRows<'_>, RightRows<'_>, Target<'_>);
 
     fn failure(rows: usize, depth: usize, columns: usize, accumulate: bool) -> Option<String> {
-        let (left_stride, out_stride, start) = (depth + 3, columns + 2, 5);
+        let (left_stride, right_stride, out_stride, start) = (depth + 3, 11, columns + 2, 5);
         let left = numbers(rows * left_stride, 1);
-        let panel: Vec<PanelRow> = numbers(depth * PANEL, 2).as_chunks().0.to_vec();
+        let right = numbers(depth * right_stride, 2);
+        let panel: Vec<PanelRow> = right.chunks(right_stride).map(|row| *row.first_chunk().expect("8 of 11")).collect();
         let before = numbers(start + rows * out_stride, 3);
         let mut expected = before.clone();
         for row in 0..rows {
@@ -271,14 +432,25 @@ pub(super) mod cases {
                 *out = sum as f32;
             }
         }
-        let implementations: [(&str, Multiply); 2] =
-            [("chosen", multiply_panel), ("pair of vectors", multiply_rows::<PairOfVectors>)];
-        implementations.into_iter().find_map(|(name, multiply)| {
+        let strided = RightRows { values: &right, rows: depth, stride: right_stride };
+        let packed = RightRows { values: panel.as_flattened(), rows: depth, stride: PANEL };
+        let by_panel: Multiply = |left, right, target| {
+            // SAFETY: the caller keeps the promise.
+            unsafe { multiply_panel(left, right.values.as_chunks().0, target) }
+        };
+        let implementations: [(&str, Multiply, RightRows<'_>); 4] = [
+            ("panel", by_panel, packed),
+            ("strided", multiply_strided, strided),
+            ("panel, pair of vectors", multiply_rows::<PairOfVectors>, packed),
+            ("strided, pair of vectors", multiply_rows::<PairOfVectors>, strided),
+        ];
+        implementations.into_iter().find_map(|(name, multiply, right)| {
             let mut got = before.clone();
             let buffer = &SharedOutput::new(&mut got);
             let left = LeftRows { values: &left, rows, stride: left_stride };
+            let target = Target { buffer, start, stride: out_stride, columns, accumulate, finish: None };
             // SAFETY: no one else knows the buffer.
-            unsafe { multiply(left, &panel, Target { buffer, start, stride: out_stride, columns, accumulate }) };
+            unsafe { multiply(left, right, target) };
             let what = format!("{name}: {rows} rows, {depth} deep, {columns} columns, accumulate {accumulate}");
             difference(what, &got, &expected, 1e-6)
         })
@@ -287,5 +459,24 @@ pub(super) mod cases {
     #[test]
     fn all_hold() {
         assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn right_rows_beyond_their_values_panic() {
+        // Values, rows and stride.
+        let cases = [
+            (8, 1, 100, true),
+            (7, 1, 100, false),
+            (0, 0, 100, true),
+            (30, 3, 11, true),
+            (29, 3, 11, false),
+            (8, 2, usize::MAX, false),
+        ];
+        for (values, rows, stride, fits) in cases {
+            let values = vec![0.0; values];
+            let right = RightRows { values: &values, rows, stride };
+            let result = std::panic::catch_unwind(|| right.start());
+            assert_eq!(result.is_ok(), fits, "{rows} rows, stride {stride}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Rotary position embedding.
 
+use super::simd::{F32x4, LANES};
 use crate::attention::HeadStrides;
 
 /// One rotary embedding call. Input and output lie alike.
@@ -45,25 +46,30 @@ pub fn rotary_embedding(call: &RotaryCall, input: &[f32], cos: &[f32], sin: &[f3
 }
 
 fn rotate(vector: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
-    let turned =
-        |real: f32, imaginary: f32, cos: f32, sin: f32| (real * cos - imaginary * sin, real * sin + imaginary * cos);
-    let angles = cos.iter().zip(sin);
     if interleaved {
-        for (pair, (cos, sin)) in vector.chunks_exact_mut(2).zip(angles) {
-            (pair[0], pair[1]) = turned(pair[0], pair[1], *cos, *sin);
+        for (pair, (cos, sin)) in vector.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
+            (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
         }
-    } else {
-        let (first, second) = vector.split_at_mut(cos.len());
-        for ((real, imaginary), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
-            (*real, *imaginary) = turned(*real, *imaginary, *cos, *sin);
-        }
+        return;
+    }
+    let (real, imaginary) = vector.split_at_mut(cos.len());
+    let ((real, real_rest), (imaginary, imaginary_rest)) =
+        (real.as_chunks_mut::<LANES>(), imaginary.as_chunks_mut::<LANES>());
+    let ((cos, cos_rest), (sin, sin_rest)) = (cos.as_chunks::<LANES>(), sin.as_chunks::<LANES>());
+    for ((real, imaginary), (cos, sin)) in real.iter_mut().zip(imaginary).zip(cos.iter().zip(sin)) {
+        let [x, y, cos, sin] = [&*real, &*imaginary, cos, sin].map(F32x4::load);
+        (x * cos - y * sin).store(real);
+        (x * sin + y * cos).store(imaginary);
+    }
+    for ((real, imaginary), (cos, sin)) in real_rest.iter_mut().zip(imaginary_rest).zip(cos_rest.iter().zip(sin_rest)) {
+        (*real, *imaginary) = (*real * cos - *imaginary * sin, *real * sin + *imaginary * cos);
     }
 }
 
 #[cfg(any(test, feature = "selftest"))]
 pub(super) mod cases {
     use super::*;
-    use crate::kernels::self_test::difference;
+    use crate::kernels::self_test::{difference, numbers};
 
     /// Holds the kernel against rotations by a quarter, and by the angle whose cosine is 0.6 and sine 0.8.
     pub(in crate::kernels) fn failures() -> Vec<String> {
@@ -106,7 +112,36 @@ pub(super) mod cases {
             rotary_embedding(&call, &[1., 2., 3., 4., 5., 6., 7., 8.], &cos, &sin, &case.rows, &mut out);
             difference(format!("{call:?}"), &out, &case.expected, 1e-6)
         };
-        cases.into_iter().filter_map(run).collect()
+        let mut failures: Vec<String> = cases.into_iter().filter_map(run).collect();
+        for rotary_dim in [2, 8, 12, 22] {
+            failures.extend(
+                [false, true].map(|interleaved| failure_of_size(rotary_dim, interleaved)).into_iter().flatten(),
+            );
+        }
+        failures
+    }
+
+    /// Holds the kernel against the definition, on two sequences of three tokens with two heads.
+    fn failure_of_size(rotary_dim: usize, interleaved: bool) -> Option<String> {
+        let head_dim = rotary_dim + 1;
+        let strides = HeadStrides { batch: 6 * head_dim, head: head_dim, position: 2 * head_dim };
+        let call = RotaryCall { batch: 2, heads: 2, positions: 3, head_dim, rotary_dim, interleaved, strides };
+        let (half, rows) = (rotary_dim / 2, [2, 0, 1, 1, 1, 0]);
+        let (input, cos, sin) = (numbers(12 * head_dim, 1), numbers(3 * half, 2), numbers(3 * half, 3));
+        let mut expected = input.clone();
+        for vector in 0..12 {
+            for pair in 0..half {
+                let (real, imaginary) = if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
+                let [real, imaginary] = [real, imaginary].map(|index| vector * head_dim + index);
+                // Two heads' vectors lie behind each other.
+                let angle = rows[vector / 2] * half + pair;
+                expected[real] = input[real] * cos[angle] - input[imaginary] * sin[angle];
+                expected[imaginary] = input[real] * sin[angle] + input[imaginary] * cos[angle];
+            }
+        }
+        let mut got = vec![f32::NAN; input.len()];
+        rotary_embedding(&call, &input, &cos, &sin, &rows, &mut got);
+        difference(format!("{call:?}"), &got, &expected, 1e-6)
     }
 
     #[test]

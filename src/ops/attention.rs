@@ -18,7 +18,8 @@ use super::{f32_slice, f32_tensor, i64_slice};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
 };
-use crate::kernels::attention::{attention, attention_by_steps, attention_scores};
+use crate::kernels::attention::{attention, attention_scores};
+use crate::kernels::attention_by_steps::attention_by_steps;
 use crate::kernels::score_steps::{ScoreStep, StepMask};
 use tract_onnx::tract_hir::internal::*;
 

@@ -64,6 +64,18 @@ impl F32x4 {
         self.zip(other, |a, b| if b < a { b } else { a })
     }
 
+    /// The larger of two numbers; either where one is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn max_number(self, other: F32x4) -> F32x4 {
+        self.max(other)
+    }
+
+    /// 0 in the lanes where `reference < limit`, `self` in the others and where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn zero_below(self, reference: F32x4, limit: F32x4) -> F32x4 {
+        F32x4(from_fn(|lane| if reference.0[lane] < limit.0[lane] { 0.0 } else { self.0[lane] }))
+    }
+
     /// `then` in the lanes where `self >= limit`, `otherwise` in the others and where either is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn select_at_least(self, limit: F32x4, then: F32x4, otherwise: F32x4) -> F32x4 {
@@ -80,6 +92,18 @@ impl F32x4 {
     #[inline(always)]
     pub(in crate::kernels) fn power_of_two(self) -> F32x4 {
         F32x4(self.0.map(|lane| f32::from_bits(((lane as i32).wrapping_add(127) as u32) << 23)))
+    }
+
+    /// 2 to the power of n, from -126 to 127, for lanes that hold 1.5 · 2^23 + n. Lanes of other numbers hold anything.
+    #[inline(always)]
+    pub(in crate::kernels) fn power_of_two_of_rounded(self) -> F32x4 {
+        F32x4(self.0.map(|lane| f32::from_bits((lane.to_bits() << 23).wrapping_add(127 << 23))))
+    }
+
+    /// Column `n` of the rows becomes row `n`.
+    #[inline(always)]
+    pub(in crate::kernels) fn transpose(rows: [F32x4; 4]) -> [F32x4; 4] {
+        from_fn(|column| F32x4(rows.map(|row| row.0[column])))
     }
 
     #[inline(always)]

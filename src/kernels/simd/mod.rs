@@ -20,10 +20,7 @@ impl F32x4 {
     /// The first four elements of `values`, filled up with `fill` where there are fewer.
     #[inline(always)]
     pub(super) fn load_partial(values: &[f32], fill: f32) -> F32x4 {
-        let mut lanes = [fill; LANES];
-        let count = values.len().min(LANES);
-        lanes[..count].copy_from_slice(&values[..count]);
-        F32x4::load(&lanes)
+        F32x4::load(&std::array::from_fn(|lane| values.get(lane).copied().unwrap_or(fill)))
     }
 
     /// Lane-wise absolute value.
@@ -45,35 +42,105 @@ impl F32x4 {
         self.to_array().into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
 
-    /// The value of the polynomial with these coefficients, the constant one first.
+    /// The value of the polynomial with these coefficients, at least one, the constant one first. It is a polynomial of the
+    /// square whose coefficients are linear: so half as many operations wait for each other as in Horner's scheme.
     #[inline(always)]
-    pub(super) fn polynomial<const COUNT: usize>(self, coefficients: [f32; COUNT]) -> F32x4 {
-        let mut value = F32x4::splat(0.0);
-        for (index, coefficient) in coefficients.into_iter().rev().enumerate() {
-            let coefficient = F32x4::splat(coefficient);
-            value = if index == 0 { coefficient } else { value.mul_add(self, coefficient) };
+    pub(super) fn polynomial<const COUNT: usize>(self, coefficients: [F32x4; COUNT]) -> F32x4 {
+        let square = self * self;
+        let pair = |index: usize| self.mul_add(coefficients[2 * index + 1], coefficients[2 * index]);
+        let highest = (COUNT - 1) / 2;
+        let mut value = if COUNT % 2 == 1 { coefficients[COUNT - 1] } else { pair(highest) };
+        for index in (0..highest).rev() {
+            value = value.mul_add(square, pair(index));
         }
         value
     }
+}
 
-    /// Lane-wise e to the power of `self`, within 2 units in the last place; 0 for minus infinity, NaN for NaN.
-    ///
-    /// With x = n·ln 2 + r and n integral, e^x = 2^n · e^r, where |r| ≤ ln 2 / 2 and e^r is a polynomial of degree 6
-    /// (minimax fit, relative error 3.3e-9). ln 2 is split into two parts, so that n·ln 2 loses nothing.
+/// Numbers that every turn of a loop uses in all lanes. They are read from memory: a vector written into the code is put
+/// together by several instructions wherever V8 uses it, which costs more than the arithmetic.
+#[derive(Clone, Copy)]
+pub(super) struct Constants<const COUNT: usize>(&'static [f32; COUNT]);
+
+impl<const COUNT: usize> Constants<COUNT> {
+    /// To be called outside the loop.
     #[inline(always)]
-    pub(super) fn exp(self) -> F32x4 {
-        // Beyond these bounds the result is infinite or rounds to zero in any case.
-        let x = self.max(F32x4::splat(-104.0)).min(F32x4::splat(89.0));
-        // Adding 1.5 · 2^23 leaves no bits for a fraction: the sum is rounded to an integer.
-        let rounder = F32x4::splat(12_582_912.0);
-        let power = (x * F32x4::splat(std::f32::consts::LOG2_E) + rounder) - rounder;
-        let rest = power.mul_add(F32x4::splat(-0.693_359_4), x);
-        let rest = power.mul_add(F32x4::splat(2.121_944_4e-4), rest);
-        let curve = rest.polynomial([0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_6]);
-        let mantissa = (rest * rest).mul_add(curve, rest) + F32x4::splat(1.0);
+    pub(super) fn new(numbers: &'static [f32; COUNT]) -> Constants<COUNT> {
+        Constants(std::hint::black_box(numbers))
+    }
+
+    /// One of them in all lanes.
+    #[inline(always)]
+    pub(super) fn splat(&self, index: usize) -> F32x4 {
+        F32x4::splat(self.0[index])
+    }
+
+    /// Some of them, from number `first` on.
+    #[inline(always)]
+    pub(super) fn splat_from<const PART: usize>(&self, first: usize) -> [F32x4; PART] {
+        std::array::from_fn(|index| self.splat(first + index))
+    }
+}
+
+/// The exponential function.
+///
+/// With x = n·ln 2 + r and n integral, e^x = 2^n · e^r, where |r| ≤ ln 2 / 2 and e^r is a polynomial of degree 6 (minimax
+/// fit, relative error 3.3e-9). ln 2 is split into two parts, so that n·ln 2 loses nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Exp(Constants<13>);
+
+/// Adding it leaves no bits for a fraction, 1.5 · 2^23: the sum is rounded to an integer.
+const ROUNDER: f32 = 12_582_912.0;
+
+impl Exp {
+    /// To be called outside the loop.
+    #[inline(always)]
+    pub(super) fn new() -> Exp {
+        Exp(Constants::new(&[
+            std::f32::consts::LOG2_E,
+            ROUNDER,
+            -0.693_359_4,
+            2.121_944_4e-4,
+            0.499_999_94,
+            0.166_665_15,
+            0.041_668_456,
+            0.008_369_419,
+            0.001_381_314_6,
+            1.0,
+            // Beyond these bounds the result is infinite or rounds to zero in any case.
+            -104.0,
+            89.0,
+            -86.0,
+        ]))
+    }
+
+    /// Lane-wise e to the power of x, within 2 units in the last place; 0 for minus infinity, NaN for NaN.
+    #[inline(always)]
+    pub(super) fn of(&self, x: F32x4) -> F32x4 {
+        let x = x.max(self.0.splat(10)).min(self.0.splat(11));
+        let (rounded, mantissa) = self.parts(x);
+        let power = rounded - self.0.splat(1);
         // 2^n in two factors, since n runs from -150 to 128.
-        let half = (power * F32x4::splat(0.5) + rounder) - rounder;
+        let half = (power * F32x4::splat(0.5) + self.0.splat(1)) - self.0.splat(1);
         mantissa * half.power_of_two() * (power - half).power_of_two()
+    }
+
+    /// As [`Exp::of`] for an x that is not above 0, but 0 for everything below -86: the weights of a softmax.
+    #[inline(always)]
+    pub(super) fn of_difference(&self, x: F32x4) -> F32x4 {
+        let (rounded, mantissa) = self.parts(x);
+        (mantissa * rounded.power_of_two_of_rounded()).zero_below(x, self.0.splat(12))
+    }
+
+    /// n + 1.5 · 2^23, and e^r.
+    #[inline(always)]
+    fn parts(&self, x: F32x4) -> (F32x4, F32x4) {
+        let rounded = x.mul_add(self.0.splat(0), self.0.splat(1));
+        let power = rounded - self.0.splat(1);
+        let rest = power.mul_add(self.0.splat(2), x);
+        let rest = power.mul_add(self.0.splat(3), rest);
+        let curve = rest.polynomial(self.0.splat_from::<5>(4));
+        (rounded, (rest * rest).mul_add(curve, rest) + self.0.splat(9))
     }
 }
 
@@ -108,11 +175,90 @@ pub(super) fn zip_in_place(values: &mut [f32], others: &[f32], function: impl Fn
     }
 }
 
+/// Writes `function(left element, right element)` for every element, four at a time.
+///
+/// # Panics
+/// When the slices differ in length.
+#[inline(always)]
+pub(super) fn zip_into(out: &mut [f32], left: &[f32], right: &[f32], function: impl Fn(F32x4, F32x4) -> F32x4) {
+    assert_eq!([left.len(), right.len()], [out.len(); 2]);
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+    for (out, (left, right)) in out.iter_mut().zip(left.iter().zip(right)) {
+        function(F32x4::load(left), F32x4::load(right)).store(out);
+    }
+    if !out_rest.is_empty() {
+        let last = function(F32x4::load_partial(left_rest, 0.0), F32x4::load_partial(right_rest, 0.0)).to_array();
+        out_rest.iter_mut().zip(last).for_each(|(out, last)| *out = last);
+    }
+}
+
+/// As [`map_in_place`]. Gives the largest value; minus infinity where there is none. A NaN may be passed over.
+#[inline(always)]
+pub(super) fn largest_of_mapped(values: &mut [f32], function: impl Fn(F32x4) -> F32x4) -> f32 {
+    let (whole, rest) = values.as_chunks_mut::<LANES>();
+    let mut largest = F32x4::splat(f32::NEG_INFINITY);
+    for lanes in whole {
+        let mapped = function(F32x4::load(lanes));
+        mapped.store(lanes);
+        largest = largest.max_number(mapped);
+    }
+    map_in_place(rest, function);
+    rest.iter().copied().fold(largest.largest(), f32::max)
+}
+
+/// As [`zip_in_place`]. Gives the largest value; minus infinity where there is none. A NaN may be passed over.
+///
+/// # Panics
+/// When the slices differ in length.
+#[inline(always)]
+pub(super) fn largest_of_zipped(values: &mut [f32], others: &[f32], function: impl Fn(F32x4, F32x4) -> F32x4) -> f32 {
+    assert_eq!(values.len(), others.len());
+    let (whole, rest) = values.as_chunks_mut::<LANES>();
+    let (other_whole, other_rest) = others.as_chunks::<LANES>();
+    let mut largest = F32x4::splat(f32::NEG_INFINITY);
+    for (lanes, other) in whole.iter_mut().zip(other_whole) {
+        let zipped = function(F32x4::load(lanes), F32x4::load(other));
+        zipped.store(lanes);
+        largest = largest.max_number(zipped);
+    }
+    zip_in_place(rest, other_rest, function);
+    rest.iter().copied().fold(largest.largest(), f32::max)
+}
+
+/// As [`map_in_place`]. Gives the sum of the values.
+#[inline(always)]
+pub(super) fn sum_of_mapped(values: &mut [f32], function: impl Fn(F32x4) -> F32x4) -> f32 {
+    let (whole, rest) = values.as_chunks_mut::<LANES>();
+    let mut total = F32x4::splat(0.0);
+    for lanes in whole {
+        let mapped = function(F32x4::load(lanes));
+        mapped.store(lanes);
+        total = total + mapped;
+    }
+    map_in_place(rest, function);
+    rest.iter().fold(total.sum(), |total, value| total + value)
+}
+
 /// Sum of `function(element)` over all elements.
 #[inline(always)]
 pub(super) fn sum_of(values: &[f32], function: impl Fn(F32x4) -> F32x4) -> f32 {
-    let (whole, rest) = values.as_chunks::<LANES>();
-    let total = whole.iter().fold(F32x4::splat(0.0), |total, lanes| total + function(F32x4::load(lanes)));
+    // Several sums, so that an addition need not wait for the one before it.
+    let (blocks, rest) = values.as_chunks::<{ 4 * LANES }>();
+    let mut totals = [F32x4::splat(0.0); 4];
+    for block in blocks {
+        for (total, lanes) in totals.iter_mut().zip(block.as_chunks::<LANES>().0) {
+            *total = *total + function(F32x4::load(lanes));
+        }
+    }
+    let (whole, rest) = rest.as_chunks::<LANES>();
+    for lanes in whole {
+        totals[0] = totals[0] + function(F32x4::load(lanes));
+    }
+    let total = (totals[0] + totals[1]) + (totals[2] + totals[3]);
+    if rest.is_empty() {
+        return total.sum();
+    }
     let last = function(F32x4::load_partial(rest, 0.0)).to_array();
     last[..rest.len()].iter().fold(total.sum(), |total, value| total + value)
 }
@@ -122,8 +268,8 @@ pub(super) fn sum_of(values: &[f32], function: impl Fn(F32x4) -> F32x4) -> f32 {
 pub(super) fn largest_of(values: &[f32]) -> f32 {
     let (whole, rest) = values.as_chunks::<LANES>();
     let least = F32x4::splat(f32::NEG_INFINITY);
-    let largest = whole.iter().fold(least, |largest, lanes| largest.max(F32x4::load(lanes)));
-    largest.max(F32x4::load_partial(rest, f32::NEG_INFINITY)).largest()
+    let largest = whole.iter().fold(least, |largest, lanes| largest.max_number(F32x4::load(lanes))).largest();
+    rest.iter().copied().fold(largest, f32::max)
 }
 
 #[cfg(any(test, feature = "selftest"))]
@@ -133,9 +279,12 @@ pub(super) mod cases {
 
     /// Holds every operation against scalar arithmetic, at every length around a vector's.
     pub(in crate::kernels) fn failures() -> Vec<String> {
-        let mut failures: Vec<String> = (0..=9).flat_map(failures_of_length).collect();
+        let mut failures: Vec<String> =
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 23].into_iter().flat_map(failures_of_length).collect();
         failures.extend(failures_of_nan());
         failures.extend(failures_of_exp());
+        failures.extend(failures_of_weights());
+        failures.extend(failures_of_transposing());
         failures
     }
 
@@ -150,7 +299,7 @@ pub(super) mod cases {
         };
         unary("abs", F32x4::abs, f32::abs);
         unary("power of two", |x| (x * F32x4::splat(0.0) + F32x4::splat(-126.0)).power_of_two(), |_| 2f32.powi(-126));
-        unary("polynomial", |x| x.polynomial([0.5, 0.0, 1.0]), |x| x * x + 0.5);
+        unary("polynomial", |x| x.polynomial([0.5, 0.0, 1.0].map(F32x4::splat)), |x| x * x + 0.5);
         unary(
             "select",
             |x| x.select_at_least(F32x4::splat(0.25), F32x4::splat(1.0), x),
@@ -168,9 +317,30 @@ pub(super) mod cases {
         binary("div", |a, b| a / b, |a, b| a / b);
         binary("max", F32x4::max, f32::max);
         binary("min", F32x4::min, f32::min);
+        binary("max of numbers", F32x4::max_number, f32::max);
+        binary("zero below", |a, b| a.zero_below(a, b), |a, b| if a < b { 0.0 } else { a });
         binary("copysign", F32x4::copysign, f32::copysign);
         // Numbers of the tables are multiples of 1/1024 below 1: products and sums are exact, in whatever order.
         binary("mul_add", |a, b| a.mul_add(b, a), |a, b| a * b + a);
+        let mut written = vec![f32::NAN; len];
+        zip_into(&mut written, &left, &right, |a, b| a - b);
+        let expected: Vec<f32> = left.iter().zip(&right).map(|(a, b)| a - b).collect();
+        failures.extend(difference(format!("writing, {len} elements"), &written, &expected, 0.0));
+        let half = F32x4::splat(0.5);
+        let (mut mapped, mut zipped, mut summed) = (left.clone(), left.clone(), left.clone());
+        let totals = [
+            largest_of_mapped(&mut mapped, |x| x * half),
+            largest_of_zipped(&mut zipped, &right, |a, b| a + b),
+            sum_of_mapped(&mut summed, |x| x * half),
+        ];
+        let halves: Vec<f32> = left.iter().map(|x| x / 2.0).collect();
+        let sums: Vec<f32> = left.iter().zip(&right).map(|(a, b)| a + b).collect();
+        let largest_in = |values: &[f32]| values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let expected = [largest_in(&halves), largest_in(&sums), halves.iter().sum()];
+        failures.extend(difference(format!("totals, {len} elements"), &totals, &expected, 0.0));
+        for (got, expected) in [(mapped, &halves), (zipped, &sums), (summed, &halves)] {
+            failures.extend(difference(format!("values with totals, {len} elements"), &got, expected, 0.0));
+        }
         let sum = sum_of(&left, |x| x * x);
         let largest = largest_of(&left);
         let expected = [left.iter().map(|x| x * x).sum(), left.iter().copied().fold(f32::NEG_INFINITY, f32::max)];
@@ -187,7 +357,7 @@ pub(super) mod cases {
     }
 
     fn failures_of_exp() -> Vec<String> {
-        let exp = |x: f32| F32x4::splat(x).exp().to_array()[0];
+        let exp = |x: f32| Exp::new().of(F32x4::splat(x)).to_array()[0];
         let special = [f32::NEG_INFINITY, -200.0, -0.0, 0.0, 89.0, f32::INFINITY, f32::NAN];
         let expected = [0.0, 0.0, 1.0, 1.0, f32::INFINITY, f32::INFINITY, f32::NAN];
         let mut failures = Vec::from_iter(difference("exp", &special.map(exp), &expected, 0.0));
@@ -196,6 +366,30 @@ pub(super) mod cases {
             points.map(|x| (x, f64::from(exp(x)) / f64::from(x).exp())).find(|(_, ratio)| (ratio - 1.0).abs() > 2.4e-7);
         failures.extend(wrong.map(|(x, ratio)| format!("exp({x}) is {ratio} times what is expected")));
         failures
+    }
+
+    fn failures_of_weights() -> Vec<String> {
+        let exp = |x: f32| Exp::new().of_difference(F32x4::splat(x)).to_array()[0];
+        // A NaN whose lower bits would change the exponent.
+        let special = [f32::NEG_INFINITY, f32::MIN, -87.0, -0.0, 0.0, f32::NAN, f32::from_bits(0x7fc0_01ff)];
+        let mut failures = Vec::from_iter(difference(
+            "weight",
+            &special.map(exp),
+            &[0.0, 0.0, 0.0, 1.0, 1.0, f32::NAN, f32::NAN],
+            0.0,
+        ));
+        let points = (-8600..=0).map(|index| index as f32 / 100.0);
+        let wrong =
+            points.map(|x| (x, f64::from(exp(x)) / f64::from(x).exp())).find(|(_, ratio)| (ratio - 1.0).abs() > 2.4e-7);
+        failures.extend(wrong.map(|(x, ratio)| format!("the weight of {x} is {ratio} times what is expected")));
+        failures
+    }
+
+    fn failures_of_transposing() -> Option<String> {
+        let rows = numbers(16, 1);
+        let columns = F32x4::transpose(std::array::from_fn(|row| F32x4::load_partial(&rows[4 * row..], 0.0)));
+        let expected: Vec<f32> = (0..16).map(|at| rows[at % 4 * 4 + at / 4]).collect();
+        difference("transposing", columns.map(F32x4::to_array).as_flattened(), &expected, 0.0)
     }
 
     #[test]

@@ -85,6 +85,18 @@ impl F32x4 {
         F32x4(v128_bitselect(other.0, self.0, f32x4_lt(other.0, self.0)))
     }
 
+    /// The larger of two numbers; either where one is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn max_number(self, other: F32x4) -> F32x4 {
+        F32x4(f32x4_pmax(self.0, other.0))
+    }
+
+    /// 0 in the lanes where `reference < limit`, `self` in the others and where either is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn zero_below(self, reference: F32x4, limit: F32x4) -> F32x4 {
+        F32x4(v128_andnot(self.0, f32x4_lt(reference.0, limit.0)))
+    }
+
     /// `then` in the lanes where `self >= limit`, `otherwise` in the others and where either is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn select_at_least(self, limit: F32x4, then: F32x4, otherwise: F32x4) -> F32x4 {
@@ -102,6 +114,26 @@ impl F32x4 {
     pub(in crate::kernels) fn power_of_two(self) -> F32x4 {
         let exponent = i32x4_add(i32x4_trunc_sat_f32x4(self.0), i32x4_splat(127));
         F32x4(i32x4_shl(exponent, 23))
+    }
+
+    /// 2 to the power of n, from -126 to 127, for lanes that hold 1.5 · 2^23 + n. Lanes of other numbers hold anything.
+    #[inline(always)]
+    pub(in crate::kernels) fn power_of_two_of_rounded(self) -> F32x4 {
+        F32x4(i32x4_add(i32x4_shl(self.0, 23), i32x4_splat(127 << 23)))
+    }
+
+    /// Column `n` of the rows becomes row `n`.
+    #[inline(always)]
+    pub(in crate::kernels) fn transpose(rows: [F32x4; 4]) -> [F32x4; 4] {
+        let [a, b, c, d] = rows.map(|row| row.0);
+        let (ab, cd) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d));
+        let (ab_high, cd_high) = (i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        [
+            F32x4(i64x2_shuffle::<0, 2>(ab, cd)),
+            F32x4(i64x2_shuffle::<1, 3>(ab, cd)),
+            F32x4(i64x2_shuffle::<0, 2>(ab_high, cd_high)),
+            F32x4(i64x2_shuffle::<1, 3>(ab_high, cd_high)),
+        ]
     }
 }
 
