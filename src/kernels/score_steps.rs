@@ -1,7 +1,7 @@
 //! What a quantised model does to the scores of attention between its two products, softmax included, one step after the
 //! other.
 
-use super::simd::{F32x4, largest_of, map_in_place, sum_of};
+use super::simd::{Exp, F32x4, largest_of, map_in_place, sum_of_mapped};
 use super::steps::{QuantizedSoftmax, Step};
 use crate::attention::MaskStrides;
 
@@ -96,7 +96,7 @@ impl<'a> ScoreSteps<'a> {
 
 fn softmax(row: &mut [f32]) {
     let largest = F32x4::splat(largest_of(row));
-    map_in_place(row, |score| (score - largest).exp());
-    let sum = F32x4::splat(sum_of(row, |weight| weight));
+    let exp = Exp::new();
+    let sum = F32x4::splat(sum_of_mapped(row, |score| exp.of_difference(score - largest)));
     map_in_place(row, |weight| weight / sum);
 }
