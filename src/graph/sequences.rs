@@ -208,7 +208,7 @@ mod tests {
     use crate::error::ErrorCode;
     use tract_onnx::pb::NodeProto;
     use tract_onnx::pb::tensor_proto::DataType::Int64;
-    use tract_onnx::prelude::tensor1;
+    use tract_onnx::prelude::{IntoTValue, tensor1};
 
     struct Case {
         what: &'static str,
@@ -310,7 +310,7 @@ mod tests {
                 vec![node("Add", &["x", "x"], &["x2"]), node("SequenceConstruct", &["x", "x2", "x"], &["s"])];
             let nodes = sequence.into_iter().chain(case.nodes).collect();
             let whole = graph(vec![value("x", Int64, &[2])], constants, nodes, vec![value("y", Int64, &[])]);
-            let outputs = run(whole, &[], &[tensor1(&[5i64, 7]).into()]);
+            let outputs = run(whole, &[], &[tensor1(&[5i64, 7]).into_tvalue()]);
             let actual = outputs
                 .as_ref()
                 .map(|outputs| (outputs[0].shape(), outputs[0].try_as_plain_ram().unwrap().as_slice::<i64>().unwrap()));
