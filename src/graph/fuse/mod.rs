@@ -17,6 +17,8 @@ mod silu;
 #[cfg(test)]
 mod sketch;
 
+pub use linear::matrix;
+
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;
 use super::{NotFused, Report};

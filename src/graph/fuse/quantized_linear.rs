@@ -19,15 +19,12 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if model.outlet_fact(node.inputs[X_ZERO_POINT])?.shape.volume() != 1.to_dim() {
         return Ok(Match::Almost("the activations have a zero point for each row".into()));
     }
-    let Some(scaled) = scaled(model, node, weights.outputs())? else {
+    let outputs = weights.outputs();
+    let Some(scaled) = scaled(model, node, outputs)? else {
         return Ok(Match::Almost("the sums are not cast to float32 and multiplied by scales".into()));
     };
-    let (last, bias) = bias(model, scaled.node, weights.outputs())?;
-    let operator = QuantizedLinear {
-        weights: Shared::new(weights),
-        scales: Shared::new(scaled.scales),
-        bias: bias.map(Shared::new),
-    };
+    let (last, bias) = bias(model, scaled.node, outputs)?;
+    let operator = QuantizedLinear { weights, scales: Shared::new(scaled.scales), bias: bias.map(Shared::new) };
     let inputs = [node.inputs[X], scaled.scale, node.inputs[X_ZERO_POINT]];
     Ok(Match::Found(replace(model, &last.name, operator, &inputs, OutletId::new(last.id, 0))?))
 }
@@ -39,7 +36,7 @@ const X_ZERO_POINT: usize = 2;
 const WEIGHTS_ZERO_POINT: usize = 3;
 
 /// The packed weights, if they and their zero points are constant, and one matrix.
-fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<IntegerWeights>> {
+fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Shared<IntegerWeights>>> {
     let konst = |slot: usize| model.outlet_fact(node.inputs[slot]).map(|fact| fact.konst.clone());
     let (Some(weights), Some(zero_points)) = (konst(WEIGHTS)?, konst(WEIGHTS_ZERO_POINT)?) else { return Ok(None) };
     let &[.., inputs, outputs] = weights.shape() else { return Ok(None) };
@@ -49,8 +46,16 @@ fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<IntegerWe
     if !fits || ![1, outputs].contains(&zero_points.volume()) {
         return Ok(None);
     }
-    let (Some(elements), Some(zero_points)) = (signed(&weights)?, signed(&zero_points)?) else { return Ok(None) };
-    Ok(Some(IntegerWeights::new(&elements, inputs, outputs, &zero_points)?))
+    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&weights.datum_type());
+    if !byte_sized {
+        return Ok(None);
+    }
+    let packed = Shared::try_of(&[&weights, &zero_points], "product", || {
+        let elements = signed(&weights)?.unwrap_or_default();
+        let zero_points = signed(&zero_points)?.unwrap_or_default();
+        Ok(IntegerWeights::new(&elements, inputs, outputs, &zero_points)?)
+    });
+    packed.map(Some)
 }
 
 /// The node that scales the sums, by the scale of `x` times those of the weights.
