@@ -215,8 +215,11 @@ mod tests {
             });
             wire = summed.map_err(|error: TractError| error).unwrap()[0];
         }
-        let failed = builder.wire_one("sum", add(), &[wire]);
-        assert!(failed.is_err(), "a sum of one");
+        let failed: TractResult<TVec<OutletId>> = builder.wire(&[wire], |fragment, inputs| {
+            fragment.wire_node("lost", neg(), inputs)?;
+            bail!("no")
+        });
+        assert!(failed.is_err());
         let model = builder.finish(vec![x], &[wire]).into_compact().unwrap();
         assert_eq!(model.nodes().len(), 6, "{model}");
         assert_eq!(model.nodes().iter().map(|node| &node.name).collect::<HashSet<_>>().len(), 6);
