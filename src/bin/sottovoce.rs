@@ -6,6 +6,7 @@ use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
 use sottovoce::onnx::{Dimension, FileSource, external_files};
 use sottovoce::tensor::{DType, Tensor, TensorData};
 use sottovoce::tensor_file;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -78,16 +79,39 @@ enum Device {
 fn main() -> ExitCode {
     // Panics are caught where they matter and reported as errors; the hook would print them too.
     std::panic::set_hook(Box::new(|_| {}));
-    let arguments = Arguments::parse();
-    let outcome = std::panic::catch_unwind(|| execute(arguments.command))
+    let outcome = std::panic::catch_unwind(|| parse()?.map_or(Ok(()), execute))
         .unwrap_or_else(|_| Err(Error::new(ErrorCode::InternalError, "a defect of sottovoce")));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error[{}]: {}", error.code.name(), error.to_string().replace('\n', " "));
+            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            // Whoever has closed the pipe wants no reason.
+            let _ = writeln!(std::io::stderr(), "error[{}]: {line}", error.code.name());
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command, or none where only help was asked for.
+fn parse() -> Result<Option<Command>> {
+    let error = match Arguments::try_parse() {
+        Ok(arguments) => return Ok(Some(arguments.command)),
+        Err(error) => error,
+    };
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        print(&text)?;
+        return Ok(None);
+    }
+    let reason = text.split("\n\n").next().unwrap_or_default();
+    Err(Error::invalid_input(reason.strip_prefix("error: ").unwrap_or(reason)).remedy("see --help"))
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written
+        .map_err(|error| Error::network(format!("the output cannot be written: {error}")).remedy("keep the pipe open"))
 }
 
 fn execute(command: Command) -> Result<()> {
@@ -98,10 +122,17 @@ fn execute(command: Command) -> Result<()> {
     }
 }
 
+/// More threads than any machine has cores.
+const MOST_THREADS: usize = 1024;
+
 fn load(model: &Path, on: &On) -> Result<Session> {
     if let Some(threads) = on.threads {
         if threads == 0 {
             return Err(Error::invalid_input("0 threads cannot compute").remedy("pass --threads 1 or more"));
+        }
+        if threads > MOST_THREADS {
+            return Err(Error::invalid_input(format!("{threads} threads are too many"))
+                .remedy(format!("pass --threads {MOST_THREADS} or fewer")));
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -127,36 +158,46 @@ fn inspect(model: &Path, json: bool) -> Result<()> {
     let session = load(model, &On { device: Device::Cpu, threads: None })?;
     let (info, report) = (session.info(), session.report());
     if json {
-        let value = serde_json::json!({ "inputs": info.inputs, "outputs": info.outputs, "report": report });
-        println!("{value:#}");
-        return Ok(());
+        let weight_bytes = session.weight_bytes();
+        let value = serde_json::json!({
+            "inputs": info.inputs, "outputs": info.outputs, "weight_bytes": weight_bytes, "report": report
+        });
+        return print(&format!("{value:#}\n"));
     }
+    print(&described(&session))
+}
+
+fn described(session: &Session) -> String {
+    let (info, report) = (session.info(), session.report());
+    let mut text = String::new();
+    let mut line = |line: String| text.push_str(&(line + "\n"));
     for (heading, tensors) in [("inputs", &info.inputs), ("outputs", &info.outputs)] {
-        println!("{heading}");
+        line(heading.into());
         for tensor in tensors {
             let shape = tensor.shape.iter().flatten().map(Dimension::to_string).collect::<Vec<_>>().join(", ");
-            println!("  {} {} [{shape}]", tensor.name, tensor.dtype.name());
+            line(format!("  {} {} [{shape}]", tensor.name, tensor.dtype.name()));
         }
     }
+    line(format!("weights\n  {} bytes", session.weight_bytes()));
     for (heading, counts) in [
         ("operators before", &report.operators_before),
         ("operators after", &report.operators_after),
         ("fused", &report.fused),
     ] {
-        println!("{heading} ({})", counts.values().sum::<usize>());
+        line(format!("{heading} ({})", counts.values().sum::<usize>()));
         for (name, count) in counts {
-            println!("  {count:5} {name}");
+            line(format!("  {count:5} {name}"));
         }
     }
-    println!("not fused ({})", report.not_fused.len());
+    line(format!("not fused ({})", report.not_fused.len()));
     for miss in &report.not_fused {
-        println!("  {} at {}: {}", miss.pattern, miss.node, miss.reason);
+        line(format!("  {} at {}: {}", miss.pattern, miss.node, miss.reason));
     }
-    println!("not simplified ({})", report.not_simplified.len());
+    line(format!("not simplified ({})", report.not_simplified.len()));
     for miss in &report.not_simplified {
-        println!("  {miss}");
+        line(format!("  {miss}"));
     }
-    Ok(())
+    text
 }
 
 struct Sizes {
@@ -167,7 +208,7 @@ struct Sizes {
 fn bench(model: &Path, sizes: &Sizes, runs: usize, on: &On) -> Result<()> {
     let start = Instant::now();
     let mut session = load(model, on)?;
-    println!("load {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    print(&format!("load {:.1} ms\n", start.elapsed().as_secs_f64() * 1e3))?;
     let feeds = session.info().inputs.iter().map(|input| ones(input, sizes)).collect::<Result<Vec<_>>>()?;
     let mut times = Vec::new();
     for _ in 0..=runs {
@@ -175,14 +216,18 @@ fn bench(model: &Path, sizes: &Sizes, runs: usize, on: &On) -> Result<()> {
         pollster::block_on(session.run(&feeds, &[], &Uninterrupted))?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    println!("first run {:.2} ms", times[0]);
+    print(&format!("first run {:.2} ms\n", times[0]))?;
     times.remove(0);
     times.sort_by(f64::total_cmp);
     if let (Some(fastest), Some(slowest)) = (times.first(), times.last()) {
-        println!("median {:.2} ms, {fastest:.2} to {slowest:.2}, {} runs", times[times.len() / 2], times.len());
+        let (median, runs) = (times[times.len() / 2], times.len());
+        print(&format!("median {median:.2} ms, {fastest:.2} to {slowest:.2}, {runs} runs\n"))?;
     }
     Ok(())
 }
+
+/// Elements of an input to be timed with.
+const MOST_ELEMENTS: usize = 1 << 28;
 
 fn ones(input: &sottovoce::onnx::TensorInfo, sizes: &Sizes) -> Result<(String, Tensor)> {
     let size = |(axis, dimension): (usize, &Dimension)| match dimension {
@@ -191,7 +236,12 @@ fn ones(input: &sottovoce::onnx::TensorInfo, sizes: &Sizes) -> Result<(String, T
         Dimension::Symbol(_) => sizes.length,
     };
     let dims: Vec<usize> = input.shape.iter().flatten().enumerate().map(size).collect();
-    let volume = dims.iter().product();
+    let volume = dims.iter().try_fold(1usize, |volume, size| volume.checked_mul(*size));
+    let volume = volume.filter(|volume| *volume <= MOST_ELEMENTS).ok_or_else(|| {
+        Error::invalid_input(format!("an input of {dims:?} elements is too large"))
+            .tensor(&*input.name)
+            .remedy("pass smaller values for --batch and --length")
+    })?;
     let data: TensorData = match input.dtype {
         DType::Int64 => vec![1i64; volume].into(),
         DType::Int32 => vec![1i32; volume].into(),

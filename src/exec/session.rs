@@ -14,6 +14,7 @@ use crate::kernels::attention::attention;
 use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
 use crate::tensor::Tensor;
 use serde::Serialize;
+use std::collections::HashMap;
 use tract_onnx::prelude::TValue;
 
 /// Where the caller wants a model to run.
@@ -151,9 +152,10 @@ impl Session {
         &self.report
     }
 
-    /// Bytes of the weights, as they lie in memory.
+    /// Bytes of the weights, as they lie in memory; those that several plans share count once.
     pub fn weight_bytes(&self) -> usize {
-        self.plans.iter().map(|plan| plan.executor.weight_bytes()).sum()
+        let weights: HashMap<usize, usize> = self.plans.iter().flat_map(|plan| plan.executor.weight_bytes()).collect();
+        weights.values().sum()
     }
 
     /// What the session has done, on the whole and on the GPU.

@@ -7,7 +7,7 @@ use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
 use crate::graph::checks::{check_inputs, check_outputs};
-use crate::ops::{Attention, Embedding, Linear, f32_slice};
+use crate::ops::{Attention, Embedding, Linear, QuantizedLinear, Shared, f32_slice};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
@@ -54,9 +54,9 @@ impl Executor {
         Ok(Executor { plan, state, flush })
     }
 
-    /// Bytes of the weights, as they lie in memory.
-    pub fn weight_bytes(&self) -> usize {
-        self.plan.model().nodes().iter().map(weight_bytes).sum()
+    /// Bytes of the weights, as they lie in memory, by address: other plans may have the same ones.
+    pub fn weight_bytes(&self) -> HashMap<usize, usize> {
+        self.plan.model().nodes().iter().flat_map(weight_bytes).collect()
     }
 
     /// Runs the plan on inputs in the model's order; gives the outputs in the model's order, and the sizes that the symbols
@@ -229,15 +229,23 @@ impl GpuValues<'_> {
     }
 }
 
-fn weight_bytes(node: &TypedNode) -> usize {
+/// Addresses and bytes of a node's weights.
+fn weight_bytes(node: &TypedNode) -> Vec<(usize, usize)> {
+    let bias = |bias: &Option<Shared<Vec<f32>>>| bias.as_ref().map(|bias| (bias.address(), size_of_val(&bias[..])));
     if let Some(linear) = node.op_as::<Linear>() {
-        linear.weights.bytes()
+        let weights = (linear.weights.address(), linear.weights.bytes());
+        [weights].into_iter().chain(bias(&linear.bias)).collect()
+    } else if let Some(linear) = node.op_as::<QuantizedLinear>() {
+        let weights = (linear.weights.address(), linear.weights.bytes());
+        let scales = (linear.scales.address(), size_of_val(&linear.scales[..]));
+        [weights, scales].into_iter().chain(bias(&linear.bias)).collect()
     } else if let Some(embedding) = node.op_as::<Embedding>() {
-        embedding.table.bytes()
+        vec![(embedding.table.address(), embedding.table.bytes())]
     } else if let Some(constant) = node.op_as::<Const>() {
-        constant.val().as_plain_ram().map_or(0, |plain| plain.as_bytes().len())
+        let bytes = constant.val().as_plain_ram().map_or(0, |plain| plain.as_bytes().len());
+        vec![(Arc::as_ptr(constant.val()) as usize, bytes)]
     } else {
-        0
+        vec![]
     }
 }
 

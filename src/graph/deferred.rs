@@ -1,6 +1,7 @@
 //! `Deferred`: an ONNX node that is wired at run time, because what it cannot be wired without is not known before: the value
 //! of an input that decides its output's shape (`axes`, `shape`, `sizes`, `repeats`, …), or the sizes of an input.
 
+use super::builder::fresh_symbol;
 use super::subgraph::{Argument, Subgraph, concrete};
 use super::translate::Translation;
 use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
@@ -22,15 +23,15 @@ impl Deferred {
     /// The node left to run time, if it has an input whose value or sizes may matter and the ranks of its outputs are known.
     pub fn new(translation: &Translation, node: &NodeProto, inputs: &[OutletId]) -> Option<Deferred> {
         let facts: Vec<&TypedFact> =
-            inputs.iter().map(|outlet| translation.model.outlet_fact(*outlet)).collect::<TractResult<_>>().ok()?;
+            inputs.iter().map(|outlet| translation.model().outlet_fact(*outlet)).collect::<TractResult<_>>().ok()?;
         if !facts.iter().any(|fact| fact.konst.is_none() && (may_decide(fact) || !fact.shape.is_concrete())) {
             return None;
         }
         let names: Vec<&String> = node.output.iter().filter(|name| !name.is_empty()).collect();
-        let symbols = &translation.model.symbols;
+        let symbols = &translation.model().symbols;
         let fact = |(slot, name): (usize, &&String)| {
             let (datum_type, rank) = translation.declared(name).or_else(|| known(node, slot, &facts))?;
-            Some(datum_type.fact((0..rank).map(|_| symbols.new_with_prefix("deferred").to_dim())))
+            Some(datum_type.fact((0..rank).map(|_| fresh_symbol(symbols, "deferred").to_dim())))
         };
         let outputs = names.iter().enumerate().map(fact).collect::<Option<TVec<_>>>()?;
         let mut alone = node.clone();
@@ -42,7 +43,7 @@ impl Deferred {
         }
         let output = names.iter().map(|name| ValueInfoProto { name: name.to_string(), ..Default::default() });
         let graph = GraphProto { output: output.collect(), node: vec![alone], ..Default::default() };
-        let node_graph = Subgraph::new(graph, translation.opset, false);
+        let node_graph = Subgraph::new(graph, translation, false);
         Some(Deferred { node: node_graph, name: node.op_type.clone(), inputs, outputs })
     }
 }

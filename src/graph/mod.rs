@@ -1,6 +1,7 @@
 //! From an ONNX graph to a plan of few, fat operators: `translate` goes forward through the nodes into tract's
 //! `TypedModel`, [`fuse`] recognises the patterns of Transformers, `declutter` simplifies what is left.
 
+mod builder;
 pub mod checks;
 mod control_flow;
 mod declutter;
@@ -17,6 +18,7 @@ mod translate;
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
+use crate::ops::{Embedding, Linear, Sharing};
 use crate::tensor::DType;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -102,20 +104,38 @@ fn compile_source(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<Comp
     refuse_unknown_operators(&rewritten.graph)?;
     let mut report = Report { operators_before: operators_of(&rewritten.graph), ..Report::default() };
     report.nodes_before = report.operators_before.values().sum();
-    let store = WeightStore::new(source, external);
-    let choices = choices(&rewritten);
-    let weights = Weights::new(&rewritten.initializers, &store, choices.len() > 1);
-    let mut graphs = Vec::new();
-    for when in choices {
-        let graph = translate(&rewritten, &weights, &when)?;
-        let graph = fuse::fuse(graph, &mut report)?;
+    let graphs = compile_graphs(&rewritten, &WeightStore::new(source, external), &mut report)?;
+    report.nodes_after = report.operators_after.values().sum();
+    graphs.iter().for_each(pack_weights);
+    Ok(CompiledModel { graphs, inputs: rewritten.inputs, outputs: rewritten.outputs, report })
+}
+
+/// The graphs, whose weights are still to be packed: what several of them share is packed once, and then no plain weight is
+/// held for another graph.
+fn compile_graphs(rewritten: &RewrittenModel, store: &WeightStore, report: &mut Report) -> Result<Vec<CompiledGraph>> {
+    let _sharing = Sharing::begin();
+    let choices = choices(rewritten);
+    let weights = Weights::new(&rewritten.initializers, store, choices.len() > 1);
+    let compile = |when: Vec<(usize, bool)>| {
+        let graph = translate(rewritten, &weights, &when)?;
+        let graph = fuse::fuse(graph, report)?;
         let mut graph = declutter::declutter(graph, &mut report.not_simplified)?;
         count_operators(&graph, &mut report.operators_after);
         let reads = drop_unread_inputs(&mut graph).map_err(|error| cause(&error))?;
-        graphs.push(CompiledGraph { when, reads, graph });
+        Ok(CompiledGraph { when, reads, graph })
+    };
+    choices.into_iter().map(compile).collect()
+}
+
+/// Packs the weights one by one; each is held plain no longer than until then.
+fn pack_weights(graph: &CompiledGraph) {
+    for node in graph.graph.nodes() {
+        if let Some(linear) = node.op_as::<Linear>() {
+            linear.weights.make();
+        } else if let Some(embedding) = node.op_as::<Embedding>() {
+            embedding.table.make();
+        }
     }
-    report.nodes_after = report.operators_after.values().sum();
-    Ok(CompiledModel { graphs, inputs: rewritten.inputs, outputs: rewritten.outputs, report })
 }
 
 /// What the inputs that choose between branches may be: merged decoders take `use_cache_branch`. Each choice becomes a graph
@@ -123,15 +143,11 @@ fn compile_source(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<Comp
 fn choices(rewritten: &RewrittenModel) -> Vec<Vec<(usize, bool)>> {
     /// Graphs double with each input; more than these are left to run time.
     const MOST: usize = 2;
-    let is_condition = |name: &str| {
-        rewritten
-            .graph
-            .node
-            .iter()
-            .any(|node| node.op_type == "If" && node.input.first().is_some_and(|first| first == name))
-    };
+    let branching = rewritten.graph.node.iter().filter(|node| node.op_type == "If");
+    let read: HashSet<&String> = branching.filter_map(|node| node.input.first()).collect();
     let conditions = rewritten.inputs.iter().enumerate();
-    let conditions = conditions.filter(|(_, input)| input.dtype == DType::Bool && is_condition(&input.name)).take(MOST);
+    let conditions =
+        conditions.filter(|(_, input)| input.dtype == DType::Bool && read.contains(&input.name)).take(MOST);
     conditions.fold(vec![vec![]], |choices, (position, _)| {
         let both = |choice: Vec<_>| [true, false].map(|value| [choice.clone(), vec![(position, value)]].concat());
         choices.into_iter().flat_map(both).collect()
@@ -150,14 +166,13 @@ fn translate(rewritten: &RewrittenModel, weights: &Weights, when: &[(usize, bool
         let name = &rewritten.inputs[*position].name;
         translation.add_const(name, tensor1(&[*value])).map_err(|error| cause(&error).tensor(&**name))?;
     }
+    translation.count_uses(&rewritten.graph);
     let outputs = translation.graph("", &rewritten.graph)?;
-    let mut model = translation.model;
+    let model = translation.builder.finish(sources, &outputs);
     for (output, outlet) in rewritten.outputs.iter().zip(&outputs) {
         checks::check_declared(&model, *outlet, output.datum_type()).map_err(|error| error.tensor(&*output.name))?;
     }
-    model.inputs = sources;
-    model.select_output_outlets(&outputs).map_err(|error| cause(&error))?;
-    Ok(model)
+    model.into_compact().map_err(|error| cause(&error))
 }
 
 fn operators_of(graph: &GraphProto) -> BTreeMap<String, usize> {

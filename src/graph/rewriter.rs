@@ -1,21 +1,26 @@
 //! Applies patches to a graph. tract's own `ModelPatch::apply` walks the whole graph for every patch, to look for twins, to
 //! check edges and to keep names apart; here the work grows with the patch, so that long graphs load in linear time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::dummy::Dummy;
+
+/// Readers among which one is looked for at once; of more than these, many are left out together.
+const FEW_READERS: usize = 64;
 
 /// A graph under rewriting.
 pub struct Rewriter {
     model: TypedModel,
-    names: HashSet<String>,
+    /// Names of its nodes, once something has changed.
+    names: Option<HashSet<String>>,
+    /// How many of an outlet's many readers are emptied nodes.
+    emptied_readers: HashMap<OutletId, usize>,
 }
 
 impl Rewriter {
     /// Takes a graph in.
     pub fn new(model: TypedModel) -> Rewriter {
-        let names = model.nodes().iter().map(|node| node.name.clone()).collect();
-        Rewriter { model, names }
+        Rewriter { model, names: None, emptied_readers: HashMap::new() }
     }
 
     /// The graph as it is now; nodes that nothing reads any more are `Dummy`.
@@ -38,6 +43,8 @@ impl Rewriter {
     pub fn apply(&mut self, patch: TypedModelPatch) -> TractResult<()> {
         let TypedModelPatch { model: patch, taps: mut mapping, shunts, obliterate, inputs, .. } = patch;
         ensure!(inputs.is_empty(), "a patch may not replace the model's inputs");
+        let names = || self.model.nodes().iter().map(|node| node.name.clone()).collect();
+        let mut names = self.names.take().unwrap_or_else(names);
         let mut added = Vec::new();
         for node in patch.nodes {
             if mapping.contains_key(&OutletId::new(node.id, 0)) {
@@ -61,10 +68,11 @@ impl Rewriter {
         for id in &obliterate {
             self.model.node_mut(*id).op = Box::new(Dummy);
         }
-        self.drop_unread(shunts.keys().map(|outlet| outlet.node).collect());
+        self.drop_unread(shunts.keys().map(|outlet| outlet.node).collect(), &mut names);
         for (id, _) in added {
-            self.name(id);
+            self.name(id, &mut names);
         }
+        self.names = Some(names);
         Ok(())
     }
 
@@ -83,7 +91,7 @@ impl Rewriter {
     }
 
     /// Empties those of the nodes, and of the nodes that they read, whose results nothing reads.
-    fn drop_unread(&mut self, mut nodes: Vec<usize>) {
+    fn drop_unread(&mut self, mut nodes: Vec<usize>, names: &mut HashSet<String>) {
         while let Some(id) = nodes.pop() {
             let bound = |outlet: &OutletId| outlet.node == id;
             let read = self.model.node(id).outputs.iter().any(|output| !output.successors.is_empty());
@@ -95,24 +103,41 @@ impl Rewriter {
             let name = std::mem::replace(&mut node.name, format!("unread {id}"));
             node.op = Box::new(Dummy);
             node.outputs.clear();
-            self.names.remove(&name);
+            names.remove(&name);
             for input in inputs {
-                self.model.node_mut(input.node).outputs[input.slot].successors.retain(|reader| reader.node != id);
+                self.drop_reader(input, id);
                 nodes.push(input.node);
             }
         }
     }
 
+    fn drop_reader(&mut self, outlet: OutletId, id: usize) {
+        let readers = &mut self.model.node_mut(outlet.node).outputs[outlet.slot].successors;
+        if readers.len() <= FEW_READERS {
+            readers.retain(|reader| reader.node != id);
+            return;
+        }
+        let emptied = self.emptied_readers.entry(outlet).or_default();
+        *emptied += 1;
+        if *emptied * 2 > readers.len() {
+            self.emptied_readers.remove(&outlet);
+            let readers = std::mem::take(readers);
+            let reads = |reader: &InletId| self.model.node(reader.node).inputs.get(reader.slot) == Some(&outlet);
+            let readers = readers.into_iter().filter(reads).collect();
+            self.model.node_mut(outlet.node).outputs[outlet.slot].successors = readers;
+        }
+    }
+
     /// Gives a new node a name of its own.
-    fn name(&mut self, id: usize) {
+    fn name(&mut self, id: usize, names: &mut HashSet<String>) {
         let wanted = &self.model.node(id).name;
         let mut name = wanted.clone();
         let mut number = 0;
-        while self.names.contains(&name) {
+        while names.contains(&name) {
             number += 1;
             name = format!("{wanted}.{number}");
         }
-        self.names.insert(name.clone());
+        names.insert(name.clone());
         self.model.node_mut(id).name = name;
     }
 }
@@ -138,7 +163,7 @@ pub fn sweep(
             applied += 1;
         }
     }
-    Ok((applied, rewriter.finish()?))
+    Ok((applied, if applied == 0 { rewriter.model } else { rewriter.finish()? }))
 }
 
 #[cfg(test)]

@@ -21,6 +21,25 @@ pub enum Value {
     Nothing,
 }
 
+impl Value {
+    fn tensors(&self) -> &[OutletId] {
+        match self {
+            Value::Tensor(tensor) => std::slice::from_ref(tensor),
+            Value::Sequence(tensors) => tensors,
+            Value::Nothing => &[],
+        }
+    }
+
+    /// The same of other tensors, as many as there are in it.
+    fn with_tensors(&self, tensors: &mut impl Iterator<Item = OutletId>) -> Value {
+        match self {
+            Value::Tensor(tensor) => Value::Tensor(tensors.next().unwrap_or(*tensor)),
+            Value::Sequence(own) => Value::Sequence(tensors.take(own.len()).collect()),
+            Value::Nothing => Value::Nothing,
+        }
+    }
+}
+
 /// Whether [`wire_sequence`] wires such operators.
 pub fn is_known(op_type: &str) -> bool {
     const OPERATORS: &[&str] = &[
@@ -47,8 +66,16 @@ pub fn wire_sequence(translation: &mut Translation, name: &str, node: &NodeProto
     let inputs =
         node.input.iter().map(|input| if input.is_empty() { Ok(Value::Nothing) } else { translation.value(input) });
     let inputs = inputs.collect::<Result<Vec<Value>>>()?;
-    let operator = Operator { node, inputs, composer: Composer::new(name, &mut translation.model) };
-    operator.wire().map_err(|error| cause(&error))
+    let tensors: Vec<OutletId> = inputs.iter().flat_map(Value::tensors).copied().collect();
+    let mut output = Value::Nothing;
+    let outlets = translation.builder.wire(&tensors, |fragment, taps| {
+        let mut taps = taps.iter().copied();
+        let inputs = inputs.iter().map(|input| input.with_tensors(&mut taps)).collect();
+        output = Operator { node, inputs, composer: Composer::new(name, fragment) }.wire()?;
+        Ok::<_, TractError>(output.tensors().iter().copied().collect())
+    });
+    let outlets = outlets.map_err(|error| cause(&error))?;
+    Ok(output.with_tensors(&mut outlets.into_iter()))
 }
 
 struct Operator<'a> {

@@ -1,12 +1,13 @@
 //! Graphs that are translated at run time, when the values or sizes that they depend on are known.
 
 use super::checks::checked_eval;
-use super::translate::{Translation, cause};
+use super::translate::{Budget, Translation, cause};
 use crate::error::Error;
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use tract_onnx::pb::{GraphProto, NodeProto};
-use tract_onnx::prelude::{TypedModel, TypedSimplePlan};
+use tract_onnx::prelude::TypedSimplePlan;
 use tract_onnx::tract_hir::internal::*;
 
 /// Names that a node reads: its inputs, then what its subgraphs take from around them.
@@ -46,6 +47,7 @@ pub struct Subgraph {
     opset: i64,
     /// Whether nodes inside may in turn be left to run time.
     may_defer: bool,
+    budget: Budget,
     plan: Arc<Mutex<Option<Planned>>>,
 }
 
@@ -70,9 +72,10 @@ impl PartialEq for Subgraph {
 impl Eq for Subgraph {}
 
 impl Subgraph {
-    /// A graph of operators of that version.
-    pub fn new(graph: GraphProto, opset: i64, may_defer: bool) -> Subgraph {
-        Subgraph { graph: Arc::new(graph), opset, may_defer, plan: Arc::default() }
+    /// A graph inside the one that is being translated.
+    pub fn new(graph: GraphProto, outer: &Translation, may_defer: bool) -> Subgraph {
+        let (opset, budget) = (outer.opset, outer.budget.clone());
+        Subgraph { graph: Arc::new(graph), opset, may_defer, budget, plan: Arc::default() }
     }
 
     /// The graph.
@@ -82,7 +85,9 @@ impl Subgraph {
 
     /// Facts of the graph's outputs for inputs and captured values of these facts.
     pub fn output_facts(&self, symbols: &SymbolScope, inputs: &[(String, TypedFact)]) -> TractResult<TVec<TypedFact>> {
+        self.budget.spend(self.graph.node.len())?;
         let mut translation = self.translation(symbols.clone());
+        translation.budget = self.budget.clone();
         for (name, fact) in inputs {
             match &fact.konst {
                 Some(constant) => translation.add_const(name, constant.clone())?,
@@ -92,13 +97,14 @@ impl Subgraph {
         let outputs = translation.graph("", &self.graph)?;
         outputs
             .iter()
-            .map(|outlet| translation.model.outlet_fact(*outlet).map(|fact| run_time_fact(fact.clone())))
+            .map(|outlet| translation.model().outlet_fact(*outlet).map(|fact| run_time_fact(fact.clone())))
             .collect()
     }
 
     /// Runs the graph.
     pub fn run(&self, arguments: &[Argument]) -> TractResult<TVec<TValue>> {
         let plan = self.plan_for(arguments)?;
+        work(1 + plan.order_without_consts().len());
         let inputs = arguments.iter().filter(|argument| !argument.constant).map(|argument| argument.value.clone());
         let mut outputs = plan.spawn()?.run_plan_with_eval(inputs.collect(), checked_eval)?;
         for output in &mut outputs {
@@ -128,10 +134,9 @@ impl Subgraph {
             }
         }
         let outputs = translation.graph("", &self.graph)?;
-        let mut model: TypedModel = translation.model;
-        model.inputs = inputs;
-        model.select_output_outlets(&outputs)?;
+        let model = translation.builder.finish(inputs, &outputs);
         let plan = TypedSimplePlan::new(model).map_err(|error| cause(&error))?;
+        work(PLANNING * plan.model().nodes().len());
         *last = Some((keys, plan.clone()));
         Ok(plan)
     }
@@ -151,6 +156,51 @@ impl Argument {
             shape: self.value.shape().into(),
             value: self.constant.then(|| self.value.clone().into_arc_tensor()),
         }
+    }
+}
+
+/// Work that planning a node is, where computing it is 1.
+const PLANNING: usize = 32;
+
+thread_local! {
+    /// Loops that are running inside each other, and the work of their bodies.
+    static TURNING: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+fn work(more: usize) {
+    let (depth, work) = TURNING.get();
+    TURNING.set((depth, work + more));
+}
+
+/// A running loop. Nothing can interrupt it, so that it, and those that it is one of the turns of, must end by themselves.
+pub struct Turning(());
+
+impl Turning {
+    /// Begins a loop.
+    pub fn begin() -> Turning {
+        let (depth, work) = TURNING.get();
+        TURNING.set((depth + 1, if depth == 0 { 0 } else { work }));
+        Turning(())
+    }
+
+    /// Allows one more turn.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` after more turns than any loop has that ends.
+    pub fn turn(&self) -> TractResult<()> {
+        const MOST_WORK: usize = 1 << 22;
+        let (_, work) = TURNING.get();
+        if work <= MOST_WORK {
+            return Ok(());
+        }
+        Err(Error::unsupported_op("it does not end, or not soon").remedy("export the model without its loops").into())
+    }
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        let (depth, work) = TURNING.get();
+        TURNING.set((depth - 1, work));
     }
 }
 

@@ -1,6 +1,7 @@
 //! ONNX nodes, one by one, forward into tract's `TypedModel`. tract-hir's shape solver does not run: each node is wired on
 //! the facts of its inputs, and small constants fold as they are wired, so that shape arithmetic over symbols resolves.
 
+use super::builder::{Builder, shortened};
 use super::checks::{check_node, check_wired};
 use super::control_flow::{wire_if, wire_loop, wire_scan};
 use super::deferred::Deferred;
@@ -9,9 +10,10 @@ use super::sequences::{self, Value, wire_sequence};
 use crate::error::{Error, Result};
 use crate::onnx::{Dimension, Initializer, TensorInfo, WeightStore, node_name, tensor_from_proto};
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::DatumType;
 use tract_onnx::tract_hir::internal::*;
@@ -52,28 +54,55 @@ pub type Declared = HashMap<String, (DatumType, usize)>;
 /// A graph on its way into a `TypedModel`.
 pub struct Translation<'a> {
     /// What has been translated.
-    pub model: TypedModel,
+    pub builder: Builder,
     /// Version of ONNX's operators.
     pub opset: i64,
     weights: Option<&'a Weights<'a>>,
     declared: Rc<Declared>,
     scopes: Vec<HashMap<String, Value>>,
-    names: HashSet<String>,
+    /// How often a name is still to be read, where that is counted.
+    uses: HashMap<String, usize>,
+    /// Names of the weights that an outlet stands for, where it stands for nothing else.
+    weights_at: HashMap<OutletId, Vec<String>>,
     /// Whether nodes whose values are not known yet may be left to run time.
     pub may_defer: bool,
+    /// Nodes of subgraphs that have been translated, to see what comes of them.
+    pub budget: Budget,
+}
+
+/// Counts the nodes of subgraphs that are translated: loops in loops are translated again and again, until what they carry has
+/// settled.
+#[derive(Debug, Clone, Default)]
+pub struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    /// Counts the nodes of a subgraph.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` when there were too many.
+    pub fn spend(&self, nodes: usize) -> Result<()> {
+        const MOST: usize = 1 << 17;
+        if self.0.fetch_add(nodes, Ordering::Relaxed) <= MOST {
+            return Ok(());
+        }
+        Err(Error::unsupported_op("its subgraphs are too large, or nested too deeply")
+            .remedy("export the model with its control flow inlined"))
+    }
 }
 
 impl<'a> Translation<'a> {
     /// An empty model.
     pub fn new(opset: i64, symbols: SymbolScope) -> Translation<'a> {
         Translation {
-            model: TypedModel { symbols, ..TypedModel::default() },
+            builder: Builder::new(symbols),
             opset,
             weights: None,
             declared: Rc::default(),
             scopes: vec![HashMap::new()],
-            names: HashSet::new(),
+            uses: HashMap::new(),
+            weights_at: HashMap::new(),
             may_defer: true,
+            budget: Budget::default(),
         }
     }
 
@@ -82,8 +111,45 @@ impl<'a> Translation<'a> {
         Translation { weights: Some(weights), declared: Rc::new(declared), ..self }
     }
 
+    /// Counts what a graph and its subgraphs read, so that a weight is given up when it has been packed by all who read it.
+    pub fn count_uses(&mut self, graph: &GraphProto) {
+        for node in &graph.node {
+            for name in &node.input {
+                *self.uses.entry(name.clone()).or_default() += 1;
+            }
+            for graph in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
+                self.count_uses(graph);
+            }
+        }
+        for output in &graph.output {
+            *self.uses.entry(output.name.clone()).or_default() += 1;
+        }
+    }
+
+    /// Gives up those weights that `node` was the last one to read, and that are no constants of the graph.
+    fn give_up_weights(&mut self, node: &NodeProto) {
+        for name in &node.input {
+            let Some(uses) = self.uses.get_mut(name) else { continue };
+            *uses = uses.saturating_sub(1);
+            let Some(Value::Tensor(outlet)) = self.scopes[0].get(name).filter(|_| *uses == 0).cloned() else { continue };
+            let names = self.weights_at.get(&outlet).map_or(&[][..], |names| names);
+            let all_read = names.iter().all(|name| self.uses.get(name) == Some(&0));
+            if !names.is_empty() && all_read && self.builder.give_up(outlet) {
+                for name in names {
+                    self.scopes[0].remove(name);
+                }
+            }
+        }
+    }
+
+    /// What has been translated.
+    pub fn model(&self) -> &TypedModel {
+        self.builder.model()
+    }
+
     /// Gives a name to an outlet.
     pub fn define(&mut self, name: &str, outlet: OutletId) {
+        self.weights_at.remove(&outlet);
         self.define_value(name, Value::Tensor(outlet));
     }
 
@@ -95,16 +161,14 @@ impl<'a> Translation<'a> {
 
     /// Adds an input under its own name.
     pub fn add_source(&mut self, name: &str, fact: TypedFact) -> TractResult<OutletId> {
-        let unique = self.unique(name);
-        let outlet = self.model.add_source(unique, fact)?;
+        let outlet = self.builder.add_source(name, fact)?;
         self.define(name, outlet);
         Ok(outlet)
     }
 
     /// Adds a constant under its own name.
     pub fn add_const(&mut self, name: &str, tensor: impl IntoArcTensor) -> TractResult<OutletId> {
-        let unique = self.unique(name);
-        let outlet = self.model.add_const(unique, tensor)?;
+        let outlet = self.builder.add_const(name, tensor.into_arc_tensor())?;
         self.define(name, outlet);
         Ok(outlet)
     }
@@ -134,9 +198,12 @@ impl<'a> Translation<'a> {
             Some(weights) => weights.read(name)?,
             None => return Err(Error::invalid_model("a tensor is computed by no node").tensor(name)),
         };
-        let unique = self.unique(name);
-        let outlet = self.model.add_const(unique, tensor).map_err(|error| cause(&error).tensor(name))?;
+        let next = self.model().nodes().len();
+        let outlet = self.builder.add_const(name, tensor).map_err(|error| cause(&error).tensor(name))?;
         self.scopes[0].insert(name.to_string(), Value::Tensor(outlet));
+        if outlet.node == next || self.weights_at.contains_key(&outlet) {
+            self.weights_at.entry(outlet).or_default().push(name.to_string());
+        }
         Ok(Value::Tensor(outlet))
     }
 
@@ -169,18 +236,19 @@ impl<'a> Translation<'a> {
     }
 
     fn node(&mut self, prefix: &str, node: &NodeProto) -> Result<()> {
-        let name = self.unique(&format!("{prefix}{}", node_name(node)));
+        let name = format!("{prefix}{}", shortened(node_name(node)));
+        let name = shortened(&name);
         if sequences::is_known(&node.op_type) {
-            check_node(node, &self.model, &[])?;
-            let value = wire_sequence(self, &name, node)?;
+            check_node(node, self.model(), &[])?;
+            let value = wire_sequence(self, name, node)?;
             node.output.iter().for_each(|output| self.define_value(output, value.clone()));
             return Ok(());
         }
         let outlets = match &*node.op_type {
-            "If" => wire_if(self, &name, node)?,
-            "Loop" => wire_loop(self, &name, node)?,
-            "Scan" => wire_scan(self, &name, node)?,
-            _ => self.operator(&name, node)?,
+            "If" => wire_if(self, name, node)?,
+            "Loop" => wire_loop(self, name, node)?,
+            "Scan" => wire_scan(self, name, node)?,
+            _ => self.operator(name, node)?,
         };
         let outputs: Vec<&String> = node.output.iter().filter(|output| !output.is_empty()).collect();
         if outlets.len() < outputs.len() {
@@ -189,44 +257,38 @@ impl<'a> Translation<'a> {
         for (output, outlet) in outputs.iter().zip(outlets) {
             self.define(output, outlet);
         }
+        self.give_up_weights(node);
         Ok(())
     }
 
     fn operator(&mut self, name: &str, node: &NodeProto) -> Result<TVec<OutletId>> {
         let inputs = node.input.iter().filter(|input| !input.is_empty());
         let inputs = inputs.map(|input| self.outlet(input)).collect::<Result<TVec<_>>>()?;
-        check_node(node, &self.model, &inputs)?;
+        check_node(node, self.model(), &inputs)?;
         let error = match self.wire(node, name, &inputs) {
-            Ok(outlets) => return check_wired(&self.model, &outlets).map(|()| outlets),
+            Ok(outlets) => return check_wired(self.model(), &outlets).map(|()| outlets),
             Err(error) => error,
         };
         if own(&error).is_none()
             && self.may_defer
             && let Some(deferred) = Deferred::new(self, node, &inputs)
         {
-            let name = self.unique(&format!("{name}.deferred"));
-            return self.model.wire_node(name, deferred, &inputs).map_err(|error| cause(&error));
+            return self.builder.wire_one(name, deferred, &inputs).map_err(|error| cause(&error));
         }
         Err(cause(&error))
     }
 
-    /// tract panics on some operands that no exporter writes; the model is not used after that.
+    /// tract panics on some operands that no exporter writes.
     fn wire(&mut self, node: &NodeProto, name: &str, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let wire = AssertUnwindSafe(|| operators::wire_node(node, self.opset, name, &mut self.model, inputs));
-        catch_unwind(wire).unwrap_or_else(|_| {
-            Err(Error::unsupported_op("operands of this form are not supported")
-                .remedy("the model may be corrupted: fetch or export it again")
-                .into())
+        let opset = self.opset;
+        self.builder.wire(inputs, |fragment, inputs| {
+            let wire = AssertUnwindSafe(|| operators::wire_node(node, opset, name, fragment, inputs));
+            catch_unwind(wire).unwrap_or_else(|_| {
+                Err(Error::unsupported_op("operands of this form are not supported")
+                    .remedy("the model may be corrupted: fetch or export it again")
+                    .into())
+            })
         })
-    }
-
-    /// A name for a node that no other has.
-    pub fn unique(&mut self, name: &str) -> String {
-        let mut unique = name.to_string();
-        while !self.names.insert(unique.clone()) {
-            unique = format!("{name}#{}", self.names.len());
-        }
-        unique
     }
 }
 

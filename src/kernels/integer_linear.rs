@@ -48,6 +48,11 @@ impl IntegerWeights {
     pub fn outputs(&self) -> usize {
         self.outputs
     }
+
+    /// Memory that the weights take.
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(LinearWeights::bytes).sum()
+    }
 }
 
 /// `out[r, n] = Σ_k (x[r, k] - zero_point) · w[k, n]`, with `x` `[rows, inputs]` and `out` `[rows, outputs]`, row-major.

@@ -12,6 +12,8 @@ use tract_onnx::pb::{self, tensor_proto::DataLocation};
 const KEPT_IN_GRAPH: u64 = 4096;
 /// A graph without its weights that is larger than this is refused: no exporter writes one.
 const LARGEST_GRAPH: u64 = 512 << 20;
+/// So is one of more nodes, or more weights: a few bytes for each would become as many gigabytes in memory.
+const MOST_NODES: usize = 1 << 18;
 
 /// Where an initializer's elements lie.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,13 +65,15 @@ pub struct ModelIndex {
 // Field numbers of onnx.proto.
 const MODEL_GRAPH: u32 = 7;
 const MODEL_FUNCTIONS: u32 = 25;
+const GRAPH_NODE: u32 = 1;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
 
 /// Indexes a model file.
 ///
 /// # Errors
-/// `InvalidModel` when the file is not a well-formed ONNX protobuf, or a local function cannot be inlined.
+/// `InvalidModel` when the file is not a well-formed ONNX protobuf, or a local function cannot be inlined; `UnsupportedOp` for a
+/// graph beyond all measure.
 pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
     refuse_other_files(source)?;
     let mut skeleton = Vec::new();
@@ -104,8 +108,15 @@ pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
 
 fn index_graph(source: &dyn ReadAt, start: u64, end: u64, initializers: &mut Vec<Initializer>) -> Result<Vec<u8>> {
     let mut skeleton = Vec::new();
+    let mut nodes = 0;
     let mut fields = Fields::new(source, start, end);
     while let Some(field) = fields.next()? {
+        nodes += usize::from(field.number == GRAPH_NODE);
+        if nodes.max(initializers.len()) > MOST_NODES {
+            return Err(Error::unsupported_op(format!("a graph of more than {MOST_NODES} nodes or weights"))
+                .file(source.name())
+                .remedy("export the model in parts"));
+        }
         match (field.number, field.value) {
             (GRAPH_INITIALIZER, Value::Bytes { offset, len }) => {
                 initializers.push(index_initializer(source, offset, offset + len)?);

@@ -144,17 +144,21 @@ fn tensor_info(value: &pb::ValueInfoProto) -> Result<TensorInfo> {
     let Some(type_proto::Value::TensorType(kind)) = value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
         return Err(Error::invalid_model("an input or output of the graph is not a tensor").tensor(&*value.name));
     };
-    let shape = kind.shape.as_ref().map(|shape| shape.dim.iter().map(dimension).collect());
+    let dimensions = kind.shape.as_ref().map(|shape| shape.dim.iter().map(dimension).collect::<Result<_>>());
+    let shape = dimensions.transpose().map_err(|error| error.tensor(&*value.name))?;
     let dtype = element::dtype(kind.elem_type).map_err(|error| error.tensor(&*value.name))?;
     Ok(TensorInfo { name: value.name.clone(), dtype, shape })
 }
 
-fn dimension(dim: &tensor_shape_proto::Dimension) -> Dimension {
-    match &dim.value {
-        Some(tensor_shape_proto::dimension::Value::DimValue(value)) if *value >= 0 => Dimension::Fixed(*value as usize),
+fn dimension(dim: &tensor_shape_proto::Dimension) -> Result<Dimension> {
+    Ok(match &dim.value {
+        Some(tensor_shape_proto::dimension::Value::DimValue(size @ 0..)) => match i32::try_from(*size) {
+            Ok(size) => Dimension::Fixed(size as usize),
+            Err(_) => return Err(Error::out_of_memory(format!("a size of {size} is more than memory can hold"))),
+        },
         Some(tensor_shape_proto::dimension::Value::DimParam(name)) => Dimension::Symbol(name.clone()),
         _ => Dimension::Symbol(String::new()),
-    }
+    })
 }
 
 /// tract looks operators up by type alone: those of other domains get their domain into the type.

@@ -9,12 +9,15 @@ use tract_onnx::pb;
 
 /// Opset versions of ONNX's own domain whose operators are understood.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
+/// Inputs or outputs of a graph or of a node: the time that some things take grows with their square.
+const MOST_VALUES: usize = 4096;
 
-/// Checks that every name is defined, and only once, that no node depends on itself, and that the opset is known. Nodes may
+/// Checks that every name is defined, and only once, that no node depends on itself, that none has inputs without number, and
+/// that the opset is known. Nodes may
 /// stand in any order: tools that convert graphs do not always sort them.
 ///
 /// # Errors
-/// `InvalidModel` or, for an opset outside 7 to 28, `UnsupportedOp`.
+/// `InvalidModel` or, for an opset outside 7 to 28 and for more than 4096 inputs or outputs, `UnsupportedOp`.
 pub fn validate(index: &ModelIndex) -> Result<()> {
     let version = index.model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
     let version = version.map(|import| import.version).ok_or_else(|| Error::invalid_model("no ONNX opset is named"))?;
@@ -35,7 +38,17 @@ pub fn validate(index: &ModelIndex) -> Result<()> {
             return Err(defined_twice(&initializer.name));
         }
     }
+    refuse_many(graph.input.iter().filter(|input| !names.contains(&*input.name)).count(), "inputs")?;
+    refuse_many(graph.output.len(), "outputs")?;
     validate_graph(graph, names, None)
+}
+
+fn refuse_many(count: usize, what: &str) -> Result<()> {
+    if count <= MOST_VALUES {
+        return Ok(());
+    }
+    Err(Error::unsupported_op(format!("{count} {what}, where {MOST_VALUES} are supported"))
+        .remedy("export the model with fewer, for instance joined in one tensor"))
 }
 
 /// Names that a graph defines, and the graphs around it, whose names it may use and may define anew.
@@ -141,6 +154,8 @@ fn validate_node<'a>(node: &'a pb::NodeProto, scope: &'a Scope<'a>) -> Result<()
     if node.op_type.is_empty() {
         return Err(Error::invalid_model("a node has no operator"));
     }
+    refuse_many(node.input.len(), "inputs")?;
+    refuse_many(node.output.len(), "outputs")?;
     if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !scope.defines(name)) {
         return Err(Error::invalid_model("an input is computed by no node")
             .tensor(&**missing)

@@ -10,6 +10,8 @@ use tract_onnx::tract_hir::internal::*;
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Embedding {
+    /// Elements of a row.
+    pub width: usize,
     /// `[rows, width]`.
     pub table: Shared<EmbeddingTable>,
 }
@@ -32,7 +34,7 @@ impl EvalOp for Embedding {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let ids = inputs[0].try_as_plain_ram()?.as_slice::<i64>()?;
         let mut shape: TVec<usize> = inputs[0].shape().into();
-        shape.push(self.table.width());
+        shape.push(self.width);
         let rows = self.table.rows();
         let output = f32_tensor(&shape, |out| {
             gather(&self.table, ids, out).map_err(|id| {
@@ -51,7 +53,7 @@ impl TypedOp for Embedding {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         ensure!(inputs[0].datum_type == i64::datum_type(), "Embedding takes int64 ids, not {:?}", inputs[0]);
         let mut shape: TVec<TDim> = inputs[0].shape.to_tvec();
-        shape.push(self.table.width().to_dim());
+        shape.push(self.width.to_dim());
         Ok(tvec!(f32::fact(shape)))
     }
 }
@@ -64,7 +66,7 @@ mod tests {
     #[test]
     fn rows_and_ids_out_of_range() {
         let table = EmbeddingTable::from_f32(vec![0., 1., 10., 11., 20., 21.], 3, 2);
-        let operator = Embedding { table: Shared::new(table) };
+        let operator = Embedding { width: 2, table: Shared::new(table) };
         let cases: [(&[i64], Option<&[f32]>); 4] =
             [(&[2, 0], Some(&[20., 21., 0., 1.])), (&[-1], Some(&[20., 21.])), (&[3], None), (&[0, -4], None)];
         for (ids, expected) in cases {

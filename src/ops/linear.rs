@@ -12,6 +12,10 @@ use tract_onnx::tract_hir::internal::*;
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linear {
+    /// Rows of the weights.
+    pub inputs: usize,
+    /// Columns of the weights.
+    pub outputs: usize,
     /// `[inputs, outputs]`, packed for the kernel.
     pub weights: Shared<LinearWeights>,
     /// `[outputs]`.
@@ -23,9 +27,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Without bias, activation or residual.
-    pub fn new(weights: LinearWeights) -> Linear {
-        Linear { weights: Shared::new(weights), bias: None, activation: Activation::Identity, residual: false }
+    /// Without bias, activation or residual; the weights are `[inputs, outputs]`.
+    pub fn new(inputs: usize, outputs: usize, weights: Shared<LinearWeights>) -> Linear {
+        Linear { inputs, outputs, weights, bias: None, activation: Activation::Identity, residual: false }
     }
 }
 
@@ -35,7 +39,7 @@ impl Op for Linear {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let Linear { weights, bias, activation, residual } = self;
+        let Linear { weights, bias, activation, residual, .. } = self;
         let mut info = vec![format!("{} x {} {}", weights.inputs(), weights.outputs(), weights.format())];
         info.extend(bias.is_some().then(|| "bias".to_string()));
         info.extend((*activation != Activation::Identity).then(|| activation.name().to_string()));
@@ -53,7 +57,7 @@ impl EvalOp for Linear {
         let x = &inputs[0];
         let mut shape: TVec<usize> = x.shape().into();
         let rows = rows(&shape);
-        *shape.last_mut().context("Linear of a scalar")? = self.weights.outputs();
+        *shape.last_mut().context("Linear of a scalar")? = self.outputs;
         let residual = self.residual.then(|| f32_slice(&inputs[1])).transpose()?;
         let bias = self.bias.as_ref().map(|bias| bias.as_slice());
         let output = f32_tensor(&shape, |out| {
@@ -73,9 +77,9 @@ impl TypedOp for Linear {
         ensure!(x.datum_type == f32::datum_type() && x.rank() > 0, "Linear takes float32 of rank 1 or more");
         let mut shape: TVec<TDim> = x.shape.to_tvec();
         let last = shape.len() - 1;
-        let expected = self.weights.inputs().to_dim();
+        let expected = self.inputs.to_dim();
         ensure!(shape[last].compatible_with(&expected), "Linear takes {expected} columns, not {}", shape[last]);
-        shape[last] = self.weights.outputs().to_dim();
+        shape[last] = self.outputs.to_dim();
         if self.residual {
             let fits = inputs[1].datum_type == f32::datum_type() && *inputs[1].shape == *shape;
             ensure!(fits, "the residual of Linear must have the output's shape {shape:?}, not {:?}", inputs[1]);
@@ -118,7 +122,7 @@ mod tests {
                 bias: case.bias.map(Shared::new),
                 activation: case.activation,
                 residual: case.residual,
-                ..Linear::new(weights)
+                ..Linear::new(2, 3, Shared::new(weights))
             };
             let mut inputs = vec![tensor(&[1, 2, 2], &[1., 2., -3., 4.])];
             inputs.extend(case.residual.then(|| tensor(&[1, 2, 3], &[10.; 6])));

@@ -59,6 +59,7 @@ pub mod roi_align;
 mod rotary_embedding;
 mod round_float;
 mod scatter;
+mod shared;
 mod slice;
 mod softplus;
 mod tensor_scatter;
@@ -103,53 +104,14 @@ pub use rms_norm::RmsNorm;
 pub use rotary_embedding::{Positions, RotaryEmbedding};
 pub use round_float::RoundFloat;
 pub use scatter::{Reduction, ScatterElements, ScatterNd};
+pub use shared::{Shared, Sharing};
 pub use slice::{Slice, resolve};
 pub use softplus::Softplus;
 pub use tensor_scatter::TensorScatter;
 pub use top_k::TopK;
 pub use unique::Unique;
 
-use std::fmt;
-use std::sync::Arc;
 use tract_onnx::tract_hir::internal::*;
-
-/// A weight that operators share. Equal when it is the same one in memory: comparing the elements would cost more than it
-/// could save.
-pub struct Shared<T>(Arc<T>);
-
-impl<T> Shared<T> {
-    /// Shares a value.
-    pub fn new(value: T) -> Shared<T> {
-        Shared(Arc::new(value))
-    }
-}
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Shared(self.0.clone())
-    }
-}
-
-impl<T> std::ops::Deref for Shared<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> PartialEq for Shared<T> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl<T> Eq for Shared<T> {}
-
-impl<T> fmt::Debug for Shared<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str(std::any::type_name::<T>())
-    }
-}
 
 /// The elements of an f32 tensor.
 pub(crate) fn f32_slice(tensor: &Tensor) -> TractResult<&[f32]> {

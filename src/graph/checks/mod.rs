@@ -2,6 +2,7 @@
 //! refuses the same; tract trusts its caller.
 
 mod arity;
+mod attributes;
 mod operands;
 mod sizes;
 mod values;
@@ -18,6 +19,7 @@ use tract_onnx::prelude::{DatumType, OutletId, TypedFact, TypedModel};
 /// `InvalidModel` for operands that the operator does not take, `OutOfMemory` for sizes that nothing can hold.
 pub fn check_node(node: &NodeProto, model: &TypedModel, inputs: &[OutletId]) -> Result<()> {
     arity::check(node)?;
+    attributes::check(node)?;
     let facts = facts(model, inputs);
     // By position in the node, with `None` where an input is left out.
     let mut present = facts.into_iter();

@@ -5,10 +5,15 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumType, Tensor, TypedFact};
 use tract_onnx::tract_hir::internal::TDim;
 
-/// Bytes that one value may take: what the memory of a browser's tab for WebAssembly can hold at all.
-const LARGEST_VALUE: u128 = 1 << 32;
+/// Bytes that one value may take: what the memory of a browser's tab for WebAssembly can hold at all, and in one piece.
+const LARGEST_VALUE: u128 = if usize::BITS == 32 { isize::MAX as u128 } else { 1 << 32 };
 /// Values of an input that says sizes. Beyond it is no size of anything.
 const LARGEST_SIZE: i64 = i32::MAX as i64;
+
+/// Parts of the expression that a symbolic size is.
+const MOST_TERMS: usize = 512;
+/// Parts of it inside each other.
+const DEEPEST_SIZE: usize = 64;
 
 /// Inputs that say the shape of the output, each value a size: operator, position, and whether -1 stands for "whatever fits".
 const SHAPES: &[(&str, usize, bool)] =
@@ -77,8 +82,41 @@ fn integers(fact: &TypedFact) -> Option<Vec<i64>> {
 
 /// Checks the sizes that a fact tells.
 pub fn check_fact(fact: &TypedFact) -> Result<()> {
+    fact.shape.iter().try_for_each(check_expression)?;
+    let constant = fact.konst.as_ref().filter(|constant| constant.datum_type() == DatumType::TDim);
+    if let Some(Ok(plain)) = constant.map(|constant| constant.try_as_plain_ram()) {
+        plain.as_slice::<TDim>().unwrap_or_default().iter().try_for_each(check_expression)?;
+    }
     let known: Vec<i64> = fact.shape.iter().filter_map(|dim| dim.to_i64().ok()).collect();
     check_shape(&known, fact.datum_type)
+}
+
+/// Checks that a symbolic size is no expression beyond all measure: tract works on it by recursion, in a time that grows with
+/// its square or worse.
+fn check_expression(size: &TDim) -> Result<()> {
+    let mut terms = 0;
+    if is_measured(size, 0, &mut terms) {
+        return Ok(());
+    }
+    Err(Error::unsupported_op("a size is computed from others in too many steps")
+        .remedy("export the model with fixed sizes"))
+}
+
+fn is_measured(size: &TDim, depth: usize, terms: &mut usize) -> bool {
+    *terms += 1;
+    if depth > DEEPEST_SIZE || *terms > MOST_TERMS {
+        return false;
+    }
+    let mut measured = |part: &TDim| is_measured(part, depth + 1, terms);
+    match size {
+        TDim::Val(_) | TDim::Sym(_) => true,
+        TDim::Add(parts) | TDim::Mul(parts) | TDim::Broadcast(parts) | TDim::Min(parts) | TDim::Max(parts) => {
+            parts.iter().all(measured)
+        }
+        TDim::MulInt(factor, part) => factor.unsigned_abs() <= LARGEST_SIZE as u64 && measured(part),
+        TDim::Div(part, divisor) => *divisor <= LARGEST_SIZE as u64 && measured(part),
+        TDim::Ge(left, right) | TDim::Eq(left, right) => measured(left) && measured(right),
+    }
 }
 
 /// Checks that a value can be held.
@@ -88,6 +126,23 @@ pub fn check_shape(sizes: &[i64], datum_type: DatumType) -> Result<()> {
         .collect::<Result<_, _>>()
         .map_err(|_| Error::invalid_model("a tensor whose size is negative").remedy("export the model again"))?;
     check_bytes(&sizes, datum_type.size_of())
+}
+
+/// Checks that there is memory for a large value now, so that running out of it is an error and not an abort.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub fn check_memory(sizes: &[i64], datum_type: DatumType) -> Result<()> {
+    const LARGE: usize = 16 << 20;
+    let size = |bytes: usize, size: &i64| bytes.checked_mul(usize::try_from(*size).ok()?);
+    let Some(bytes) = sizes.iter().try_fold(datum_type.size_of(), size).filter(|bytes| *bytes > LARGE) else {
+        return Ok(());
+    };
+    let mut probe: Vec<u8> = Vec::new();
+    probe.try_reserve_exact(bytes).map_err(|_| {
+        Error::out_of_memory(format!("no memory for a tensor of {bytes} bytes"))
+            .remedy("use shorter inputs or a smaller model")
+    })
 }
 
 fn check_bytes(sizes: &[u64], element: usize) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Values at run time.
 
-use super::sizes::check_shape;
+use super::sizes::{check_memory, check_shape};
 use crate::error::{Error, Result};
 use crate::ops::Linear;
 use std::fmt::Debug;
@@ -20,6 +20,7 @@ pub fn check_inputs(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues)
     for output in &node.outputs {
         if let Some(sizes) = sizes(&output.fact.shape, symbols) {
             check_shape(&sizes, output.fact.datum_type)?;
+            check_memory(&sizes, output.fact.datum_type)?;
         }
     }
     check_operands(node, inputs, symbols)
@@ -32,7 +33,7 @@ fn check_operands(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -
     }
     match inputs {
         [x, ..] if let Some(linear) = node.op_as::<Linear>() => {
-            same_size(x.shape().last().copied(), Some(linear.weights.inputs()))
+            same_size(x.shape().last().copied(), Some(linear.inputs))
         }
         [table, indices] if let Some(gather) = node.op_as::<Gather>() => {
             check_indices(indices, table.shape().get(gather.axis).copied())

@@ -3,6 +3,7 @@
 
 use super::{Captured, body, unsupported, wanted, wired};
 use crate::error::{Error, Result};
+use crate::graph::builder::fresh_symbol;
 use crate::graph::subgraph::{Subgraph, captured};
 use crate::graph::translate::{Translation, cause};
 use tract_onnx::pb::NodeProto;
@@ -18,7 +19,7 @@ pub fn wire_if(translation: &mut Translation, name: &str, node: &NodeProto) -> R
         return Err(Error::invalid_model("the condition is missing"));
     };
     let condition = translation.outlet(condition)?;
-    let known = translation.model.outlet_fact(condition).ok().and_then(|fact| fact.konst.clone());
+    let known = translation.model().outlet_fact(condition).ok().and_then(|fact| fact.konst.clone());
     let wanted = wanted(node);
     if let Some(known) = known {
         let branch = if wired_truth(&known)? { branches[0] } else { branches[1] };
@@ -28,9 +29,9 @@ pub fn wire_if(translation: &mut Translation, name: &str, node: &NodeProto) -> R
     let mut names = captured(branches[0]);
     names.extend(captured(branches[1]));
     let (captured, outlets) = Captured::new(translation, names)?;
-    let branches = branches.map(|branch| Subgraph::new(branch.clone(), translation.opset, true));
-    let symbols = translation.model.symbols.clone();
-    let facts = captured.facts(&translation.model, &outlets).and_then(|facts| {
+    let branches = branches.map(|branch| Subgraph::new(branch.clone(), translation, true));
+    let symbols = translation.model().symbols.clone();
+    let facts = captured.facts(translation.model(), &outlets).and_then(|facts| {
         let [left, right] = &branches;
         join(&symbols, left.output_facts(&symbols, &facts)?, right.output_facts(&symbols, &facts)?)
     });
@@ -38,7 +39,7 @@ pub fn wire_if(translation: &mut Translation, name: &str, node: &NodeProto) -> R
     let facts = pick(&wanted, &facts)?;
     let operator = Conditional { branches, captured, wanted, facts };
     let inputs: TVec<OutletId> = std::iter::once(condition).chain(outlets).collect();
-    wired(translation.model.wire_node(name, operator, &inputs))
+    wired(translation.builder.wire_one(name, operator, &inputs))
 }
 
 fn pick<T: Clone>(wanted: &[usize], all: &[T]) -> Result<TVec<T>> {
@@ -55,7 +56,7 @@ fn join(symbols: &SymbolScope, left: TVec<TypedFact>, right: TVec<TypedFact>) ->
         let dims = left.shape.iter().zip(right.shape.iter());
         let dims = dims.map(
             |(left, right)| {
-                if left == right { left.clone() } else { symbols.new_with_prefix("branch").to_dim() }
+                if left == right { left.clone() } else { fresh_symbol(symbols, "branch").to_dim() }
             },
         );
         Ok(left.datum_type.fact(dims.collect::<TVec<TDim>>()))

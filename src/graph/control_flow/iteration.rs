@@ -2,9 +2,9 @@
 //! condition and the carried values, and gives the condition, the carried values and the slices to be stacked.
 
 use super::conditional::truth;
-use super::{Captured, Carried, argument, body, settle, stack, stacked_fact, unsupported, wanted, wired};
+use super::{Captured, Carried, Slices, argument, body, settle, stack, stacked_fact, unsupported, wanted, wired};
 use crate::error::{Error, Result};
-use crate::graph::subgraph::{Subgraph, captured, concrete};
+use crate::graph::subgraph::{self, Subgraph, captured, concrete};
 use crate::graph::translate::{Translation, cause};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -32,7 +32,7 @@ pub fn wire_loop(translation: &mut Translation, name: &str, node: &NodeProto) ->
     let (captured, taken) = Captured::new(translation, captured(graph))?;
     let operator = turning(translation, node, limited, conditional, &outlets, captured, &taken);
     outlets.extend(taken);
-    wired(translation.model.wire_node(name, operator.map_err(|error| cause(&error))?, &outlets))
+    wired(translation.builder.wire_one(name, operator.map_err(|error| cause(&error))?, &outlets))
 }
 
 fn turning(
@@ -46,8 +46,8 @@ fn turning(
 ) -> TractResult<Turning> {
     let graph = body(node, "body")?;
     let names: Vec<String> = graph.input.iter().map(|input| input.name.clone()).collect();
-    let subgraph = Subgraph::new(graph.clone(), translation.opset, true);
-    let model = &translation.model;
+    let subgraph = Subgraph::new(graph.clone(), translation, true);
+    let model = translation.model();
     let states = &outlets[limited as usize + conditional as usize..];
     let facts = states.iter().map(|outlet| model.outlet_fact(*outlet).cloned()).collect::<TractResult<_>>()?;
     let mut carried = Carried::new(facts);
@@ -101,12 +101,13 @@ impl EvalOp for Turning {
         let rest: Vec<TValue> = inputs.collect();
         let (states, taken) = rest.split_at(self.names.len() - 2);
         let mut states = states.iter().map(|state| concrete(state, context)).collect::<TractResult<Vec<_>>>()?;
-        let mut slices = vec![vec![]; self.facts.len() - states.len()];
-        let mut turn = 0i64;
+        let mut slices = Slices::new(self.facts.len() - states.len());
+        let (turning, mut turn) = (subgraph::Turning::begin(), 0i64);
         while going && limit.is_none_or(|limit| turn < limit) {
             if turn == MOST_TURNS {
                 return Err(unsupported("it does not end within 65536 turns"));
             }
+            turning.turn()?;
             let mut arguments = self.captured.arguments(taken, context)?;
             arguments.push(argument(&self.names[0], tensor0(turn).into_tvalue()));
             arguments.push(argument(&self.names[1], tensor0(going).into_tvalue()));
@@ -114,10 +115,11 @@ impl EvalOp for Turning {
             let mut outputs = self.body.run(&arguments)?.into_iter();
             going = outputs.next().map(|condition| truth(&condition)).transpose()?.unwrap_or(false);
             states = outputs.by_ref().take(states.len()).collect();
-            slices.iter_mut().zip(outputs).for_each(|(slices, slice)| slices.push(slice));
+            slices.push(outputs)?;
             turn += 1;
         }
-        let stacked = slices.into_iter().zip(&self.facts[states.len()..]).map(|(slices, fact)| stack(slices, 0, fact));
+        let stacked =
+            slices.outputs.into_iter().zip(&self.facts[states.len()..]).map(|(slices, fact)| stack(slices, 0, fact));
         let stacked = stacked.collect::<TractResult<Vec<_>>>()?;
         let outputs: Vec<TValue> = states.into_iter().chain(stacked).collect();
         Ok(self.wanted.iter().map(|position| outputs[*position].clone()).collect())

@@ -9,6 +9,7 @@ pub use conditional::wire_if;
 pub use iteration::wire_loop;
 pub use scan::wire_scan;
 
+use super::builder::fresh_symbol;
 use super::subgraph::{Argument, Subgraph, concrete, run_time_fact};
 use super::translate::{Translation, cause};
 use crate::error::{Error, Result};
@@ -29,6 +30,9 @@ fn wanted(node: &NodeProto) -> Vec<usize> {
     (0..node.output.len()).filter(|position| !node.output[*position].is_empty()).collect()
 }
 
+/// Values that the subgraphs of a node may take from around them: they are inputs of it.
+const MOST_CAPTURED: usize = 4096;
+
 /// Values that subgraphs take from around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Captured {
@@ -38,6 +42,10 @@ struct Captured {
 impl Captured {
     /// What these graphs take, with the outlets that give it.
     fn new(translation: &mut Translation, names: BTreeSet<String>) -> Result<(Captured, TVec<OutletId>)> {
+        if names.len() > MOST_CAPTURED {
+            return Err(Error::unsupported_op(format!("its subgraphs use {} values from around them", names.len()))
+                .remedy("export the model with its control flow inlined"));
+        }
         let outlets = names.iter().map(|name| translation.outlet(name)).collect::<Result<_>>()?;
         Ok((Captured { names: names.into_iter().collect() }, outlets))
     }
@@ -81,7 +89,7 @@ impl Carried {
             }
             for (axis, free) in free.iter_mut().enumerate() {
                 if !*free && before.shape[axis] != after.shape[axis] {
-                    before.shape.set(axis, symbols.new_with_prefix("carried").to_dim());
+                    before.shape.set(axis, fresh_symbol(symbols, "carried").to_dim());
                     *free = true;
                     widened = true;
                 }
@@ -120,11 +128,37 @@ fn settle(
 
 /// The fact of `slice`s stacked along a new axis.
 fn stacked_fact(symbols: &SymbolScope, slice: &TypedFact, axis: usize) -> TypedFact {
-    let fresh = || symbols.new_with_prefix("turns").to_dim();
+    let fresh = || fresh_symbol(symbols, "turns").to_dim();
     let mut shape: TVec<TDim> =
         slice.shape.iter().map(|dim| if dim.to_usize().is_ok() { dim.clone() } else { fresh() }).collect();
     shape.insert(axis, fresh());
     slice.datum_type.fact(shape)
+}
+
+/// The slices that the turns of a loop give.
+struct Slices {
+    outputs: Vec<Vec<TValue>>,
+    bytes: usize,
+}
+
+impl Slices {
+    /// None yet, of so many outputs.
+    fn new(outputs: usize) -> Slices {
+        Slices { outputs: vec![vec![]; outputs], bytes: 0 }
+    }
+
+    /// Adds a turn's slices.
+    fn push(&mut self, slices: impl Iterator<Item = TValue>) -> TractResult<()> {
+        const MOST_BYTES: usize = 512 << 20;
+        for (output, slice) in self.outputs.iter_mut().zip(slices) {
+            self.bytes = self.bytes.saturating_add(slice.volume() * slice.datum_type().size_of());
+            output.push(slice);
+        }
+        if self.bytes <= MOST_BYTES {
+            return Ok(());
+        }
+        Err(Error::out_of_memory("the slices of its turns take more than 512 MiB").remedy("use shorter inputs").into())
+    }
 }
 
 /// Tensors stacked along a new axis; `empty` is what no tensors make.

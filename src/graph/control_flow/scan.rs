@@ -5,9 +5,9 @@
 //! Before opset 9 all of them have an axis of batches first, each batch is scanned by itself, and the only attribute beside the
 //! body is `directions`. Sequences of different lengths (`sequence_lens`) are refused.
 
-use super::{Captured, Carried, argument, body, settle, stack, stacked_fact, unsupported, wanted, wired};
+use super::{Captured, Carried, Slices, argument, body, settle, stack, stacked_fact, unsupported, wanted, wired};
 use crate::error::{Error, Result};
-use crate::graph::subgraph::{Subgraph, captured, concrete};
+use crate::graph::subgraph::{Subgraph, Turning, captured, concrete};
 use crate::graph::translate::{Translation, cause};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -30,7 +30,7 @@ pub fn wire_scan(translation: &mut Translation, name: &str, node: &NodeProto) ->
     let (captured, taken) = Captured::new(translation, captured(graph))?;
     let operator = scanning(translation, node, &inputs, captured, &taken).map_err(|error| cause(&error))?;
     let inputs: TVec<OutletId> = inputs.into_iter().chain(taken).collect();
-    wired(translation.model.wire_node(name, operator, &inputs))
+    wired(translation.builder.wire_one(name, operator, &inputs))
 }
 
 /// The carried values and the tensors that are read.
@@ -50,7 +50,7 @@ fn scanning(
     taken: &[OutletId],
 ) -> TractResult<Scanning> {
     let graph = body(node, "body")?;
-    let model = &translation.model;
+    let model = translation.model();
     let scanned = node.attribute.iter().find(|attribute| attribute.name == "num_scan_inputs");
     let scanned = scanned.and_then(|attribute| usize::try_from(attribute.i).ok());
     let states = scanned.and_then(|scanned| inputs.len().checked_sub(scanned).filter(|_| scanned > 0));
@@ -71,7 +71,7 @@ fn scanning(
         shape.remove(track.axis);
         others.push((name.clone(), fact.datum_type.fact(shape)));
     }
-    let subgraph = Subgraph::new(graph.clone(), translation.opset, true);
+    let subgraph = Subgraph::new(graph.clone(), translation, true);
     let mut carried = Carried::new(facts[..states].iter().cloned().collect());
     let after = settle(&subgraph, &model.symbols, &mut carried, &names[..states], &others, 0)?;
     let ranks: Vec<usize> = after[states..].iter().map(|slice| slice.rank() + 1).collect();
@@ -145,8 +145,9 @@ impl Scanning {
         if scanned.iter().zip(&self.read).any(|(tensor, track)| tensor.shape()[track.axis] != turns) {
             return Err(unsupported("the tensors that it reads have different lengths"));
         }
-        let mut slices = vec![vec![]; self.written.len()];
+        let (turning, mut slices) = (Turning::begin(), Slices::new(self.written.len()));
         for turn in 0..turns {
+            turning.turn()?;
             let mut arguments = self.captured.arguments(taken, context)?;
             arguments.extend(self.names.iter().zip(&states).map(|(name, state)| argument(name, state.clone())));
             for ((name, tensor), track) in self.names[self.states..].iter().zip(scanned).zip(&self.read) {
@@ -155,10 +156,11 @@ impl Scanning {
             }
             let mut outputs = self.body.run(&arguments)?.into_iter();
             states = outputs.by_ref().take(self.states).collect();
-            slices.iter_mut().zip(outputs).for_each(|(slices, slice)| slices.push(slice));
+            slices.push(outputs)?;
         }
         let mut outputs = states;
-        for ((mut slices, track), fact) in slices.into_iter().zip(&self.written).zip(&self.facts[self.states..]) {
+        let slices = slices.outputs.into_iter();
+        for ((mut slices, track), fact) in slices.zip(&self.written).zip(&self.facts[self.states..]) {
             if track.backwards {
                 slices.reverse();
             }

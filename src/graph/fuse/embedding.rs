@@ -22,7 +22,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if model.outlet_fact(ids)?.datum_type != i64::datum_type() {
         tap = patch.wire_node(format!("{}.ids", node.name), cast(i64::datum_type()), &[tap])?[0];
     }
-    let outlet = patch.wire_node(&*node.name, Embedding { table: Shared::new(table) }, &[tap])?[0];
+    let outlet = patch.wire_node(&*node.name, table, &[tap])?[0];
     patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
     Ok(Match::Found(Box::new(patch)))
 }
@@ -31,19 +31,23 @@ fn is_gather(node: &TypedNode) -> bool {
     node.op_as::<Gather>().is_some_and(|gather| gather.axis == 0)
 }
 
-fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<EmbeddingTable>> {
+fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Embedding>> {
     let fact = model.outlet_fact(outlet)?;
     match &fact.konst {
         Some(constant) if fact.rank() == 2 && fact.datum_type == f32::datum_type() => {
-            let elements = f32_slice(constant)?.to_vec();
-            Ok(Some(EmbeddingTable::from_f32(elements, constant.shape()[0], constant.shape()[1])))
+            let (rows, width, held) = (constant.shape()[0], constant.shape()[1], constant.clone());
+            f32_slice(constant)?;
+            let table = Shared::of(&[constant], "rows", move || {
+                EmbeddingTable::from_f32(f32_slice(&held).unwrap_or_default().to_vec(), rows, width)
+            });
+            Ok(Some(Embedding { width, table }))
         }
         Some(_) => Ok(None),
-        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding_table()),
+        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding()),
     }
 }
 
-fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(EmbeddingTable, OutletId)>> {
+fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(Embedding, OutletId)>> {
     let Some(operator) = node.op_as::<DequantizeLinear>() else { return Ok(None) };
     let gather = producer(model, node.inputs[0]);
     if !is_gather(gather) {
@@ -53,7 +57,7 @@ fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<
     match quantized_matrix(model, matrix, operator, &node.inputs)? {
         // Scales of the gathered rows are those of the table's rows only where there is one for all.
         Some(quantized) if quantized.scales.len() == 1 => {
-            Ok(quantized.embedding_table()?.map(|table| (table, gather.inputs[1])))
+            Ok(quantized.embedding()?.map(|table| (table, gather.inputs[1])))
         }
         _ => Ok(None),
     }

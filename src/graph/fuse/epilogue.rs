@@ -58,7 +58,7 @@ fn unfolded(model: &TypedModel, node: &TypedNode, linear: &Linear, behind: &Type
 /// The constant vector that is added to every row, where that comes before bias, activation and residual.
 fn bias(model: &TypedModel, linear: &Linear, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
     let Some(constant) = model.outlet_fact(outlet)?.konst.clone() else { return Ok(None) };
-    let columns = linear.weights.outputs();
+    let columns = linear.outputs;
     let vector = constant.shape().last() == Some(&columns) && constant.volume() == columns;
     let free = linear.bias.is_none() && linear.activation == Activation::Identity;
     Ok(if vector && free { Some(f32_slice(&constant)?.to_vec()) } else { None })

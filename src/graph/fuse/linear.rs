@@ -4,7 +4,7 @@ use super::Match;
 use super::pattern::producer;
 use crate::kernels::embedding::EmbeddingTable;
 use crate::kernels::linear::{LinearWeights, Quantised};
-use crate::ops::{DequantizeLinear, Linear, MatMul, f32_slice, runs, to_f32};
+use crate::ops::{DequantizeLinear, Embedding, Linear, MatMul, Shared, f32_slice, runs, to_f32};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 
@@ -23,7 +23,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         None => return Ok(Match::None),
     };
     match weights(model, &product)? {
-        Ok(weights) => fused(model, node, &product, weights),
+        Ok(linear) => fused(model, node, &product, linear),
         Err(reason) => Ok(Match::Almost(reason)),
     }
 }
@@ -86,7 +86,7 @@ fn contraction(model: &TypedModel, node: &TypedNode, sum: &EinSum) -> TractResul
     Ok(Some(Ok(Product { x, matrix, transposed: column == 0, inner, outer })))
 }
 
-fn fused(model: &TypedModel, node: &TypedNode, product: &Product, weights: LinearWeights) -> TractResult<Match> {
+fn fused(model: &TypedModel, node: &TypedNode, product: &Product, linear: Linear) -> TractResult<Match> {
     let result = OutletId::new(node.id, 0);
     let last = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.rank() - 1);
     let (last_of_x, last_of_result) = (last(product.x)?, last(result)?);
@@ -95,7 +95,7 @@ fn fused(model: &TypedModel, node: &TypedNode, product: &Product, weights: Linea
     if product.inner != last_of_x {
         wire = patch.wire_node(format!("{}.x", node.name), AxisOp::Move(product.inner, last_of_x), &[wire])?[0];
     }
-    wire = patch.wire_node(&*node.name, Linear::new(weights), &[wire])?[0];
+    wire = patch.wire_node(&*node.name, linear, &[wire])?[0];
     if product.outer != last_of_result {
         let moved = AxisOp::Move(last_of_result, product.outer);
         wire = patch.wire_node(format!("{}.moved", node.name), moved, &[wire])?[0];
@@ -129,24 +129,35 @@ fn is_constant(model: &TypedModel, outlet: OutletId) -> TractResult<bool> {
     Ok(model.outlet_fact(stored)?.konst.is_some() && fact.datum_type == f32::datum_type() && fact.rank() >= 2)
 }
 
-/// The packed weights of a product, or why they cannot be packed.
-fn weights(model: &TypedModel, product: &Product) -> TractResult<Result<LinearWeights, String>> {
+/// The operator with the weights of a product, or why they cannot be packed.
+fn weights(model: &TypedModel, product: &Product) -> TractResult<Result<Linear, String>> {
     let (outlet, moved) = untransposed(model, product.matrix)?;
     let transposed = product.transposed != moved;
-    let strides = |shape: &[usize]| {
-        let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
-        if transposed { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) }
-    };
     if let Some(constant) = &model.outlet_fact(outlet)?.konst {
-        let (inputs, outputs, input_stride, output_stride) = strides(constant.shape());
-        let elements = f32_slice(constant)?;
-        return Ok(Ok(LinearWeights::from_f32(elements, inputs, outputs, input_stride, output_stride)));
+        return matrix(constant, transposed).map(Ok);
     }
     let Some(quantized) = quantized(model, producer(model, outlet))? else {
         return Ok(Err("the weights are quantised in a way that is not supported".into()));
     };
     let varying = "the scales of the weights vary along the axis over which is summed";
-    Ok(quantized.linear_weights(transposed).ok_or_else(|| varying.to_string()))
+    Ok(quantized.linear(transposed).ok_or_else(|| varying.to_string()))
+}
+
+/// The operator whose weights are the last two axes of a float32 constant, or these transposed.
+///
+/// # Errors
+/// When the constant is not of float32.
+pub fn matrix(constant: &Arc<Tensor>, transposed: bool) -> TractResult<Linear> {
+    let &[.., rows, columns] = constant.shape() else { bail!("a matrix of rank {}", constant.rank()) };
+    let (inputs, outputs, input_stride, output_stride) =
+        if transposed { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) };
+    f32_slice(constant)?;
+    let held = constant.clone();
+    let weights = Shared::of(&[constant], transposed, move || {
+        let elements = f32_slice(&held).unwrap_or_default();
+        LinearWeights::from_f32(elements, inputs, outputs, input_stride, output_stride)
+    });
+    Ok(Linear::new(inputs, outputs, weights))
 }
 
 /// A constant matrix of integers of 4 or 8 bits with its scales.
@@ -161,6 +172,8 @@ pub struct Quantized {
     pub scales: Vec<f32>,
     /// As many as scales, or none where they are zero.
     zero_points: Vec<f32>,
+    /// What all of it is made of.
+    constants: Vec<Arc<Tensor>>,
 }
 
 impl Quantized {
@@ -175,11 +188,40 @@ impl Quantized {
         if signed { 1 << (self.bits() - 1) } else { 0 }
     }
 
-    /// The weights of a linear layer that sums over the rows, or over the columns if `transposed`; `None` where the scales vary
-    /// along that axis otherwise than in blocks.
-    pub fn linear_weights(&self, transposed: bool) -> Option<LinearWeights> {
+    /// A linear layer that sums over the rows, or over the columns if `transposed`; `None` where the scales vary along that
+    /// axis otherwise than in blocks.
+    pub fn linear(self, transposed: bool) -> Option<Linear> {
+        let (inputs, outputs) = self.sides(transposed);
+        let block_size = self.block_size(transposed)?;
+        let constants = self.constants.clone();
+        let constants: Vec<&Arc<Tensor>> = constants.iter().collect();
+        let how = (self.operator.clone(), transposed);
+        let weights = Shared::of(&constants, how, move || self.linear_weights(transposed, block_size));
+        Some(Linear::new(inputs, outputs, weights))
+    }
+
+    /// How many elements go in and come out.
+    fn sides(&self, transposed: bool) -> (usize, usize) {
         let [rows, columns] = self.shape;
-        let (inputs, outputs) = if transposed { (columns, rows) } else { (rows, columns) };
+        if transposed { (columns, rows) } else { (rows, columns) }
+    }
+
+    /// Elements that share a scale along the axis over which is summed.
+    fn block_size(&self, transposed: bool) -> Option<usize> {
+        let (inputs, _) = self.sides(transposed);
+        let along_inputs = self.operator.axis == usize::from(transposed);
+        let block_size = match (along_inputs, self.operator.block_size) {
+            _ if self.scales.len() == 1 => inputs,
+            (true, block_size @ 1..) => block_size,
+            (false, 0) => inputs,
+            _ => return None,
+        };
+        Some(block_size.max(1))
+    }
+
+    fn linear_weights(&self, transposed: bool, block_size: usize) -> LinearWeights {
+        let [_, columns] = self.shape;
+        let (inputs, outputs) = self.sides(transposed);
         let (bits, offset, bytes) = (self.bits(), self.offset(), self.elements.as_bytes());
         let mask = ((1u32 << bits) - 1) as u8;
         let element = |k: usize, n: usize| {
@@ -188,21 +230,13 @@ impl Quantized {
             (bytes[position / 8] >> (position % 8)).wrapping_add(offset) & mask
         };
         let one_scale = self.scales.len() == 1;
-        let along_inputs = self.operator.axis == usize::from(transposed);
-        let block_size = match (along_inputs, self.operator.block_size) {
-            _ if one_scale => inputs,
-            (true, block_size @ 1..) => block_size,
-            (false, 0) => inputs,
-            _ => return None,
-        };
-        let block_size = block_size.max(1);
         let blocks = inputs.div_ceil(block_size);
         let at = |block: usize, n: usize| match (one_scale, transposed) {
             (true, _) => 0,
             (false, true) => n * blocks + block,
             (false, false) => block * outputs + n,
         };
-        Some(LinearWeights::from_quantised(Quantised {
+        LinearWeights::from_quantised(Quantised {
             bits,
             inputs,
             outputs,
@@ -212,24 +246,31 @@ impl Quantized {
             zero_point: Some(|block: usize, n: usize| {
                 f32::from(offset) + self.zero_points.get(at(block, n)).copied().unwrap_or(0.0)
             }),
-        }))
+        })
     }
 
-    /// An embedding table, where each row, or all of it, has one scale and bytes hold one element.
-    pub fn embedding_table(&self) -> TractResult<Option<EmbeddingTable>> {
+    /// An embedding, where each row, or all of it, has one scale and bytes hold one element.
+    ///
+    /// # Errors
+    /// When a scale is not finite.
+    pub fn embedding(&self) -> TractResult<Option<Embedding>> {
+        let constants: Vec<&Arc<Tensor>> = self.constants.iter().collect();
         let by_row = self.scales.len() == 1 || (self.operator.axis, self.operator.block_size) == (0, 0);
         if self.bits() != 8 || !by_row {
             return Ok(None);
         }
         let ([rows, width], flip) = (self.shape, 0x80 ^ self.offset());
-        let elements = self.elements.as_bytes().iter().map(|byte| (byte ^ flip) as i8).collect();
         let shift = if flip == 0 { 0.0 } else { 128.0 };
         let zero_points = match &*self.zero_points {
             [] => vec![-shift; self.scales.len()],
             zero_points => zero_points.iter().map(|zero_point| zero_point - shift).collect(),
         };
         let zero_points = zero_points.into_iter().map(|zero_point| zero_point as i8).collect();
-        Ok(Some(EmbeddingTable::from_int8(elements, rows, width, self.scales.clone(), zero_points)?))
+        let table = Shared::try_of(&constants, &self.operator, || {
+            let elements = self.elements.as_bytes().iter().map(|byte| (byte ^ flip) as i8).collect();
+            Ok(EmbeddingTable::from_int8(elements, rows, width, self.scales.clone(), zero_points)?)
+        })?;
+        Ok(Some(Embedding { width, table }))
     }
 }
 
@@ -249,9 +290,13 @@ pub fn quantized_matrix(
 ) -> TractResult<Option<Quantized>> {
     let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
     let Some(scales) = konst(inputs[1])? else { return Ok(None) };
+    let mut constants = vec![elements.clone(), scales.clone()];
     let zero_points = match inputs.get(2) {
         Some(outlet) => match konst(*outlet)? {
-            Some(zero_points) => to_f32(&zero_points)?,
+            Some(zero_points) => {
+                constants.push(zero_points.clone());
+                to_f32(&zero_points)?
+            }
             None => return Ok(None),
         },
         None => vec![],
@@ -264,7 +309,7 @@ pub fn quantized_matrix(
         return Ok(None);
     }
     let scales = f32_slice(&scales)?.to_vec();
-    Ok(Some(Quantized { shape: [rows, columns], operator: operator.clone(), elements, scales, zero_points }))
+    Ok(Some(Quantized { shape: [rows, columns], operator: operator.clone(), elements, scales, zero_points, constants }))
 }
 
 /// The elements of an 8-bit tensor, unsigned ones shifted by -128.

@@ -23,6 +23,8 @@ mod silu;
 mod sketch;
 mod steps;
 
+pub use linear::matrix;
+
 use super::fold::{constant, without_effect};
 use super::rewriter::sweep;
 use super::{NotFused, Report};

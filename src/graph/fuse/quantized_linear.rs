@@ -23,18 +23,15 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     if model.outlet_fact(node.inputs[X_ZERO_POINT])?.shape.volume() != 1.to_dim() {
         return Ok(Match::Almost("the activations have a zero point for each row".into()));
     }
-    if let Some(requantized) = Requantized::of(model, node, weights.outputs())? {
+    let outputs = weights.outputs();
+    if let Some(requantized) = Requantized::of(model, node, outputs)? {
         return requantized.fused(model, node, weights);
     }
-    let Some(scaled) = scaled(model, node, weights.outputs())? else {
+    let Some(scaled) = scaled(model, node, outputs)? else {
         return Ok(Match::Almost("the sums are not cast to float32 and multiplied by scales".into()));
     };
-    let (last, bias) = bias(model, scaled.node, weights.outputs())?;
-    let operator = QuantizedLinear {
-        weights: Shared::new(weights),
-        scales: Shared::new(scaled.scales),
-        bias: bias.map(Shared::new),
-    };
+    let (last, bias) = bias(model, scaled.node, outputs)?;
+    let operator = QuantizedLinear { weights, scales: Shared::new(scaled.scales), bias: bias.map(Shared::new) };
     let inputs = [node.inputs[X], scaled.scale, node.inputs[X_ZERO_POINT]];
     Ok(Match::Found(replace(model, &last.name, operator, &inputs, OutletId::new(last.id, 0))?))
 }
@@ -46,7 +43,7 @@ const X_ZERO_POINT: usize = 2;
 const WEIGHTS_ZERO_POINT: usize = 3;
 
 /// The packed weights, if they and their zero points are constant, and one matrix.
-fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<IntegerWeights>> {
+fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Shared<IntegerWeights>>> {
     let konst = |slot: usize| model.outlet_fact(node.inputs[slot]).map(|fact| fact.konst.clone());
     let (Some(weights), Some(zero_points)) = (konst(WEIGHTS)?, konst(WEIGHTS_ZERO_POINT)?) else { return Ok(None) };
     let &[.., inputs, outputs] = weights.shape() else { return Ok(None) };
@@ -56,8 +53,16 @@ fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<IntegerWe
     if !fits || ![1, outputs].contains(&zero_points.volume()) {
         return Ok(None);
     }
-    let (Some(elements), Some(zero_points)) = (signed(&weights)?, signed(&zero_points)?) else { return Ok(None) };
-    Ok(Some(IntegerWeights::new(&elements, inputs, outputs, &zero_points)?))
+    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&weights.datum_type());
+    if !byte_sized {
+        return Ok(None);
+    }
+    let packed = Shared::try_of(&[&weights, &zero_points], "product", || {
+        let elements = signed(&weights)?.unwrap_or_default();
+        let zero_points = signed(&zero_points)?.unwrap_or_default();
+        Ok(IntegerWeights::new(&elements, inputs, outputs, &zero_points)?)
+    });
+    packed.map(Some)
 }
 
 /// The node that scales the sums, by the scale of `x` times those of the weights.
@@ -151,7 +156,7 @@ impl<'a> Requantized<'a> {
     }
 
     /// The product with factors for scales, or, where a bias comes before them, as it is; then what rounds it.
-    fn fused(self, model: &TypedModel, node: &TypedNode, weights: IntegerWeights) -> TractResult<Match> {
+    fn fused(self, model: &TypedModel, node: &TypedNode, weights: Shared<IntegerWeights>) -> TractResult<Match> {
         let Requantized { node: last, bias, factors, output } = self;
         if bias.is_some() && !sums_are_exact(model, node, bias.as_deref())? {
             return Ok(Match::Almost("sums of products with the weights are too large to be exact in float32".into()));
@@ -163,7 +168,7 @@ impl<'a> Requantized<'a> {
         let rank = model.outlet_fact(OutletId::new(node.id, 0))?.rank();
         let is_biased = bias.is_some();
         let operator =
-            QuantizedLinear { weights: Shared::new(weights), scales: Shared::new(scales), bias: bias.map(Shared::new) };
+            QuantizedLinear { weights, scales: Shared::new(scales), bias: bias.map(Shared::new) };
         let mut wire = patch.wire_node(&*node.name, operator, &[taps[0], one, taps[1]])?[0];
         if is_biased {
             let mut shape = vec![1; rank];

@@ -1,6 +1,7 @@
 //! ONNX `Compress` (9 to 28): where the condition holds, slices along an axis, or elements of the flattened input.
 
 use super::{Wiring, attribute, unsupported};
+use crate::graph::builder::fresh_symbol;
 use crate::ops::non_zero::NonZero;
 use crate::ops::plain::wrapped;
 use tract_onnx::pb::NodeProto;
@@ -32,7 +33,7 @@ impl Wiring for Compress {
                 0
             }
         };
-        let count = model.symbols.new_with_prefix("compress");
+        let count = fresh_symbol(&model.symbols, "compress");
         let found = model.wire_node(format!("{prefix}.found"), NonZero { count }, &inputs[1..2])?;
         let found = model.wire_node(format!("{prefix}.indices"), AxisOp::Rm(0), &found)?[0];
         model.wire_node(prefix, Gather::new(axis), &[data, found]).map(Some)

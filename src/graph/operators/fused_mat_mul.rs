@@ -3,10 +3,9 @@
 //! axes are swapped, but not those of a vector), `alpha`.
 
 use super::compose::Composer;
-use super::gemm::weights;
+use super::gemm::linear;
 use super::mat_mul::product;
 use super::{Wiring, float, int, is_f32, only_attributes, unsupported};
-use crate::ops::Linear;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::math::mul;
@@ -51,9 +50,9 @@ impl Wiring for FusedMatMul {
         let composer = &mut Composer::new(prefix, model);
         let left = self.left.wire(composer, inputs[0])?;
         let constant =
-            if self.right.batch { None } else { weights(composer, inputs[1], self.right.matrix, self.alpha)? };
-        if let Some(weights) = constant {
-            return Ok(Some(tvec!(composer.wire(Linear::new(weights), &[left])?)));
+            if self.right.batch { None } else { linear(composer, inputs[1], self.right.matrix, self.alpha)? };
+        if let Some(linear) = constant {
+            return Ok(Some(tvec!(composer.wire(linear, &[left])?)));
         }
         let right = self.right.wire(composer, inputs[1])?;
         let product = product(composer, left, right)?;

@@ -5,7 +5,7 @@
 use super::compose::Composer;
 use super::mat_mul::product;
 use super::{Wiring, constant, constant_f32, float, input, int, only_attributes, unsupported};
-use crate::kernels::linear::LinearWeights;
+use crate::graph::fuse::matrix;
 use crate::ops::{Linear, Shared, f32_slice};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -65,8 +65,8 @@ impl Gemm {
             return self.add(composer, product, addend);
         }
         let left = if self.transpose_left { composer.wire(AxisOp::Move(0, 1), &inputs[..1])? } else { inputs[0] };
-        match weights(composer, inputs[1], self.transpose_right, self.alpha)? {
-            Some(weights) => self.linear(composer, left, weights, addend),
+        match linear(composer, inputs[1], self.transpose_right, self.alpha)? {
+            Some(linear) => self.linear(composer, left, linear, addend),
             None => {
                 let right = inputs[1];
                 let right = if self.transpose_right { composer.wire(AxisOp::Move(0, 1), &[right])? } else { right };
@@ -81,12 +81,10 @@ impl Gemm {
         &self,
         composer: &mut Composer,
         x: OutletId,
-        weights: LinearWeights,
+        linear: Linear,
         addend: Option<OutletId>,
     ) -> TractResult<OutletId> {
-        let outputs = weights.outputs();
-        let linear = Linear::new(weights);
-        let bias = addend.map(|addend| bias(composer, addend, outputs)).transpose()?.flatten();
+        let bias = addend.map(|addend| bias(composer, addend, linear.outputs)).transpose()?.flatten();
         match bias {
             Some(mut bias) => {
                 bias.iter_mut().for_each(|element| *element *= self.beta);
@@ -119,27 +117,17 @@ impl Gemm {
     }
 }
 
-/// The weights of a product whose right operand is a constant float32 matrix.
-pub fn weights(
-    composer: &mut Composer,
-    right: OutletId,
-    transpose: bool,
-    alpha: f32,
-) -> TractResult<Option<LinearWeights>> {
-    let Some(matrix) = constant(composer.model(), right)?.filter(|matrix| matrix.rank() == 2) else { return Ok(None) };
-    let (rows, columns) = (matrix.shape()[0], matrix.shape()[1]);
-    let scaled: Vec<f32>;
-    let elements = match alpha {
-        1.0 => f32_slice(&matrix)?,
-        _ => {
-            scaled = f32_slice(&matrix)?.iter().map(|element| element * alpha).collect();
-            &scaled
-        }
+/// The operator with the weights of a product whose right operand is a constant float32 matrix.
+pub fn linear(composer: &mut Composer, right: OutletId, transpose: bool, alpha: f32) -> TractResult<Option<Linear>> {
+    let Some(constant) = constant(composer.model(), right)?.filter(|constant| constant.rank() == 2) else {
+        return Ok(None);
     };
-    Ok(Some(match transpose {
-        false => LinearWeights::from_f32(elements, rows, columns, columns, 1),
-        true => LinearWeights::from_f32(elements, columns, rows, 1, columns),
-    }))
+    if alpha == 1.0 {
+        return matrix(&constant, transpose).map(Some);
+    }
+    let scaled: Vec<f32> = f32_slice(&constant)?.iter().map(|element| element * alpha).collect();
+    let scaled = Tensor::from_shape(constant.shape(), &scaled)?;
+    matrix(&scaled.into_arc_tensor(), transpose).map(Some)
 }
 
 /// The constant that is added to every row, if there is one.

@@ -19,6 +19,7 @@ use super::compose::Composer;
 use super::normalise::{Kind, Normalisation};
 use super::{Wiring, attribute, float, input, int, is_f32, unsupported};
 use crate::attention::Window;
+use crate::graph::builder::fresh_symbol;
 use crate::ops::{AppendToCache, Attention, Buffer, HeadLayout, Positions, RotaryEmbedding};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -324,7 +325,7 @@ impl GroupQueryAttention {
         let minted = total.is_none();
         let length = match total {
             Some(total) => total.maxi(capacity),
-            None => model.symbols.new_with_prefix("present_length").to_dim(),
+            None => fresh_symbol(&model.symbols, "present_length").to_dim(),
         };
         Ok(Buffer { length, minted })
     }

@@ -60,6 +60,8 @@ impl Wiring for MatMulNBits {
         if groups.is_some() && (self.bits != 4 || packed) {
             return Err(unsupported("g_idx is supported with 4 bits and without packed zero points only"));
         }
+        let constants = [Some(&b), Some(&scales), zero_points.as_ref(), groups.as_ref()];
+        let constants: Vec<&Arc<Tensor>> = constants.into_iter().flatten().collect();
         let weights = NBits {
             bits: self.bits,
             inputs: self.inputs,
@@ -73,7 +75,9 @@ impl Wiring for MatMulNBits {
         let bias = bias.as_ref().map(|bias| f32_slice(bias)).transpose()?;
         ensure!(bias.is_none_or(|bias| bias.len() == self.outputs), "the bias must have N elements");
         let bias = bias.map(|bias| Shared::new(bias.to_vec()));
-        let linear = Linear { bias, ..Linear::new(LinearWeights::from_nbits(weights)?) };
+        let how = (self.bits, self.inputs, self.outputs, self.block_size, groups.is_some());
+        let weights = Shared::try_of(&constants, how, || Ok(LinearWeights::from_nbits(weights)?))?;
+        let linear = Linear { bias, ..Linear::new(self.inputs, self.outputs, weights) };
         model.wire_node(prefix, linear, &inputs[..1]).map(Some)
     }
 }

@@ -1,6 +1,7 @@
 //! ONNX `NonZero` (9 to 13) of a scalar, which counts as a vector of one element; other ranks are left to tract.
 
 use super::Wiring;
+use crate::graph::builder::fresh_symbol;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -21,7 +22,7 @@ impl Wiring for NonZero {
         if model.outlet_fact(input)?.rank() == 0 {
             input = model.wire_node(format!("{prefix}.vector"), AxisOp::Add(0), &[input])?[0];
         }
-        let count = model.symbols.new_with_prefix("nonzero");
+        let count = fresh_symbol(&model.symbols, "nonzero");
         model.wire_node(prefix, crate::ops::non_zero::NonZero { count }, &[input]).map(Some)
     }
 }

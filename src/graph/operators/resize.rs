@@ -6,6 +6,7 @@
 //! `keep_aspect_ratio_policy`.
 
 use super::{Wiring, arguments, constant, float, input, int, only_attributes, unsupported};
+use crate::graph::builder::fresh_symbol;
 use crate::ops::{AspectRatio, Coordinates, Interpolation, Rounding, Target};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -142,7 +143,7 @@ pub fn wire_resize(
         *size = match &operator.target {
             Target::Scales(scales) if scales[position].fract() == 0. => size.clone() * scales[position] as i64,
             Target::Sizes(sizes, AspectRatio::Stretch) => sizes[position].to_dim(),
-            _ => model.symbols.new_with_prefix("resized").to_dim(),
+            _ => fresh_symbol(&model.symbols, "resized").to_dim(),
         };
     }
     model.wire_node(prefix, operator, &[x])

@@ -4,6 +4,7 @@
 //! symbolic axis must lie within it; the other bounds stop at its ends.
 
 use super::{Wiring, arguments, constant, input, only_attributes};
+use crate::graph::builder::fresh_symbol;
 use crate::ops::resolve;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -76,7 +77,7 @@ impl Wiring for Slice {
                         constant_bounds(prefix, model, inputs[0], &starts, &ends, &axes, &steps).map(Some)
                     }
                     _ => {
-                        let lengths = axes.iter().map(|_| model.symbols.new_with_prefix("slice").to_dim()).collect();
+                        let lengths = axes.iter().map(|_| fresh_symbol(&model.symbols, "slice").to_dim()).collect();
                         model.wire_node(prefix, crate::ops::Slice { axes, steps, lengths }, &inputs[..3]).map(Some)
                     }
                 }
@@ -151,6 +152,6 @@ fn strided_length(model: &TypedModel, size: &TDim, start: i64, end: i64, step: i
     let whole = (step > 0 && start == 0 && end >= OPEN) || (step < 0 && start == -1 && end <= -OPEN);
     match whole {
         true => size.clone().divceil(step.unsigned_abs() as usize),
-        false => model.symbols.new_with_prefix("slice").to_dim(),
+        false => fresh_symbol(&model.symbols, "slice").to_dim(),
     }
 }

@@ -3,6 +3,7 @@
 //! Inputs: `X`; `K` (an attribute below opset 10). Attributes: `axis`, `largest`, `sorted`: the result is always sorted.
 
 use super::{Wiring, arguments, constant, int, only_attributes};
+use crate::graph::builder::fresh_symbol;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -42,7 +43,7 @@ impl Wiring for TopK {
         };
         let known = match constant(model, k)? {
             Some(_) => arguments::constant_ints(model, k, "K")?.first().copied().context("K is empty")?.to_dim(),
-            None => model.symbols.new_with_prefix("k").to_dim(),
+            None => fresh_symbol(&model.symbols, "k").to_dim(),
         };
         let axis = arguments::axis(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let operator = crate::ops::TopK { axis, largest: self.largest, k: known };

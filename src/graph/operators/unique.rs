@@ -3,6 +3,7 @@
 //! Input: `X`. Outputs: `Y`, optionally `indices`, `inverse_indices`, `counts`. Attributes: `axis`, `sorted`.
 
 use super::{Wiring, arguments, attribute, int, only_attributes};
+use crate::graph::builder::fresh_symbol;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -30,7 +31,7 @@ impl Wiring for Unique {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let axis = self.axis.map(|axis| arguments::axis(axis, rank)).transpose()?;
-        let count = model.symbols.new_with_prefix("unique").to_dim();
+        let count = fresh_symbol(&model.symbols, "unique").to_dim();
         let outlets = model.wire_node(prefix, crate::ops::Unique { axis, sorted: self.sorted, count }, inputs)?;
         Ok(Some(
             outlets.into_iter().zip(&self.outputs).filter(|(_, named)| **named).map(|(outlet, _)| outlet).collect(),
