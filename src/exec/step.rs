@@ -7,7 +7,7 @@ use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
 use crate::graph::checks::{check_inputs, check_outputs};
-use crate::ops::{Attention, Embedding, Linear, f32_slice};
+use crate::ops::{Attention, Embedding, Linear, QuantizedLinear, f32_slice};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
@@ -231,6 +231,8 @@ impl GpuValues<'_> {
 
 fn weight_bytes(node: &TypedNode) -> usize {
     if let Some(linear) = node.op_as::<Linear>() {
+        linear.weights.bytes()
+    } else if let Some(linear) = node.op_as::<QuantizedLinear>() {
         linear.weights.bytes()
     } else if let Some(embedding) = node.op_as::<Embedding>() {
         embedding.table.bytes()

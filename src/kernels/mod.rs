@@ -9,14 +9,16 @@
 
 pub mod activation;
 pub mod attention;
+mod byte_products;
 pub mod embedding;
-pub mod integer;
 pub mod integer_linear;
+mod integer_panel;
 pub mod linear;
 mod linear_weights;
 pub mod norm;
 mod panel;
 mod parallel;
+pub mod quantize;
 pub mod rotary_embedding;
 #[cfg(any(test, feature = "selftest"))]
 pub mod self_test;

@@ -11,7 +11,18 @@ mod lanes;
 #[path = "wasm.rs"]
 mod lanes;
 
+/// Vectors of integers, for products of 8-bit ones.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[path = "bytes_array.rs"]
+pub(super) mod bytes;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[path = "bytes_wasm.rs"]
+pub(super) mod bytes;
+
 pub(super) use lanes::F32x4;
+
+/// Added to a number below 2^22 it leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
+const ROUNDER: f32 = 12_582_912.0;
 
 /// Lanes of an [`F32x4`].
 pub(super) const LANES: usize = 4;
@@ -64,8 +75,7 @@ impl F32x4 {
     pub(super) fn exp(self) -> F32x4 {
         // Beyond these bounds the result is infinite or rounds to zero in any case.
         let x = self.max(F32x4::splat(-104.0)).min(F32x4::splat(89.0));
-        // Adding 1.5 · 2^23 leaves no bits for a fraction: the sum is rounded to an integer.
-        let rounder = F32x4::splat(12_582_912.0);
+        let rounder = F32x4::splat(ROUNDER);
         let power = (x * F32x4::splat(std::f32::consts::LOG2_E) + rounder) - rounder;
         let rest = power.mul_add(F32x4::splat(-0.693_359_4), x);
         let rest = power.mul_add(F32x4::splat(2.121_944_4e-4), rest);
