@@ -1,27 +1,42 @@
-//! Matrix products of 8-bit integers, exact.
-//!
-//! Every product of two differences of 8-bit integers is an integer below 2^16, and a sum of 256 of them one below 2^24,
-//! which f32 holds exactly. So the f32 kernel sums as many at a time, and the sums of these sums are kept in i32.
+//! Matrix products of 8-bit integers, exact, and what commonly follows them.
+#![allow(unsafe_code)]
 
 use super::activation::Activation;
-use super::linear::{LinearWeights, linear};
-use crate::error::Result;
+use super::byte_products::{ByteProducts, Multiplication, Way, has_least_pair};
+use super::integer_panel::{BLOCKS, LeftTiles, PANEL, PanelRows, multiply_panel, tile_rows};
+use super::parallel::{SharedOutput, for_each};
+use super::simd::bytes::I32x4;
+use super::simd::{F32x4, zip_in_place};
+use crate::error::{Error, Result};
+use std::ops::Range;
 
-/// Products that are summed in f32.
-const EXACT: usize = 256;
+/// Rows that go through all weights together: few enough to stay in the second-level cache.
+const ROW_BLOCK: usize = 192;
 
-/// The matrix `[inputs, outputs]` of differences of 8-bit integers and their zero points.
+/// Columns that one task computes.
+const COLUMN_BLOCK: usize = 4 * PANEL;
+
+/// The matrix `[inputs, outputs]` of 8-bit integers less their zero points, packed for the kernel.
 #[derive(Clone, PartialEq)]
 pub struct IntegerWeights {
     inputs: usize,
     outputs: usize,
-    /// Rows in blocks of `EXACT`.
-    blocks: Vec<LinearWeights>,
+    /// The integers, as many fours of rows a panel as [`IntegerWeights::fours`] says. What fills up a panel is 0.
+    panels: Vec<PanelRows>,
+    /// Whether some block has a least pair.
+    has_least_pair: bool,
+    /// A panel's sums over the rows of integers less their zero points.
+    sums: Vec<PanelOf<i32>>,
+    /// A panel's zero points; nothing where all are 0.
+    zero_points: Vec<PanelOf<i32>>,
 }
+
+/// One element for each column of a panel.
+type PanelOf<T> = [[T; 4]; BLOCKS];
 
 impl IntegerWeights {
     /// Packs weights: element `[k, n]` is `q[k * outputs + n]`. There is one zero point, one for each output, or none, which
-    /// means 0.
+    /// means 0. Unsigned integers come with 128 subtracted, and their zero points likewise.
     ///
     /// # Errors
     /// `InvalidModel` when the number of zero points does not fit.
@@ -30,13 +45,64 @@ impl IntegerWeights {
     /// When `q` is not `[inputs, outputs]`.
     pub fn new(q: &[i8], inputs: usize, outputs: usize, zero_points: &[i8]) -> Result<IntegerWeights> {
         assert_eq!(Some(q.len()), inputs.checked_mul(outputs), "q is [inputs, outputs]");
-        let block = |first: usize| {
-            let rows = EXACT.min(inputs - first);
-            let elements = &q[first * outputs..(first + rows) * outputs];
-            LinearWeights::from_int8(elements, rows, outputs, outputs, 1, &[1.0], zero_points)
+        let count = zero_points.len();
+        if count > 1 && count != outputs {
+            return Err(Error::invalid_model(format!("{count} zero points where 1 or {outputs} are expected"))
+                .remedy("export or quantise the model again"));
+        }
+        let zero_point = |column: usize| match zero_points {
+            [] => 0,
+            [one] => i32::from(*one),
+            each => each.get(column).copied().map_or(0, i32::from),
         };
-        let blocks = (0..inputs).step_by(EXACT).map(block).collect::<Result<_>>()?;
-        Ok(IntegerWeights { inputs, outputs, blocks })
+        let panel_count = outputs.div_ceil(PANEL);
+        let mut weights = IntegerWeights {
+            inputs,
+            outputs,
+            panels: Vec::with_capacity(panel_count * inputs.div_ceil(4).max(1)),
+            has_least_pair: false,
+            sums: Vec::with_capacity(panel_count),
+            zero_points: Vec::new(),
+        };
+        for first in (0..outputs).step_by(PANEL) {
+            let sums = weights.pack_panel(q, first);
+            let zero_points = of_columns(|column| zero_point(first + column));
+            weights.sums.push(of_columns(|column| {
+                sums[column].wrapping_sub((inputs as i32).wrapping_mul(zero_point(first + column)))
+            }));
+            weights.zero_points.push(zero_points);
+        }
+        if zero_points.iter().all(|zero_point| *zero_point == 0) {
+            weights.zero_points.clear();
+        }
+        weights.has_least_pair = weights.panels.as_flattened().iter().any(has_least_pair);
+        Ok(weights)
+    }
+
+    /// Packs the panel that begins with column `first`. Gives the sums of its columns.
+    fn pack_panel(&mut self, q: &[i8], first: usize) -> [i32; PANEL] {
+        let columns = PANEL.min(self.outputs - first);
+        let mut sums = [0i32; PANEL];
+        for k in (0..4 * self.fours()).step_by(4) {
+            let mut rows = [[0; PANEL]; 4];
+            for (row, elements) in rows.iter_mut().zip(q[k * self.outputs..].chunks(self.outputs)) {
+                match elements[first..].first_chunk() {
+                    Some(whole) => *row = *whole,
+                    None => row[..columns].copy_from_slice(&elements[first..]),
+                }
+            }
+            for (column, sum) in sums.iter_mut().enumerate() {
+                *sum = rows.iter().fold(*sum, |sum, row| sum.wrapping_add(i32::from(row[column])));
+            }
+            let block = |block: usize| std::array::from_fn(|at| rows[at % 4][4 * block + at / 4]);
+            self.panels.push(std::array::from_fn(block));
+        }
+        sums
+    }
+
+    /// Fours of rows, at least one.
+    fn fours(&self) -> usize {
+        self.inputs.div_ceil(4).max(1)
     }
 
     /// Rows of the matrix.
@@ -49,126 +115,419 @@ impl IntegerWeights {
         self.outputs
     }
 
-    /// Memory that the weights take.
+    /// Bytes that the weights take.
     pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(LinearWeights::bytes).sum()
+        size_of_val(&*self.panels) + size_of_val(&*self.sums) + size_of_val(&*self.zero_points)
     }
 }
 
-/// `out[r, n] = Σ_k (x[r, k] - zero_point) · w[k, n]`, with `x` `[rows, inputs]` and `out` `[rows, outputs]`, row-major.
-/// Elements of `x` and their zero point are integers of 8 bits, signed or not.
+fn of_columns(element: impl Fn(usize) -> i32) -> PanelOf<i32> {
+    std::array::from_fn(|block| std::array::from_fn(|lane| element(4 * block + lane)))
+}
+
+/// 8-bit integers.
+#[derive(Debug, Clone, Copy)]
+pub enum Bytes<'a> {
+    /// int8
+    Signed(&'a [i8]),
+    /// uint8
+    Unsigned(&'a [u8]),
+}
+
+impl Bytes<'_> {
+    /// Those in a range.
+    ///
+    /// # Panics
+    /// When they are not all there.
+    pub fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Bytes::Signed(values) => Bytes::Signed(&values[range]),
+            Bytes::Unsigned(values) => Bytes::Unsigned(&values[range]),
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Bytes::Signed(values) => values.len(),
+            Bytes::Unsigned(values) => values.len(),
+        }
+    }
+}
+
+/// A left-hand matrix of 8-bit integers, `[rows, inputs]`, row-major.
+#[derive(Debug, Clone, Copy)]
+pub struct IntegerRows<'a> {
+    /// The integers.
+    pub values: Bytes<'a>,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// What is subtracted from the integers: one number, or one for each row.
+    pub zero_points: &'a [i32],
+}
+
+/// What becomes of the sums of a product.
+#[derive(Debug, Clone, Copy)]
+pub struct Finish<'a> {
+    /// `[outputs]`.
+    pub scales: &'a [f32],
+    /// `[outputs]`.
+    pub bias: Option<&'a [f32]>,
+    /// Applied after the bias.
+    pub activation: Activation,
+    /// `[rows, outputs]`, added after the activation.
+    pub residual: Option<&'a [f32]>,
+}
+
+/// `out[r, n] = Σ_k (x[r, k] - zero_point) · w[k, n]`, with `out` `[rows, outputs]`, row-major. Sums wrap.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn integer_linear(x: &[i16], zero_point: i16, rows: usize, weights: &IntegerWeights, out: &mut [i32]) {
-    let (inputs, outputs) = (weights.inputs, weights.outputs);
-    assert_eq!(Some(x.len()), rows.checked_mul(inputs), "x is [rows, inputs]");
-    assert_eq!(Some(out.len()), rows.checked_mul(outputs), "out is [rows, outputs]");
-    out.fill(0);
-    let mut sums = vec![0.0; out.len()];
-    let mut differences = Vec::with_capacity(rows * EXACT.min(inputs));
-    for (number, block) in weights.blocks.iter().enumerate() {
-        differences.clear();
-        for row in x.chunks_exact(inputs) {
-            let elements = &row[number * EXACT..number * EXACT + block.inputs()];
-            differences.extend(elements.iter().map(|element| f32::from(element - zero_point)));
+pub fn integer_linear(x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
+    integer_linear_by(Way::of_this_machine(), x, weights, out);
+}
+
+fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
+    let write = |sums: I32x4, _: usize, out: &mut [i32]| match out.first_chunk_mut() {
+        Some(whole) => sums.store(whole),
+        None => {
+            let mut lanes = [0; 4];
+            sums.store(&mut lanes);
+            out.copy_from_slice(&lanes[..out.len()]);
         }
-        linear(&differences, rows, block, None, Activation::Identity, None, &mut sums);
-        out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = out.wrapping_add(*sum as i32));
+    };
+    let finish = |_, _, _: &mut [i32]| {};
+    way.for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
+}
+
+/// `out[r, n] = activation(f32(Σ_k (x[r, k] - zero_point) · w[k, n]) · scales[n] + bias[n]) + residual[r, n]`, with `out`
+/// `[rows, outputs]`, row-major. Each operation rounds, on every machine: the results are the same everywhere.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, finish: Finish<'_>, out: &mut [f32]) {
+    let Finish { scales, bias, activation, residual } = finish;
+    let outputs = weights.outputs;
+    assert_eq!(scales.len(), outputs, "scales are [outputs]");
+    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
+    assert!(residual.is_none_or(|residual| residual.len() == out.len()), "residual is [rows, outputs]");
+    let write = |sums: I32x4, column: usize, out: &mut [f32]| {
+        let of_columns = |values: &[f32]| match values[column..].first_chunk() {
+            Some(whole) => F32x4::load(whole),
+            None => F32x4::load_partial(&values[column..], 0.0),
+        };
+        let scaled = sums.to_f32() * of_columns(scales);
+        let scaled = bias.map_or(scaled, |bias| scaled + of_columns(bias));
+        match out.first_chunk_mut() {
+            Some(whole) => scaled.store(whole),
+            None => out.copy_from_slice(&scaled.to_array()[..out.len()]),
+        }
+    };
+    let finish = |row: usize, column: usize, out: &mut [f32]| {
+        activation.apply_in_place(out);
+        if let Some(residual) = residual {
+            let residual = &residual[row * outputs + column..][..out.len()];
+            zip_in_place(out, residual, |value, residual| value + residual);
+        }
+    };
+    Way::of_this_machine().for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
+}
+
+/// A product under way.
+struct Product<'a, T, Write, FinishRow> {
+    x: IntegerRows<'a>,
+    weights: &'a IntegerWeights,
+    /// `[rows, outputs]`.
+    out: &'a mut [T],
+    /// Writes the sums of up to four columns, from the given one on.
+    write: Write,
+    /// Called with row, first column and elements of a part of a row, once these are written.
+    finish: FinishRow,
+}
+
+impl<T, Write, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
+where
+    T: Send,
+    Write: Fn(I32x4, usize, &mut [T]) + Sync + Send,
+    FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
+{
+    fn run<P: ByteProducts>(self) {
+        let Product { x, weights, out, write, finish } = self;
+        let (rows, outputs) = (x.rows, weights.outputs);
+        assert_eq!(Some(x.values.len()), rows.checked_mul(weights.inputs), "x is [rows, inputs]");
+        assert_eq!(Some(out.len()), rows.checked_mul(outputs), "out is [rows, outputs]");
+        assert!(x.zero_points.len() == 1 || x.zero_points.len() == rows, "zero points are one or [rows]");
+        let left = PackedRows::<P>::new(x, weights);
+        let column_blocks = outputs.div_ceil(COLUMN_BLOCK);
+        let tasks = rows.div_ceil(ROW_BLOCK) * column_blocks;
+        let work = rows.saturating_mul(weights.inputs).saturating_mul(outputs);
+        let out = SharedOutput::new(out);
+        for_each(
+            tasks,
+            work,
+            || (),
+            |(), task| {
+                let (first_row, first_column) = (task / column_blocks * ROW_BLOCK, task % column_blocks * COLUMN_BLOCK);
+                let rows = first_row..rows.min(first_row + ROW_BLOCK);
+                let columns = first_column..outputs.min(first_column + COLUMN_BLOCK);
+                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                    // SAFETY: every task has its own rows and columns of the output.
+                    unsafe { multiply(&left, rows.clone(), weights, panel, &out, &write) };
+                }
+                for row in rows {
+                    // SAFETY: as above.
+                    let out = unsafe { out.slice(row * outputs + columns.start, columns.len()) };
+                    finish(row, columns.start, out);
+                }
+            },
+        );
     }
 }
 
-/// [`integer_linear`] by its definition.
-#[cfg(test)]
-fn integer_linear_reference(x: &[i16], zero_point: i16, w: &[i32], inputs: usize, outputs: usize) -> Vec<i32> {
-    let sum = |row: &[i16], n: usize| -> i32 {
-        (0..inputs).map(|k| i32::from(row[k] - zero_point) * w[k * outputs + n]).sum()
+/// Writes some rows of the columns of one panel.
+///
+/// # Safety
+/// As long as this runs, no one else may use these elements of `out`.
+#[inline(always)]
+unsafe fn multiply<P: ByteProducts, T>(
+    left: &PackedRows<P>,
+    rows: Range<usize>,
+    weights: &IntegerWeights,
+    panel: usize,
+    out: &SharedOutput<'_, T>,
+    write: &impl Fn(I32x4, usize, &mut [T]),
+) {
+    let outputs = weights.outputs;
+    let (sums, zero_points) = (&weights.sums[panel], weights.zero_points.get(panel));
+    let fours = weights.fours();
+    let write = |row: usize, block: usize, products: I32x4| {
+        let column = panel * PANEL + 4 * block;
+        if column >= outputs {
+            return;
+        }
+        let mut products = products - I32x4::splat(left.zero_point(row)) * I32x4::load(&sums[block]);
+        if let Some(zero_points) = zero_points {
+            products = products - I32x4::splat(left.sums[row]) * I32x4::load(&zero_points[block]);
+        }
+        // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
+        let out = unsafe { out.slice(row * outputs + column, 4.min(outputs - column)) };
+        write(products, column, out);
     };
-    x.chunks_exact(inputs).flat_map(|row| (0..outputs).map(move |n| (row, n))).map(|(row, n)| sum(row, n)).collect()
+    let left = LeftTiles { values: &left.values, stride: fours };
+    multiply_panel::<P>(left, rows, &weights.panels[panel * fours..][..fours], write);
 }
 
-#[cfg(test)]
-mod tests {
+/// The left-hand matrix as the products want it.
+struct PackedRows<P: ByteProducts> {
+    /// As [`LeftTiles`] has them; what fills up a row's last four is 0.
+    values: Vec<[P::Element; 4]>,
+    /// One, or one for each row.
+    zero_points: Vec<i32>,
+    /// Sum of each row; nothing where the weights have no zero points.
+    sums: Vec<i32>,
+}
+
+impl<P: ByteProducts> PackedRows<P> {
+    fn new(x: IntegerRows<'_>, weights: &IntegerWeights) -> PackedRows<P> {
+        let signed = matches!(x.values, Bytes::Signed(_));
+        let zero_points = x.zero_points.iter().map(|zero_point| zero_point + P::offset(signed)).collect();
+        let mut packed = PackedRows { values: Vec::new(), zero_points, sums: Vec::new() };
+        match x.values {
+            Bytes::Signed(values) => packed.pack(values, signed, x.rows, weights),
+            Bytes::Unsigned(values) => packed.pack(values, signed, x.rows, weights),
+        }
+        packed
+    }
+
+    fn pack<T: Copy + Into<i16>>(&mut self, x: &[T], signed: bool, rows: usize, weights: &IntegerWeights) {
+        let stride = weights.fours();
+        self.values = vec![[P::Element::default(); 4]; rows * stride];
+        let element = |value: T| P::element(value.into(), signed);
+        for (number, tile) in self.values.chunks_mut(tile_rows::<P>() * stride).enumerate() {
+            let height = tile.len() / stride;
+            for r in 0..height {
+                let row = &x[(number * tile_rows::<P>() + r) * weights.inputs..][..weights.inputs];
+                let (fours, rest) = row.as_chunks::<4>();
+                for (packed, four) in tile[r..].iter_mut().step_by(height).zip(fours) {
+                    *packed = four.map(element);
+                }
+                for (packed, value) in tile[(stride - 1) * height + r].iter_mut().zip(rest) {
+                    *packed = element(*value);
+                }
+            }
+        }
+        if !weights.zero_points.is_empty() {
+            let sum = |row: usize| -> i32 {
+                let row = &x[row * weights.inputs..][..weights.inputs];
+                row.iter().fold(0, |sum: i32, value| sum.wrapping_add(i32::from((*value).into()) + P::offset(signed)))
+            };
+            self.sums = (0..rows).map(sum).collect();
+        }
+    }
+
+    #[inline(always)]
+    fn zero_point(&self, row: usize) -> i32 {
+        match *self.zero_points {
+            [one] => one,
+            ref each => each[row],
+        }
+    }
+}
+
+#[cfg(any(test, feature = "selftest"))]
+pub(super) mod cases {
     use super::*;
+    #[cfg(test)]
+    use crate::error::ErrorCode;
+    use crate::kernels::self_test::{bytes, difference, numbers, signed_bytes};
+
+    /// Operands of a product.
+    struct Case {
+        what: String,
+        rows: usize,
+        inputs: usize,
+        outputs: usize,
+        /// Whether the bytes of `x` are signed.
+        signed: bool,
+        /// `[rows, inputs]`.
+        x: Vec<u8>,
+        /// One, or one for each row.
+        x_zero_points: Vec<i32>,
+        /// `[inputs, outputs]`.
+        q: Vec<i8>,
+        /// None, one, or one for each output.
+        zero_points: Vec<i8>,
+    }
+
+    impl Case {
+        /// Every byte of `x` and of the weights is the same.
+        fn constant(x: u8, x_zero_point: u8, q: i8, zero_point: i8, signed: bool) -> Case {
+            let (rows, inputs, outputs) = (4, 100, 13);
+            let x_zero_point = if signed { i32::from(x_zero_point as i8) } else { i32::from(x_zero_point) };
+            Case {
+                what: format!("({x} - {x_zero_point}) * ({q} - {zero_point}), signed {signed}"),
+                rows,
+                inputs,
+                outputs,
+                signed,
+                x: vec![x; rows * inputs],
+                x_zero_points: vec![x_zero_point],
+                q: vec![q; inputs * outputs],
+                zero_points: vec![zero_point],
+            }
+        }
+
+        fn mixed(rows: usize, inputs: usize, outputs: usize) -> Case {
+            // Between them, the sizes meet every combination.
+            let (signed, all, each) = (rows % 2 == 0, outputs.is_multiple_of(3), inputs % 2 == 1);
+            let counts = [if rows % 3 == 0 { rows } else { 1 }, if each { outputs } else { usize::from(all) }];
+            let zero_point = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
+            Case {
+                what: format!("{rows} x {inputs} x {outputs}, signed {signed}, {counts:?} zero points"),
+                rows,
+                inputs,
+                outputs,
+                signed,
+                x: bytes(rows * inputs, 1),
+                x_zero_points: bytes(counts[0].max(1), 2).into_iter().map(zero_point).collect(),
+                q: signed_bytes(inputs * outputs, 3),
+                zero_points: signed_bytes(counts[1], 4),
+            }
+        }
+
+        /// The product by its definition.
+        fn expected(&self) -> Vec<i32> {
+            let Case { rows, inputs, outputs, .. } = *self;
+            let x = |at: usize| if self.signed { i32::from(self.x[at] as i8) } else { i32::from(self.x[at]) };
+            let x_zero = |row: usize| self.x_zero_points[row % self.x_zero_points.len()];
+            let zero =
+                |n: usize| self.zero_points.get(n % self.zero_points.len().max(1)).map_or(0, |zero| i32::from(*zero));
+            let product = |row: usize, k: usize, n: usize| {
+                i64::from(x(row * inputs + k) - x_zero(row)) * i64::from(i32::from(self.q[k * outputs + n]) - zero(n))
+            };
+            let sum = |row: usize, n: usize| (0..inputs).map(|k| product(row, k, n)).sum::<i64>() as i32;
+            (0..rows).flat_map(|row| (0..outputs).map(move |n| (row, n))).map(|(row, n)| sum(row, n)).collect()
+        }
+
+        fn failure(&self, way: Way) -> Option<String> {
+            let weights = IntegerWeights::new(&self.q, self.inputs, self.outputs, &self.zero_points);
+            let signed: Vec<i8> = self.x.iter().map(|byte| *byte as i8).collect();
+            let values = if self.signed { Bytes::Signed(&signed) } else { Bytes::Unsigned(&self.x) };
+            let x = IntegerRows { values, rows: self.rows, zero_points: &self.x_zero_points };
+            let (mut got, expected) = (vec![77; self.rows * self.outputs], self.expected());
+            integer_linear_by(way, x, &weights.expect("weights"), &mut got);
+            let at = got.iter().zip(&expected).position(|(got, expected)| got != expected)?;
+            Some(format!("{}, {way:?}: element {at} is {} where {} is expected", self.what, got[at], expected[at]))
+        }
+    }
+
+    /// Holds every way to multiply that is exact on this machine against the definition, with the greatest sums of every
+    /// sign, and at many sizes; then what follows the product.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        let mut cases = Vec::new();
+        for signed in [false, true] {
+            for [x, x_zero_point] in [[0, 255], [255, 0], [255, 127], [127, 128], [128, 127], [128, 0], [254, 1]] {
+                for [q, zero_point] in [[-128, 127], [127, -128], [-128, 0], [127, 0], [-1, 1]] {
+                    cases.push(Case::constant(x, x_zero_point, q, zero_point, signed));
+                }
+            }
+        }
+        for rows in (0..=9).chain([ROW_BLOCK + 5]) {
+            for inputs in [0, 1, 3, 4, 5, 8, 31, 64] {
+                for outputs in [1, 3, 4, 5, 11, 12, 13, COLUMN_BLOCK + 7] {
+                    cases.push(Case::mixed(rows, inputs, outputs));
+                }
+            }
+        }
+        // Sums beyond 32 bits.
+        let wide = Case { q: vec![-128; 70_000], ..Case::mixed(1, 70_000, 1) };
+        cases.push(Case { x: vec![255; 70_000], x_zero_points: vec![0], zero_points: vec![], ..wide });
+        let ways = Way::exact_here();
+        let mut failures: Vec<String> =
+            cases.iter().flat_map(|case| ways.iter().filter_map(|way| case.failure(*way))).collect();
+        failures.extend(failures_of_finish());
+        failures
+    }
+
+    /// Scales, bias, activation and residual, alone and together, in f32 operations that each round.
+    fn failures_of_finish() -> Vec<String> {
+        let mut failures = Vec::new();
+        for (rows, outputs) in [(1, 5), (3, 12), (5, COLUMN_BLOCK + 7)] {
+            let case = Case { signed: false, x_zero_points: vec![100], ..Case::mixed(rows, 65, outputs) };
+            let weights = IntegerWeights::new(&case.q, case.inputs, outputs, &case.zero_points).expect("weights");
+            let x = IntegerRows { values: Bytes::Unsigned(&case.x), rows, zero_points: &case.x_zero_points };
+            let (scales, bias) = (numbers(outputs, 5), numbers(outputs, 6));
+            let residual = numbers(rows * outputs, 7);
+            for (activation, tolerance) in
+                [(Activation::Identity, 0.0), (Activation::Relu, 0.0), (Activation::Gelu, 1e-6)]
+            {
+                for (bias, residual) in [(None, None), (Some(&bias[..]), None), (Some(&bias[..]), Some(&residual[..]))]
+                {
+                    let finish = Finish { scales: &scales, bias, activation, residual };
+                    let mut got = vec![f32::NAN; rows * outputs];
+                    quantized_linear(x, &weights, finish, &mut got);
+                    let expected = case.expected().into_iter().enumerate().map(|(at, sum)| {
+                        let column = at % outputs;
+                        let value = sum as f32 * scales[column] + bias.map_or(0.0, |bias| bias[column]);
+                        activation.reference(f64::from(value)) as f32 + residual.map_or(0.0, |residual| residual[at])
+                    });
+                    let what = format!("{} then {activation:?}, bias {bias:?}, residual {residual:?}", case.what);
+                    failures.extend(difference(what, &got, &expected.collect::<Vec<f32>>(), tolerance));
+                }
+            }
+        }
+        failures
+    }
 
     #[test]
-    fn sums_are_exact() {
-        struct Case {
-            what: &'static str,
-            rows: usize,
-            inputs: usize,
-            outputs: usize,
-            x: fn(usize) -> i16,
-            zero_point: i16,
-            q: fn(usize) -> i8,
-            zero_points: &'static [i8],
-        }
-        let cases = [
-            Case {
-                what: "the greatest sums",
-                rows: 2,
-                inputs: 3 * EXACT + 5,
-                outputs: 9,
-                x: |_| 255,
-                zero_point: 0,
-                q: |_| 127,
-                zero_points: &[-128],
-            },
-            Case {
-                what: "the least sums",
-                rows: 1,
-                inputs: 2 * EXACT,
-                outputs: 3,
-                x: |_| 0,
-                zero_point: 255,
-                q: |_| 127,
-                zero_points: &[-128],
-            },
-            Case {
-                what: "mixed elements, a zero point for each column",
-                rows: 3,
-                inputs: EXACT + 1,
-                outputs: 2,
-                x: |at| (at * 37 % 256) as i16 - 128,
-                zero_point: -3,
-                q: |at| (at * 91 % 256) as u8 as i8,
-                zero_points: &[5, -7],
-            },
-            Case {
-                what: "no rows",
-                rows: 0,
-                inputs: 4,
-                outputs: 4,
-                x: |_| 0,
-                zero_point: 0,
-                q: |_| 1,
-                zero_points: &[],
-            },
-            Case {
-                what: "no inputs",
-                rows: 2,
-                inputs: 0,
-                outputs: 2,
-                x: |_| 0,
-                zero_point: 0,
-                q: |_| 1,
-                zero_points: &[],
-            },
-        ];
-        for case in cases {
-            let Case { what, rows, inputs, outputs, zero_point, zero_points, .. } = case;
-            let x: Vec<i16> = (0..rows * inputs).map(case.x).collect();
-            let q: Vec<i8> = (0..inputs * outputs).map(case.q).collect();
-            let zero = |n: usize| zero_points.get(n % zero_points.len().max(1)).map_or(0, |zero| i32::from(*zero));
-            let w: Vec<i32> = q.iter().enumerate().map(|(at, q)| i32::from(*q) - zero(at % outputs)).collect();
-            let weights = IntegerWeights::new(&q, inputs, outputs, zero_points).unwrap();
-            let mut out = vec![1; rows * outputs];
-            integer_linear(&x, zero_point, rows, &weights, &mut out);
-            let expected = match inputs {
-                0 => vec![0; rows * outputs],
-                _ => integer_linear_reference(&x, zero_point, &w, inputs, outputs),
-            };
-            assert_eq!(out, expected, "{what}");
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn zero_points_that_do_not_fit_are_refused() {
+        for (count, fits) in [(0, true), (1, true), (3, true), (2, false), (4, false)] {
+            let result = IntegerWeights::new(&[0; 6], 2, 3, &vec![0; count]);
+            assert_eq!(result.err().map(|error| error.code), (!fits).then_some(ErrorCode::InvalidModel), "{count}");
         }
     }
 }

@@ -10,16 +10,18 @@
 pub mod activation;
 pub mod attention;
 pub mod attention_by_steps;
+mod byte_products;
 mod dot;
 pub mod embedding;
 mod finish;
-pub mod integer;
 pub mod integer_linear;
+mod integer_panel;
 pub mod linear;
 mod linear_weights;
 pub mod norm;
 mod panel;
 mod parallel;
+pub mod quantize;
 pub mod rotary_embedding;
 pub mod score_steps;
 #[cfg(any(test, feature = "selftest"))]

@@ -43,21 +43,21 @@ fn run_in_order<Scratch>(count: usize, scratch: impl Fn() -> Scratch, task: impl
 }
 
 /// A buffer that several tasks write at the same time, each its own elements.
-pub(super) struct SharedOutput<'a> {
-    start: *mut f32,
+pub(super) struct SharedOutput<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    buffer: PhantomData<&'a mut [f32]>,
+    buffer: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the buffer is borrowed mutably for as long as this lives, and whoever calls `slice` promises that no two live
 // slices share an element.
-unsafe impl Sync for SharedOutput<'_> {}
+unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}
 // SAFETY: as for `Sync`; there is nothing in it that belongs to one thread.
-unsafe impl Send for SharedOutput<'_> {}
+unsafe impl<T: Send> Send for SharedOutput<'_, T> {}
 
-impl<'a> SharedOutput<'a> {
+impl<'a, T> SharedOutput<'a, T> {
     /// Shares a buffer.
-    pub(super) fn new(buffer: &'a mut [f32]) -> SharedOutput<'a> {
+    pub(super) fn new(buffer: &'a mut [T]) -> SharedOutput<'a, T> {
         SharedOutput { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
@@ -70,7 +70,7 @@ impl<'a> SharedOutput<'a> {
     /// As long as the slice lives, no other slice of this buffer may share an element with it.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
-    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [f32] {
+    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start <= self.len && len <= self.len - start);
         // SAFETY: inside the buffer, as just asserted; not aliased, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }

@@ -1,20 +1,24 @@
 //! Runs the kernels' tables of cases on whatever machine this is: natively under `cargo test`, and inside WebAssembly,
 //! where there is no test harness, through [`kernel_self_test`].
 
-use super::{activation, attention, attention_by_steps, dot, embedding, integer, linear, norm, panel, parallel, rotary_embedding, simd};
+use super::{
+    activation, attention, attention_by_steps, dot, embedding, integer_linear, linear, norm, panel, parallel, quantize,
+    rotary_embedding, simd,
+};
 
 /// A table of cases: runs them all and gives a line for each failure.
 type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 12] = [
+    let tables: [(&str, Table); 13] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
         ("dot", dot::cases::failures),
         ("activation", activation::cases::failures),
-        ("integer", integer::cases::failures),
+        ("integer linear", integer_linear::cases::failures),
+        ("quantize", quantize::cases::failures),
         ("linear", linear::cases::failures),
         ("norm", norm::cases::failures),
         ("attention", attention::cases::failures),

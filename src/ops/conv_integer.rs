@@ -4,10 +4,10 @@
 //! of `x`, an integer; those of `w`, one or one for each output. Output: int32 `[batch, outputs, ...]`. What is padded has
 //! the value of the zero point.
 
-use super::mat_mul_integer::{integers, less_zero_points};
+use super::mat_mul_integer::{bytes, row_zero_points, signed_operand};
 use super::plain::Plain;
 use super::windows::coordinates;
-use crate::kernels::integer::integer_product;
+use crate::kernels::integer_linear::{IntegerRows, IntegerWeights, integer_linear};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -78,8 +78,8 @@ impl ConvInteger {
         Ok(shape)
     }
 
-    /// The patches of one batch and group, `[channels * kernel, places]`, less the zero point.
-    fn patches(&self, x: &[i32], sizes: &Sizes) -> Vec<i32> {
+    /// The patches of one batch and group, `[channels * kernel, places]`.
+    fn patches(&self, x: &[i8], zero_point: i8, sizes: &Sizes) -> Vec<i8> {
         let Sizes { input, kernel, output, before } = sizes;
         let input_places: usize = input.iter().product();
         let (taps, places): (usize, usize) = (kernel.iter().product(), output.iter().product());
@@ -94,7 +94,7 @@ impl ConvInteger {
                         let from_padding = place[axis] * self.strides[axis] + tap[axis] * self.dilations[axis];
                         match from_padding.checked_sub(before[axis]).filter(|at| *at < input[axis]) {
                             Some(at) => position = position * input[axis] + at,
-                            None => return 0,
+                            None => return zero_point,
                         }
                     }
                     channel[position]
@@ -129,10 +129,9 @@ impl Plain for ConvInteger {
             (0..input.len()).map(|axis| self.padding_before(axis, input[axis], output[axis], kernel[axis])).collect();
         let sizes = Sizes { input: input.into(), kernel: kernel.into(), output: output.into(), before };
         let depth: usize = w_shape[1..].iter().product();
-        let w = less_zero_points(&inputs[1], &inputs[3], w_shape[0], depth)?;
-        ensure!(inputs[2].len() == 1, "x has one zero point");
-        let zero_point = integers(&inputs[2])?[0];
-        let x: Vec<i32> = integers(&inputs[0])?.into_iter().map(|value| value - zero_point).collect();
+        let (w, w_zero_points) = (bytes(&inputs[1])?, row_zero_points(&inputs[3], w_shape[0])?);
+        let (x, x_zero_points) = signed_operand(&inputs[0], &inputs[2])?;
+        let &[zero_point] = &*x_zero_points else { bail!("x has one zero point") };
         let (places, group_outputs) = (output.iter().product::<usize>(), w_shape[0] / self.groups);
         let group_inputs: usize = w_shape[1] * input.iter().product::<usize>();
         let mut out = vec![0; shape.iter().product()];
@@ -140,8 +139,14 @@ impl Plain for ConvInteger {
             for group in 0..self.groups {
                 let x = &x[(batch * self.groups + group) * group_inputs..][..group_inputs];
                 let out = &mut out[(batch * self.groups + group) * group_outputs * places..][..group_outputs * places];
-                let w = &w[group * group_outputs * depth..][..group_outputs * depth];
-                integer_product(w, &self.patches(x, &sizes), &[0], depth, places, out);
+                let patches = IntegerWeights::new(&self.patches(x, zero_point, &sizes), depth, places, &x_zero_points)?;
+                let outputs = group * group_outputs..(group + 1) * group_outputs;
+                let zero_points = match &*w_zero_points {
+                    [_] => &*w_zero_points,
+                    each => &each[outputs.clone()],
+                };
+                let values = w.part(outputs.start * depth..outputs.end * depth);
+                integer_linear(IntegerRows { values, rows: group_outputs, zero_points }, &patches, out);
             }
         }
         Ok(tvec!(Tensor::from_shape(&shape, &out)?))

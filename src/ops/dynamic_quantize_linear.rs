@@ -5,6 +5,7 @@
 
 use super::f32_slice;
 use super::plain::Plain;
+use crate::kernels::quantize::{Quantization, dynamic_quantize};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -21,14 +22,10 @@ impl Plain for DynamicQuantizeLinear {
     }
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
-        let x = f32_slice(&inputs[0])?;
-        let (least, greatest) =
-            x.iter().fold((0f32, 0f32), |(least, greatest), value| (least.min(*value), greatest.max(*value)));
-        let scale = if least == greatest { 1.0 } else { (greatest - least) / 255.0 };
-        let zero_point = (-least / scale).clamp(0.0, 255.0).round_ties_even();
-        let quantized: Vec<u8> =
-            x.iter().map(|value| ((value / scale).round_ties_even() + zero_point).clamp(0.0, 255.0) as u8).collect();
-        Ok(tvec!(Tensor::from_shape(inputs[0].shape(), &quantized)?, tensor0(scale), tensor0(zero_point as u8)))
+        let mut quantized = Tensor::zero::<u8>(inputs[0].shape())?;
+        let out = quantized.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?;
+        let Quantization { scale, zero_point } = dynamic_quantize(f32_slice(&inputs[0])?, out);
+        Ok(tvec!(quantized, tensor0(scale), tensor0(zero_point)))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::matmul::{matrix, output_shape};
 use super::plain::{Plain, elements};
-use crate::kernels::integer::integer_product;
+use crate::kernels::integer_linear::{Bytes, IntegerRows, IntegerWeights, integer_linear};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -29,20 +29,24 @@ impl Plain for MatMulInteger {
         let shape = output_shape(left, right)?;
         let (m, k, n) = (left[left.len() - 2], left[left.len() - 1], right[right.len() - 1]);
         ensure!(k == right[right.len() - 2], "MatMulInteger of {left:?} and {right:?}: inner sizes differ");
-        let a = less_zero_points(&inputs[0], &inputs[2], m, k)?;
-        let zero_points = integers(&inputs[3])?;
-        ensure!(matches!(zero_points.len(), 1) || zero_points.len() == n, "zero points of b are one or one a column");
+        let (a, zero_points) = (bytes(&inputs[0])?, row_zero_points(&inputs[2], m)?);
+        let (b, b_zero_points) = signed_operand(&inputs[1], &inputs[3])?;
+        ensure!(
+            matches!(b_zero_points.len(), 1) || b_zero_points.len() == n,
+            "zero points of b are one or one a column"
+        );
         let batches: usize = shape[..shape.len() - 2].iter().product();
         let mut product = vec![0; batches * m * n];
+        let mut packed: Option<(usize, IntegerWeights)> = None;
         for batch in 0..batches {
-            let a = &a[matrix(batch, &shape, left) * m * k..][..m * k];
-            let out = &mut product[batch * m * n..][..m * n];
-            let start = matrix(batch, &shape, right) * k * n;
-            if inputs[1].datum_type() == i8::datum_type() {
-                integer_product(a, &elements::<i8>(&inputs[1])?[start..][..k * n], &zero_points, k, n, out);
-            } else {
-                integer_product(a, &elements::<u8>(&inputs[1])?[start..][..k * n], &zero_points, k, n, out);
+            let at = matrix(batch, &shape, right);
+            if packed.as_ref().is_none_or(|(number, _)| *number != at) {
+                packed = Some((at, IntegerWeights::new(&b[at * k * n..][..k * n], k, n, &b_zero_points)?));
             }
+            let Some((_, weights)) = &packed else { continue };
+            let at = matrix(batch, &shape, left);
+            let rows = IntegerRows { values: a.part(at * m * k..(at + 1) * m * k), rows: m, zero_points: &zero_points };
+            integer_linear(rows, weights, &mut product[batch * m * n..][..m * n]);
         }
         Ok(tvec!(Tensor::from_shape(&shape, &product)?))
     }
@@ -53,17 +57,29 @@ pub fn integers(tensor: &Tensor) -> TractResult<Vec<i32>> {
     Ok(elements::<i32>(&*tensor.cast_to::<i32>()?)?.to_vec())
 }
 
-/// The elements of matrices `[..., rows, columns]` less their zero points, one or one for each row.
-pub fn less_zero_points(matrices: &Tensor, zero_points: &Tensor, rows: usize, columns: usize) -> TractResult<Vec<i32>> {
-    let (mut elements, zero_points) = (integers(matrices)?, integers(zero_points)?);
+/// The elements of a tensor of 8-bit integers.
+pub fn bytes(tensor: &Tensor) -> TractResult<Bytes<'_>> {
+    Ok(match tensor.datum_type() {
+        DatumType::I8 => Bytes::Signed(elements::<i8>(tensor)?),
+        _ => Bytes::Unsigned(elements::<u8>(tensor)?),
+    })
+}
+
+/// Zero points of a left operand, one or one for each row of a matrix.
+pub fn row_zero_points(zero_points: &Tensor, rows: usize) -> TractResult<Vec<i32>> {
+    let zero_points = integers(zero_points)?;
     ensure!(matches!(zero_points.len(), 1) || zero_points.len() == rows, "zero points are one or one a row");
-    for (position, element) in elements.iter_mut().enumerate() {
-        *element -= match *zero_points {
-            [one] => one,
-            ref each => each[position / columns % rows],
-        };
-    }
-    Ok(elements)
+    Ok(zero_points)
+}
+
+/// The elements of a tensor of 8-bit integers, and their zero points, less 128 where they are unsigned.
+pub fn signed_operand(operand: &Tensor, zero_points: &Tensor) -> TractResult<(Vec<i8>, Vec<i8>)> {
+    let (operand, shift) = match bytes(operand)? {
+        Bytes::Signed(elements) => (elements.to_vec(), 0),
+        Bytes::Unsigned(elements) => (elements.iter().map(|element| (element ^ 0x80) as i8).collect(), 128),
+    };
+    let shifted = |zero_point: i32| i8::try_from(zero_point - shift).context("a zero point is not within the type");
+    Ok((operand, integers(zero_points)?.into_iter().map(shifted).collect::<TractResult<_>>()?))
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
-//! `QuantizedLinear`: a product of 8-bit activations, quantised at run time, with constant 8-bit weights. It is what exporters
-//! write as ONNX `MatMulInteger`, `Cast`, `Mul` and `Add`, and its integers are exact.
+//! `QuantizedLinear`: a product of 8-bit activations, quantised at run time, with constant 8-bit weights, and what commonly
+//! follows it. It is what exporters write as ONNX `MatMulInteger`, `Cast`, `Mul` and `Add`, and its integers are exact.
 //!
-//! Inputs: `x` uint8 or int8 `[..., inputs]`; its scale, f32 of one element; its zero point, of `x`'s type, of one element.
-//! Output: f32 `[..., outputs]` = `f32(Σ (x - zero_point) · (w - its zero points)) · (scale · scales) + bias`.
+//! Inputs: `x` uint8 or int8 `[..., inputs]`; its scale, f32 of one element; its zero point, of `x`'s type, of one element;
+//! with `residual` f32 `[..., outputs]`.
+//! Output: f32 `[..., outputs]` = `activation(f32(Σ (x - zero_point) · (w - its zero points)) · (scale · scales) + bias) +
+//! residual`.
 
+use super::mat_mul_integer::{bytes, integers};
 use super::{Shared, f32_slice, f32_tensor, rows};
-use crate::kernels::integer_linear::{IntegerWeights, integer_linear};
+use crate::kernels::activation::Activation;
+use crate::kernels::integer_linear::{Finish, IntegerRows, IntegerWeights, quantized_linear};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -17,6 +21,27 @@ pub struct QuantizedLinear {
     pub scales: Shared<Vec<f32>>,
     /// `[outputs]`.
     pub bias: Option<Shared<Vec<f32>>>,
+    /// Applied after the bias.
+    pub activation: Activation,
+    /// Whether a fourth input is added after the activation.
+    pub residual: bool,
+}
+
+impl QuantizedLinear {
+    /// Without bias, activation or residual.
+    pub fn new(weights: Shared<IntegerWeights>, scales: Vec<f32>) -> QuantizedLinear {
+        QuantizedLinear {
+            weights,
+            scales: Shared::new(scales),
+            bias: None,
+            activation: Activation::Identity,
+            residual: false,
+        }
+    }
+
+    fn inputs(&self) -> usize {
+        3 + usize::from(self.residual)
+    }
 }
 
 impl Op for QuantizedLinear {
@@ -25,21 +50,15 @@ impl Op for QuantizedLinear {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let mut info = vec![format!("{} x {} int8", self.weights.inputs(), self.weights.outputs())];
-        info.extend(self.bias.is_some().then(|| "bias".to_string()));
+        let QuantizedLinear { weights, bias, activation, residual, .. } = self;
+        let mut info = vec![format!("{} x {} int8", weights.inputs(), weights.outputs())];
+        info.extend(bias.is_some().then(|| "bias".to_string()));
+        info.extend((*activation != Activation::Identity).then(|| activation.name().to_string()));
+        info.extend(residual.then(|| "residual".to_string()));
         Ok(info)
     }
 
     op_as_typed_op!();
-}
-
-/// The elements of a tensor of 8-bit integers.
-fn integers(tensor: &Tensor) -> TractResult<Vec<i16>> {
-    let view = tensor.try_as_plain_ram()?;
-    if tensor.datum_type() == i8::datum_type() {
-        return Ok(view.as_slice::<i8>()?.iter().map(|element| i16::from(*element)).collect());
-    }
-    Ok(view.as_slice::<u8>()?.iter().map(|element| i16::from(*element)).collect())
 }
 
 impl EvalOp for QuantizedLinear {
@@ -51,20 +70,21 @@ impl EvalOp for QuantizedLinear {
         let last = shape.last_mut().context("QuantizedLinear of a scalar")?;
         ensure!(*last == self.weights.inputs(), "QuantizedLinear takes {} columns, not {last}", self.weights.inputs());
         *last = outputs;
-        let (&[scale], &[zero_point]) = (f32_slice(&inputs[1])?, &*integers(&inputs[2])?) else {
+        let zero_points = integers(&inputs[2])?;
+        let (&[scale], [_]) = (f32_slice(&inputs[1])?, &*zero_points) else {
             bail!("QuantizedLinear takes one scale and one zero point");
         };
-        let mut sums = vec![0; rows * outputs];
-        integer_linear(&integers(&inputs[0])?, zero_point, rows, &self.weights, &mut sums);
-        let scales: Vec<f32> = self.scales.iter().map(|own| scale * own).collect();
+        let of_column = |column: usize| scale * self.scales[column % self.scales.len()];
+        let scales: Vec<f32> = (0..outputs).map(of_column).collect();
+        let finish = Finish {
+            scales: &scales,
+            bias: self.bias.as_ref().map(|bias| bias.as_slice()),
+            activation: self.activation,
+            residual: self.residual.then(|| f32_slice(&inputs[3])).transpose()?,
+        };
+        let x = IntegerRows { values: bytes(&inputs[0])?, rows, zero_points: &zero_points };
         let output = f32_tensor(&shape, |out| {
-            for (at, (out, sum)) in out.iter_mut().zip(&sums).enumerate() {
-                let column = at % outputs;
-                *out = *sum as f32 * scales[column % scales.len()];
-                if let Some(bias) = &self.bias {
-                    *out += bias[column];
-                }
-            }
+            quantized_linear(x, &self.weights, finish, out);
             Ok(())
         })?;
         Ok(tvec!(output.into_tvalue()))
@@ -75,7 +95,8 @@ impl TypedOp for QuantizedLinear {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let &[x, scale, zero_point] = inputs else { bail!("QuantizedLinear takes 3 inputs, not {}", inputs.len()) };
+        ensure!(inputs.len() == self.inputs(), "QuantizedLinear takes {} inputs, not {}", self.inputs(), inputs.len());
+        let [x, scale, zero_point] = [inputs[0], inputs[1], inputs[2]];
         let bytes = [u8::datum_type(), i8::datum_type()].contains(&x.datum_type);
         ensure!(bytes && x.rank() > 0, "QuantizedLinear takes 8-bit integers of rank 1 or more");
         ensure!(
@@ -91,6 +112,14 @@ impl TypedOp for QuantizedLinear {
             shape[last]
         );
         shape[last] = self.weights.outputs().to_dim();
+        if self.residual {
+            let fits = inputs[3].datum_type == f32::datum_type() && *inputs[3].shape == *shape;
+            ensure!(
+                fits,
+                "the residual of QuantizedLinear must have the output's shape {shape:?}, not {:?}",
+                inputs[3]
+            );
+        }
         Ok(tvec!(f32::fact(shape)))
     }
 }
@@ -101,42 +130,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scales_and_bias() {
+    fn scales_bias_activation_and_residual() {
         struct Case {
             scales: Vec<f32>,
             bias: Option<Vec<f32>>,
             x: Tensor,
             zero_point: Tensor,
+            activation: Activation,
+            /// 10 everywhere.
+            residual: bool,
             expected: Option<&'static [f32]>,
         }
         // w - zero point = [[1, -2], [3, 4]]; (x - zero point) = [[-1, 2]]; sums = [[5, 10]]; the scale of x is 0.5.
         let unsigned = || Tensor::from_shape(&[1, 1, 2], &[127u8, 130]).unwrap();
         let signed = || Tensor::from_shape(&[1, 1, 2], &[-3i8, 0]).unwrap();
         let zero_point = || tensor0(128u8);
+        let plain = |scales, x, zero_point, expected| Case {
+            scales,
+            bias: None,
+            x,
+            zero_point,
+            activation: Activation::Identity,
+            residual: false,
+            expected,
+        };
+        let two = || Tensor::from_shape(&[2], &[128u8, 128]).unwrap();
         let cases = [
-            Case { scales: vec![2.0], bias: None, x: unsigned(), zero_point: zero_point(), expected: Some(&[5., 10.]) },
+            plain(vec![2.0], unsigned(), zero_point(), Some(&[5., 10.])),
+            Case { bias: Some(vec![1.0, -1.0]), ..plain(vec![2.0, 0.2], signed(), tensor0(-2i8), Some(&[6., 0.])) },
             Case {
-                scales: vec![2.0, 0.2],
-                bias: Some(vec![1.0, -1.0]),
-                x: signed(),
-                zero_point: tensor0(-2i8),
-                expected: Some(&[6., 0.]),
+                bias: Some(vec![-6.0, 1.0]),
+                activation: Activation::Relu,
+                residual: true,
+                ..plain(vec![2.0], unsigned(), zero_point(), Some(&[10., 21.]))
             },
-            Case {
-                scales: vec![2.0],
-                bias: None,
-                x: unsigned(),
-                zero_point: Tensor::from_shape(&[2], &[128u8, 128]).unwrap(),
-                expected: None,
-            },
+            plain(vec![2.0], unsigned(), two(), None),
         ];
         for (number, case) in cases.into_iter().enumerate() {
+            let weights = Shared::new(IntegerWeights::new(&[2, -1, 4, 5], 2, 2, &[1]).unwrap());
             let operator = QuantizedLinear {
-                weights: Shared::new(IntegerWeights::new(&[2, -1, 4, 5], 2, 2, &[1]).unwrap()),
-                scales: Shared::new(case.scales),
                 bias: case.bias.map(Shared::new),
+                activation: case.activation,
+                residual: case.residual,
+                ..QuantizedLinear::new(weights, case.scales)
             };
-            match (evaluate(&operator, &[case.x, tensor(&[], &[0.5]), case.zero_point]), case.expected) {
+            let mut inputs = vec![case.x, tensor(&[], &[0.5]), case.zero_point];
+            inputs.extend(case.residual.then(|| tensor(&[1, 1, 2], &[10.0; 2])));
+            match (evaluate(&operator, &inputs), case.expected) {
                 (Ok(output), Some(expected)) => assert_close("quantised", &output, &[1, 1, 2], expected),
                 (result, expected) => assert_eq!(result.is_ok(), expected.is_some(), "case {number}"),
             }

@@ -1,42 +1,84 @@
-//! What follows a `Linear`: the addition of a bias, an activation, the addition of a residual; and the reshapes around it that
-//! make one matrix of several, which it does not need.
+//! What follows a `Linear` or `QuantizedLinear`: the addition of a bias, an activation, the addition of a residual; and the
+//! reshapes around a `Linear` that make one matrix of several, which it does not need.
 
 use super::Match;
 use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::activation::Activation;
-use crate::ops::{Activate, Linear, Shared, f32_slice};
+use crate::ops::{Activate, Linear, QuantizedLinear, Shared, f32_slice};
 use tract_onnx::tract_hir::internal::*;
 
-/// Looks for a `Linear` whose only reader can be taken into it.
+/// A product with constant weights that can take in what follows it.
+trait Product: TypedOp + Clone {
+    fn outputs(&self) -> usize;
+    fn bias(&mut self) -> &mut Option<Shared<Vec<f32>>>;
+    fn activation(&mut self) -> &mut Activation;
+    fn residual(&mut self) -> &mut bool;
+}
+
+macro_rules! products {
+    ($($operator:ty),*) => {
+        $(impl Product for $operator {
+            fn outputs(&self) -> usize {
+                self.weights.outputs()
+            }
+
+            fn bias(&mut self) -> &mut Option<Shared<Vec<f32>>> {
+                &mut self.bias
+            }
+
+            fn activation(&mut self) -> &mut Activation {
+                &mut self.activation
+            }
+
+            fn residual(&mut self) -> &mut bool {
+                &mut self.residual
+            }
+        })*
+    };
+}
+
+products!(Linear, QuantizedLinear);
+
+/// Looks for a product whose only reader can be taken into it.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
-    let Some(linear) = node.op_as::<Linear>().filter(|linear| !linear.residual) else { return Ok(Match::None) };
     let Some(reader) = sole_reader(model, node) else { return Ok(Match::None) };
-    if let Some(AxisOp::Reshape(..)) = reader.op_as() {
-        return unfolded(model, node, linear, reader);
+    if let Some(linear) = node.op_as::<Linear>().filter(|linear| !linear.residual) {
+        return match reader.op_as() {
+            Some(AxisOp::Reshape(..)) => unfolded(model, node, linear, reader),
+            _ => extended(model, node, linear.clone(), reader),
+        };
     }
+    match node.op_as::<QuantizedLinear>().filter(|linear| !linear.residual) {
+        Some(linear) => extended(model, node, linear.clone(), reader),
+        None => Ok(Match::None),
+    }
+}
+
+/// The product with what its reader does.
+fn extended(model: &TypedModel, node: &TypedNode, mut product: impl Product, reader: &TypedNode) -> TractResult<Match> {
     let mut inputs = node.inputs.clone();
-    let extended = if let Some(Activate(activation)) = reader.op_as::<Activate>() {
-        if linear.activation != Activation::Identity {
+    if let Some(Activate(activation)) = reader.op_as::<Activate>() {
+        if *product.activation() != Activation::Identity {
             return Ok(Match::None);
         }
-        Linear { activation: *activation, ..linear.clone() }
+        *product.activation() = *activation;
     } else if let Some([left, right]) = binary(reader, "Add") {
         let other = if left.node == node.id { right } else { left };
         if !same_shape(model, OutletId::new(node.id, 0), OutletId::new(reader.id, 0)) || left == right {
             return Ok(Match::None);
         }
-        if let Some(bias) = bias(model, linear, other)? {
-            Linear { bias: Some(Shared::new(bias)), ..linear.clone() }
+        if let Some(bias) = bias(model, &mut product, other)? {
+            *product.bias() = Some(Shared::new(bias));
         } else if same_shape(model, other, OutletId::new(node.id, 0)) {
             inputs.push(other);
-            Linear { residual: true, ..linear.clone() }
+            *product.residual() = true;
         } else {
             return Ok(Match::None);
         }
     } else {
         return Ok(Match::None);
-    };
-    Ok(Match::Found(replace(model, &reader.name, extended, &inputs, OutletId::new(reader.id, 0))?))
+    }
+    Ok(Match::Found(replace(model, &reader.name, product, &inputs, OutletId::new(reader.id, 0))?))
 }
 
 /// `Linear` of rows that are folded before it and unfolded behind it.
@@ -56,11 +98,11 @@ fn unfolded(model: &TypedModel, node: &TypedNode, linear: &Linear, behind: &Type
 }
 
 /// The constant vector that is added to every row, where that comes before bias, activation and residual.
-fn bias(model: &TypedModel, linear: &Linear, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
+fn bias(model: &TypedModel, product: &mut impl Product, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
     let Some(constant) = model.outlet_fact(outlet)?.konst.clone() else { return Ok(None) };
-    let columns = linear.outputs;
+    let columns = product.outputs();
     let vector = constant.shape().last() == Some(&columns) && constant.volume() == columns;
-    let free = linear.bias.is_none() && linear.activation == Activation::Identity;
+    let free = product.bias().is_none() && *product.activation() == Activation::Identity;
     Ok(if vector && free { Some(f32_slice(&constant)?.to_vec()) } else { None })
 }
 
@@ -68,6 +110,7 @@ fn bias(model: &TypedModel, linear: &Linear, outlet: OutletId) -> TractResult<Op
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
+    use crate::kernels::integer_linear::IntegerWeights;
     use crate::ops::MatMul;
     use tract_onnx::tract_hir::tract_core::ops::math::add;
 
@@ -131,6 +174,30 @@ mod tests {
             let linear = sketch.wire(MatMul, &[x, weights]);
             let outputs = build(&mut sketch, linear);
             sketch.check(what, &outputs, "linear epilogue", expected);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_quantized_linear() {
+        use Expected::{Fused, Not};
+        for (what, residual, expected) in
+            [("a residual", [0usize, 0, 3], Fused), ("a residual of one row for all", [0, 1, 3], Not(""))]
+        {
+            let mut sketch = Sketch::new();
+            let (x, scale) = (sketch.typed_input(u8::datum_type(), &[0, 0, 4]), sketch.input(&[]));
+            let zero_point = sketch.typed_input(u8::datum_type(), &[]);
+            let elements: Vec<i8> = (0..12u32).map(|at| (at * 53 % 256) as u8 as i8).collect();
+            let weights = Shared::new(IntegerWeights::new(&elements, 4, 3, &[]).unwrap());
+            let product = sketch.wire(QuantizedLinear::new(weights, vec![0.5]), &[x, scale, zero_point]);
+            let mut output = product;
+            if matches!(expected, Fused) {
+                let bias = sketch.weights(&[1, 1, 3]);
+                let biased = sketch.wire(add(), &[bias, product]);
+                output = sketch.wire(Activate(Activation::Relu), &[biased]);
+            }
+            let residual = sketch.input(&residual);
+            let output = sketch.wire(add(), &[residual, output]);
+            sketch.check(what, &[output], "linear epilogue", expected);
         }
     }
 

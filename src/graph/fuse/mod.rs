@@ -65,6 +65,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "outer product", look: outer_product::look },
     Rule { pattern: "linear", look: linear::look },
     Rule { pattern: "quantised linear", look: quantized_linear::look },
+    Rule { pattern: "integer linear", look: quantized_linear::look_for_integer_linear },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
 ];

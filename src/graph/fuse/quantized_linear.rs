@@ -1,6 +1,7 @@
 //! A product of 8-bit activations, quantised at run time, with constant 8-bit weights, as onnxruntime's dynamic quantisation
-//! writes it: `Cast(MatMulInteger(x, weights, zero points)) · (scale · scales) + bias`, or in one of its fused operators; and of
-//! activations quantised with constant scales, as in `QLinearMatMul` and `QGemm`, whose sums are rounded to integers again.
+//! writes it: `Cast(MatMulInteger(x, weights, zero points)) · (scale · scales) + bias`, or in one of its fused operators; of
+//! activations quantised with constant scales, as in `QLinearMatMul` and `QGemm`, whose sums are rounded to integers again; and
+//! what is left of products with constant weights, whose weights are packed.
 
 use super::Match;
 use super::linear::signed;
@@ -8,7 +9,7 @@ use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::integer_linear::IntegerWeights;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{
-    MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice, to_f32,
+    IntegerLinear, MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice, to_f32,
 };
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
@@ -31,9 +32,20 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         return Ok(Match::Almost("the sums are not cast to float32 and multiplied by scales".into()));
     };
     let (last, bias) = bias(model, scaled.node, outputs)?;
-    let operator = QuantizedLinear { weights, scales: Shared::new(scaled.scales), bias: bias.map(Shared::new) };
+    let operator = QuantizedLinear { bias: bias.map(Shared::new), ..QuantizedLinear::new(weights, scaled.scales) };
     let inputs = [node.inputs[X], scaled.scale, node.inputs[X_ZERO_POINT]];
     Ok(Match::Found(replace(model, &last.name, operator, &inputs, OutletId::new(last.id, 0))?))
+}
+
+/// Looks for a product of integers that is not scaled at once.
+pub fn look_for_integer_linear(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
+    if !node.op_is::<PlainOperator<MatMulInteger>>() || model.outlet_fact(node.inputs[X])?.rank() < 2 {
+        return Ok(Match::None);
+    }
+    let Some(weights) = weights(model, node)? else { return Ok(Match::None) };
+    let operator = PlainOperator(IntegerLinear { weights });
+    let inputs = [node.inputs[X], node.inputs[X_ZERO_POINT]];
+    Ok(Match::Found(replace(model, &node.name, operator, &inputs, OutletId::new(node.id, 0))?))
 }
 
 // Inputs of the product.
@@ -167,8 +179,7 @@ impl<'a> Requantized<'a> {
         let scales = if bias.is_some() { vec![1.0] } else { factors.clone() };
         let rank = model.outlet_fact(OutletId::new(node.id, 0))?.rank();
         let is_biased = bias.is_some();
-        let operator =
-            QuantizedLinear { weights, scales: Shared::new(scales), bias: bias.map(Shared::new) };
+        let operator = QuantizedLinear { bias: bias.map(Shared::new), ..QuantizedLinear::new(weights, scales) };
         let mut wire = patch.wire_node(&*node.name, operator, &[taps[0], one, taps[1]])?[0];
         if is_biased {
             let mut shape = vec![1; rank];
@@ -332,6 +343,23 @@ mod tests {
             let mut sketch = Sketch::new();
             let output = build(&mut sketch, &case);
             sketch.check(case.what, &[output], "quantised linear", case.expected);
+        }
+    }
+
+    #[test]
+    fn forms_of_the_rest() {
+        use Expected::{Fused, Not};
+        use Scales::{Multiplied, None};
+        let case = |what, rows, scaled, expected| Case { what, columns: [1, 3], rows, scaled, bias: false, expected };
+        let cases = [
+            case("not scaled", 1, None, Fused),
+            case("by row", 4, Multiplied, Fused),
+            case("a quantised linear", 1, Multiplied, Not("")),
+        ];
+        for case in cases {
+            let mut sketch = Sketch::new();
+            let output = build(&mut sketch, &case);
+            sketch.check(case.what, &[output], "integer linear", case.expected);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::{Add, Div, Mul, Sub};
 /// Four f32.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(16))]
-pub(in crate::kernels) struct F32x4([f32; 4]);
+pub(in crate::kernels) struct F32x4(pub(super) [f32; 4]);
 
 impl F32x4 {
     /// The same value in every lane.

@@ -11,7 +11,18 @@ mod lanes;
 #[path = "wasm.rs"]
 mod lanes;
 
+/// Vectors of integers, for products of 8-bit ones.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[path = "bytes_array.rs"]
+pub(super) mod bytes;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[path = "bytes_wasm.rs"]
+pub(super) mod bytes;
+
 pub(super) use lanes::F32x4;
+
+/// Added to a number below 2^22 it leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
+const ROUNDER: f32 = 12_582_912.0;
 
 /// Lanes of an [`F32x4`].
 pub(super) const LANES: usize = 4;
@@ -88,9 +99,6 @@ impl<const COUNT: usize> Constants<COUNT> {
 /// fit, relative error 3.3e-9). ln 2 is split into two parts, so that n·ln 2 loses nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Exp(Constants<13>);
-
-/// Adding it leaves no bits for a fraction, 1.5 · 2^23: the sum is rounded to an integer.
-const ROUNDER: f32 = 12_582_912.0;
 
 impl Exp {
     /// To be called outside the loop.

@@ -9,7 +9,7 @@ use std::ops::{Add, Div, Mul, Sub};
 
 /// Four f32.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct F32x4(v128);
+pub(in crate::kernels) struct F32x4(pub(super) v128);
 
 impl F32x4 {
     /// The same value in every lane.

@@ -1,0 +1,228 @@
+//! Exact sums of products of 8-bit integers, made as this machine makes them fastest.
+//!
+//! Pairs are widened to 16 bits, which every machine can. Quads are four bytes multiplied as they are; what WebAssembly's
+//! relaxed instruction makes of factors beyond 127 differs between machines, so [`Way::of_this_machine`] tries it once.
+
+use super::simd::bytes::{I16x8, I32x4};
+use std::sync::OnceLock;
+
+/// Four rows of four columns of the right-hand matrix, the rows of a column side by side.
+pub(super) type Block = [i8; 16];
+
+/// Whether two weights that are added first, rows 0 and 1 or 2 and 3 of a column, are both -128.
+pub(super) fn has_least_pair(block: &Block) -> bool {
+    block.as_chunks().0.contains(&[i8::MIN; 2])
+}
+
+/// How products are made.
+pub(super) trait ByteProducts {
+    /// An element of the left-hand matrix.
+    type Element: Copy + Default + Send + Sync;
+    /// Four elements of a row of the left-hand matrix.
+    type Factors: Copy;
+    /// A block.
+    type Weights: Copy;
+    /// Sums of the four columns of a block.
+    type Sums: Copy;
+
+    /// Whether sums take so many registers that a tile should be one block wide, and not three.
+    const NARROW_TILES: bool;
+
+    /// What is added to elements on the left, and so to their zero point.
+    fn offset(signed: bool) -> i32;
+
+    /// An 8-bit integer, `signed` or not, plus the offset.
+    fn element(value: i16, signed: bool) -> Self::Element;
+
+    fn factors(elements: &[Self::Element; 4]) -> Self::Factors;
+
+    fn weights(block: &Block) -> Self::Weights;
+
+    fn zero() -> Self::Sums;
+
+    /// Adds the products of the factors with every column; sums wrap.
+    fn add_products(sums: Self::Sums, factors: Self::Factors, weights: Self::Weights) -> Self::Sums;
+
+    fn total(sums: Self::Sums) -> I32x4;
+}
+
+/// Products in 16 bits, two to a sum.
+pub(super) enum Pairs {}
+
+impl ByteProducts for Pairs {
+    type Element = i16;
+    type Factors = I16x8;
+    /// Two columns each.
+    type Weights = [I16x8; 2];
+    /// Two columns each; of every column rows 0 and 1, then 2 and 3.
+    type Sums = [I32x4; 2];
+
+    const NARROW_TILES: bool = true;
+
+    #[inline(always)]
+    fn offset(_: bool) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    fn element(value: i16, _: bool) -> i16 {
+        value
+    }
+
+    #[inline(always)]
+    fn factors(elements: &[i16; 4]) -> I16x8 {
+        I16x8::twice(elements)
+    }
+
+    #[inline(always)]
+    fn weights(block: &Block) -> [I16x8; 2] {
+        let (halves, _) = block.as_chunks();
+        [I16x8::from_i8(&halves[0]), I16x8::from_i8(&halves[1])]
+    }
+
+    #[inline(always)]
+    fn zero() -> [I32x4; 2] {
+        [I32x4::splat(0); 2]
+    }
+
+    #[inline(always)]
+    fn add_products(sums: [I32x4; 2], factors: I16x8, weights: [I16x8; 2]) -> [I32x4; 2] {
+        [sums[0] + weights[0].dot(factors), sums[1] + weights[1].dot(factors)]
+    }
+
+    #[inline(always)]
+    fn total(sums: [I32x4; 2]) -> I32x4 {
+        sums[0].add_neighbours(sums[1])
+    }
+}
+
+/// A way to make products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Pairs.
+    Pairs,
+    /// Quads whose factors are unsigned.
+    UnsignedQuads,
+    /// Quads whose factors are signed; for weights without a least pair.
+    SignedQuads,
+}
+
+/// Something to be done with products, however they are made.
+pub(super) trait Multiplication {
+    fn run<P: ByteProducts>(self);
+}
+
+impl Way {
+    /// Does `multiplication` this way.
+    pub(super) fn run(self, multiplication: impl Multiplication) {
+        match self {
+            Way::Pairs => multiplication.run::<Pairs>(),
+            Way::UnsignedQuads => multiplication.run::<quads::Quads<false>>(),
+            Way::SignedQuads => multiplication.run::<quads::Quads<true>>(),
+        }
+    }
+
+    /// Every way that is exact on this machine.
+    #[cfg(any(test, feature = "selftest"))]
+    pub(super) fn exact_here() -> Vec<Way> {
+        match Way::of_this_machine() {
+            way if !RELAXED => vec![way, Way::UnsignedQuads, Way::SignedQuads],
+            Way::Pairs => vec![Way::Pairs],
+            way => vec![Way::Pairs, way],
+        }
+    }
+
+    /// This way, or another one if it is not exact for blocks that contain a least pair.
+    pub(super) fn for_weights(self, has_least_pair: bool) -> Way {
+        match self {
+            Way::SignedQuads if has_least_pair => Way::Pairs,
+            way => way,
+        }
+    }
+
+    /// The fastest way that is exact on this machine.
+    pub(super) fn of_this_machine() -> Way {
+        static FOUND: OnceLock<Way> = OnceLock::new();
+        if RELAXED { *FOUND.get_or_init(|| quads::exact().unwrap_or(Way::Pairs)) } else { Way::Pairs }
+    }
+}
+
+/// Whether the build multiplies bytes by WebAssembly's relaxed instruction. Elsewhere quads are made of pairs.
+const RELAXED: bool = cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd"));
+
+mod quads {
+    use super::{Block, ByteProducts, Way};
+    use crate::kernels::simd::bytes::{Bytes16, I32x4};
+
+    /// Products of bytes, four to a sum, where the machine takes factors as `SIGNED` says.
+    pub(super) enum Quads<const SIGNED: bool> {}
+
+    impl<const SIGNED: bool> ByteProducts for Quads<SIGNED> {
+        type Element = u8;
+        type Factors = Bytes16;
+        type Weights = Bytes16;
+        type Sums = I32x4;
+
+        const NARROW_TILES: bool = false;
+
+        #[inline(always)]
+        fn offset(signed: bool) -> i32 {
+            match (signed, SIGNED) {
+                (true, false) => 128,
+                (false, true) => -128,
+                _ => 0,
+            }
+        }
+
+        #[inline(always)]
+        fn element(value: i16, signed: bool) -> u8 {
+            (value as u8).wrapping_add(Self::offset(signed) as u8)
+        }
+
+        #[inline(always)]
+        fn factors(elements: &[u8; 4]) -> Bytes16 {
+            Bytes16::four_times(elements)
+        }
+
+        #[inline(always)]
+        fn weights(block: &Block) -> Bytes16 {
+            Bytes16::load(block)
+        }
+
+        #[inline(always)]
+        fn zero() -> I32x4 {
+            I32x4::splat(0)
+        }
+
+        #[inline(always)]
+        fn add_products(sums: I32x4, factors: Bytes16, weights: Bytes16) -> I32x4 {
+            weights.dot_add::<SIGNED>(factors, sums)
+        }
+
+        #[inline(always)]
+        fn total(sums: I32x4) -> I32x4 {
+            sums
+        }
+    }
+
+    /// The way in which this machine multiplies bytes without loss, if there is one.
+    pub(super) fn exact() -> Option<Way> {
+        const WEIGHTS: [i8; 4] = [-128, -127, 127, 1];
+        const FACTORS: [u8; 6] = [255, 254, 129, 128, 127, 1];
+        let is_exact = |meaning: fn(u8) -> i32, weight: i8, factor: u8| {
+            // What is known when compiling could be computed there, by other rules than this machine's.
+            let (weights, factors) = std::hint::black_box(([weight; 16], [factor; 4]));
+            let mut sums = [0; 4];
+            Bytes16::load(&weights).dot_add::<false>(Bytes16::four_times(&factors), I32x4::splat(1)).store(&mut sums);
+            sums == [1 + 4 * i32::from(weight) * meaning(factor); 4]
+        };
+        let all = || WEIGHTS.into_iter().flat_map(|weight| FACTORS.map(|factor| (weight, factor)));
+        if all().all(|(weight, factor)| is_exact(i32::from, weight, factor)) {
+            return Some(Way::UnsignedQuads);
+        }
+        let signed = |factor: u8| i32::from(factor as i8);
+        let least = (i8::MIN, i8::MIN as u8);
+        let signed_is_exact = all().all(|case| case == least || is_exact(signed, case.0, case.1));
+        signed_is_exact.then_some(Way::SignedQuads)
+    }
+}

@@ -1,0 +1,78 @@
+//! The inner loop of products of 8-bit matrices: some rows times one panel of twelve columns.
+
+use super::byte_products::{Block, ByteProducts};
+use super::simd::bytes::I32x4;
+use std::ops::Range;
+
+/// Blocks beside each other in a panel. The sums of three rows and three blocks, with their operands, fill the registers of
+/// a machine that has sixteen, and are enough to hide how long an instruction takes.
+pub(super) const BLOCKS: usize = 3;
+
+/// Columns of a panel.
+pub(super) const PANEL: usize = 4 * BLOCKS;
+
+/// Four rows of a panel.
+pub(super) type PanelRows = [Block; BLOCKS];
+
+/// The left-hand matrix in fours of elements, in tiles of [`tile_rows`] rows, the last of which may have fewer: the first fours
+/// of a tile's rows, then their second fours, and so on.
+pub(super) struct LeftTiles<'a, P: ByteProducts> {
+    pub(super) values: &'a [[P::Element; 4]],
+    /// Fours of a row.
+    pub(super) stride: usize,
+}
+
+/// Rows of a tile.
+pub(super) const fn tile_rows<P: ByteProducts>() -> usize {
+    if P::NARROW_TILES { 4 } else { 3 }
+}
+
+/// Calls `write(row, block, sums)` with the sums over the panel's rows, for the rows `rows` of `left`, which begin with a tile
+/// and end with one, and every block.
+#[inline(always)]
+pub(super) fn multiply_panel<P: ByteProducts>(
+    left: LeftTiles<'_, P>,
+    rows: Range<usize>,
+    panel: &[PanelRows],
+    write: impl Fn(usize, usize, I32x4),
+) {
+    let tiles = left.values[rows.start * left.stride..rows.end * left.stride].chunks(tile_rows::<P>() * left.stride);
+    for (tile, row) in tiles.zip(rows.step_by(tile_rows::<P>())) {
+        let write = |r: usize, block: usize, sums: I32x4| write(row + r, block, sums);
+        match (tile.len() / left.stride, P::NARROW_TILES) {
+            (4, _) => (0..BLOCKS).for_each(|block| multiply_tile::<P, 4, 1>(tile, panel, block, &write)),
+            (3, true) => (0..BLOCKS).for_each(|block| multiply_tile::<P, 3, 1>(tile, panel, block, &write)),
+            (2, true) => (0..BLOCKS).for_each(|block| multiply_tile::<P, 2, 1>(tile, panel, block, &write)),
+            (3, false) => multiply_tile::<P, 3, BLOCKS>(tile, panel, 0, &write),
+            (2, false) => multiply_tile::<P, 2, BLOCKS>(tile, panel, 0, &write),
+            _ => multiply_tile::<P, 1, BLOCKS>(tile, panel, 0, &write),
+        }
+    }
+}
+
+/// A tile of `ROWS` rows times blocks `block..block + WIDTH`.
+#[inline(always)]
+fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
+    tile: &[[P::Element; 4]],
+    panel: &[PanelRows],
+    block: usize,
+    write: &impl Fn(usize, usize, I32x4),
+) {
+    // Said once, it need not be checked in the loop.
+    assert!(block + WIDTH <= BLOCKS);
+    let mut sums = [[P::zero(); WIDTH]; ROWS];
+    for (fours, blocks) in tile.as_chunks::<ROWS>().0.iter().zip(panel) {
+        let factors = fours.map(|four| P::factors(&four));
+        for (column, block) in blocks[block..block + WIDTH].iter().enumerate() {
+            let weights = P::weights(block);
+            for r in 0..ROWS {
+                sums[r][column] = P::add_products(sums[r][column], factors[r], weights);
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (column, sums) in sums.into_iter().enumerate() {
+            write(r, block + column, P::total(sums));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Quantisation of activations at run time.
+
+use super::simd::bytes::rounded_to_bytes;
+use super::simd::{F32x4, LANES};
+
+/// Elements that are quantised together.
+const STEP: usize = 4 * LANES;
+
+/// Scale and zero point of 8-bit unsigned integers `q`: each stands for `(q - zero_point) * scale`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quantization {
+    /// Distance between numbers that integers stand for.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero_point: u8,
+}
+
+/// Quantises to the range of `x` and 0, as ONNX `DynamicQuantizeLinear` (11) does: the least element, or 0, becomes 0, and the
+/// greatest, or 0, becomes 255. NaN has no part in the range and becomes 0.
+///
+/// # Panics
+/// When `out` is not as long as `x`.
+pub fn dynamic_quantize(x: &[f32], out: &mut [u8]) -> Quantization {
+    let (least, greatest) = range(x);
+    let quantization = quantization(least, greatest);
+    quantize(x, quantization, out);
+    quantization
+}
+
+/// [`dynamic_quantize`] by its definition.
+///
+/// # Panics
+/// When `out` is not as long as `x`.
+pub fn dynamic_quantize_reference(x: &[f32], out: &mut [u8]) -> Quantization {
+    assert_eq!(out.len(), x.len(), "out is as long as x");
+    let least = x.iter().copied().fold(0.0, f32::min);
+    let greatest = x.iter().copied().fold(0.0, f32::max);
+    let quantization = quantization(least, greatest);
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = ((x / quantization.scale).round_ties_even() + f32::from(quantization.zero_point)) as u8;
+    }
+    quantization
+}
+
+fn quantization(least: f32, greatest: f32) -> Quantization {
+    let scale = if least == greatest { 1.0 } else { (greatest - least) / 255.0 };
+    Quantization { scale, zero_point: (-least / scale).clamp(0.0, 255.0).round_ties_even() as u8 }
+}
+
+/// The least and the greatest element, or 0 where there is none beyond it.
+fn range(x: &[f32]) -> (f32, f32) {
+    let zero = F32x4::splat(0.0);
+    let (whole, rest) = x.as_chunks::<STEP>();
+    let mut ranges = [(zero, zero); STEP / LANES];
+    for step in whole {
+        for (range, lanes) in ranges.iter_mut().zip(step.as_chunks().0) {
+            let lanes = F32x4::load(lanes);
+            *range = (range.0.min(lanes), range.1.max(lanes));
+        }
+    }
+    for lanes in rest.chunks(LANES) {
+        let lanes = F32x4::load_partial(lanes, 0.0);
+        ranges[0] = (ranges[0].0.min(lanes), ranges[0].1.max(lanes));
+    }
+    let (least, greatest) = ranges.into_iter().fold((zero, zero), |all, one| (all.0.min(one.0), all.1.max(one.1)));
+    (least.to_array().into_iter().fold(0.0, f32::min), greatest.to_array().into_iter().fold(0.0, f32::max))
+}
+
+/// `saturate(round(x / scale) + zero_point)`, ties to even; 0 for NaN.
+fn quantize(x: &[f32], quantization: Quantization, out: &mut [u8]) {
+    assert_eq!(out.len(), x.len(), "out is as long as x");
+    let scale = F32x4::splat(quantization.scale);
+    let step = |x: &[f32; STEP]| {
+        let lanes: [F32x4; STEP / LANES] = std::array::from_fn(|lane| F32x4::load(&x.as_chunks().0[lane]) / scale);
+        rounded_to_bytes(lanes, quantization.zero_point)
+    };
+    let (whole, rest) = x.as_chunks::<STEP>();
+    let (whole_out, rest_out) = out.as_chunks_mut::<STEP>();
+    for (x, out) in whole.iter().zip(whole_out) {
+        *out = step(x);
+    }
+    let mut last = [0.0; STEP];
+    last[..rest.len()].copy_from_slice(rest);
+    rest_out.copy_from_slice(&step(&last)[..rest.len()]);
+}
+
+#[cfg(any(test, feature = "selftest"))]
+pub(super) mod cases {
+    use super::*;
+    use crate::kernels::self_test::numbers;
+
+    /// Holds the kernel, and its twin, against recorded results, and the kernel against its twin at many sizes.
+    pub(in crate::kernels) fn failures() -> Vec<String> {
+        // From ONNX Runtime 1.32.
+        let recorded: [(&[f32], &[u8], f32, u8); 4] = [
+            (&[0., 2., -3., -2.5, 1.34, 0.5], &[153, 255, 0, 26, 221, 179], 0.019607844, 153),
+            (&[1., 2.1, 1.3, 2.5], &[102, 214, 133, 255], 0.009803922, 0),
+            (&[0., 0.], &[0, 0], 1.0, 0),
+            (&[], &[], 1.0, 0),
+        ];
+        let mut failures = Vec::new();
+        for (x, expected, scale, zero_point) in recorded {
+            for (name, result) in [("kernel", run(dynamic_quantize, x)), ("twin", run(dynamic_quantize_reference, x))] {
+                let fits = result == (expected.to_vec(), Quantization { scale, zero_point });
+                failures.extend((!fits).then(|| format!("{name} of {x:?}: {result:?}")));
+            }
+        }
+        for length in (0..40).chain([100, 1000]) {
+            for (scale, shift) in [(1.0, 0.0), (1.0, 3.0), (-1.0, -3.0), (1e30, 0.0), (1e-40, 0.0), (1024.0, 0.5)] {
+                let mut x: Vec<f32> = numbers(length, 1).iter().map(|x| x * scale + shift).collect();
+                failures.extend(failure(&x, &format!("{length} elements times {scale} plus {shift}")));
+                for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+                    if let Some(element) = x.get_mut(length / 2) {
+                        *element = special;
+                    }
+                    failures.extend(failure(&x, &format!("{length} elements, one of them {special}")));
+                }
+            }
+        }
+        failures
+    }
+
+    fn failure(x: &[f32], what: &str) -> Option<String> {
+        let [got, expected] = [run(dynamic_quantize, x), run(dynamic_quantize_reference, x)];
+        let same = got.0 == expected.0
+            && got.1.scale.to_bits() == expected.1.scale.to_bits()
+            && got.1.zero_point == expected.1.zero_point;
+        (!same).then(|| format!("{what}: {got:?} where {expected:?} is expected"))
+    }
+
+    fn run(quantize: fn(&[f32], &mut [u8]) -> Quantization, x: &[f32]) -> (Vec<u8>, Quantization) {
+        let mut out = vec![77; x.len()];
+        let quantization = quantize(x, &mut out);
+        (out, quantization)
+    }
+
+    #[test]
+    fn all_hold() {
+        assert_eq!(failures(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,127 @@
+//! Vectors of integers as arrays, for every target without WebAssembly's vectors.
+
+use super::{F32x4, ROUNDER};
+use std::array::from_fn;
+use std::ops::{Add, Mul, Sub};
+
+/// Four i32. Results beyond their range wrap.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(16))]
+pub(in crate::kernels) struct I32x4([i32; 4]);
+
+/// Eight i16.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(16))]
+pub(in crate::kernels) struct I16x8([i16; 8]);
+
+/// Sixteen bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(16))]
+pub(in crate::kernels) struct Bytes16([u8; 16]);
+
+impl I32x4 {
+    /// The same value in every lane.
+    #[inline(always)]
+    pub(in crate::kernels) fn splat(value: i32) -> I32x4 {
+        I32x4([value; 4])
+    }
+
+    /// Reads four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(values: &[i32; 4]) -> I32x4 {
+        I32x4(*values)
+    }
+
+    /// Writes four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn store(self, values: &mut [i32; 4]) {
+        *values = self.0;
+    }
+
+    /// The lanes as f32, rounded to nearest, ties to even.
+    #[inline(always)]
+    pub(in crate::kernels) fn to_f32(self) -> F32x4 {
+        F32x4(self.0.map(|lane| lane as f32))
+    }
+
+    /// The sums of lanes 0 and 1, and 2 and 3, of `self`, then of `other`.
+    #[inline(always)]
+    pub(in crate::kernels) fn add_neighbours(self, other: I32x4) -> I32x4 {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        I32x4([a.wrapping_add(b), c.wrapping_add(d), e.wrapping_add(f), g.wrapping_add(h)])
+    }
+}
+
+impl I16x8 {
+    /// Eight signed bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn from_i8(bytes: &[i8; 8]) -> I16x8 {
+        I16x8(bytes.map(i16::from))
+    }
+
+    /// The same four elements twice.
+    #[inline(always)]
+    pub(in crate::kernels) fn twice(elements: &[i16; 4]) -> I16x8 {
+        I16x8(from_fn(|lane| elements[lane % 4]))
+    }
+
+    /// Lane `n` is the sum of the products of lanes `2n` and `2n + 1`.
+    #[inline(always)]
+    pub(in crate::kernels) fn dot(self, other: I16x8) -> I32x4 {
+        let product = |lane: usize| i32::from(self.0[lane]) * i32::from(other.0[lane]);
+        I32x4(from_fn(|lane| product(2 * lane).wrapping_add(product(2 * lane + 1))))
+    }
+}
+
+impl Bytes16 {
+    /// Reads sixteen signed bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(bytes: &[i8; 16]) -> Bytes16 {
+        Bytes16(bytes.map(|byte| byte as u8))
+    }
+
+    /// The same four bytes four times.
+    #[inline(always)]
+    pub(in crate::kernels) fn four_times(bytes: &[u8; 4]) -> Bytes16 {
+        Bytes16(from_fn(|lane| bytes[lane % 4]))
+    }
+
+    /// `addend`, and in lane `n` the sum of the products of bytes `4n` to `4n + 3`, signed ones with unsigned ones of
+    /// `other`; where `SIGNED`, with signed ones, and each two of them are added in 16 bits.
+    #[inline(always)]
+    pub(in crate::kernels) fn dot_add<const SIGNED: bool>(self, other: Bytes16, addend: I32x4) -> I32x4 {
+        let factor = |byte: u8| if SIGNED { i32::from(byte as i8) } else { i32::from(byte) };
+        let product = |lane: usize| i32::from(self.0[lane] as i8) * factor(other.0[lane]);
+        let pair = |lane: usize| {
+            let sum = product(lane) + product(lane + 1);
+            if SIGNED { i32::from(sum as i16) } else { sum }
+        };
+        I32x4(from_fn(|lane| addend.0[lane].wrapping_add(pair(4 * lane)).wrapping_add(pair(4 * lane + 2))))
+    }
+}
+
+/// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
+/// 2^22, or infinite.
+#[inline(always)]
+pub(in crate::kernels) fn rounded_to_bytes(values: [F32x4; 4], zero_point: u8) -> [u8; 16] {
+    let shift = ROUNDER.to_bits() as i32 - i32::from(zero_point);
+    from_fn(|lane| {
+        let sum = values[lane / 4].0[lane % 4] + ROUNDER;
+        let rounded = (sum.to_bits() as i32).wrapping_sub(shift);
+        if sum.is_nan() { 0 } else { rounded.clamp(0, 255) as u8 }
+    })
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $function:ident;)*) => {
+        $(impl $trait for I32x4 {
+            type Output = I32x4;
+            #[inline(always)]
+            fn $method(self, other: I32x4) -> I32x4 {
+                I32x4(from_fn(|lane| self.0[lane].$function(other.0[lane])))
+            }
+        })*
+    };
+}
+
+operators! { Add add wrapping_add; Sub sub wrapping_sub; Mul mul wrapping_mul; }

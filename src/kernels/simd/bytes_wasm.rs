@@ -1,0 +1,141 @@
+//! Vectors of integers as a `v128` of WebAssembly's `simd128`, with `relaxed-simd` where the build has it.
+#![allow(unsafe_code)]
+
+use super::{F32x4, ROUNDER};
+use core::arch::wasm32::*;
+use std::ops::{Add, Mul, Sub};
+
+/// Four i32. Results beyond their range wrap.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct I32x4(v128);
+
+/// Eight i16.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct I16x8(v128);
+
+/// Sixteen bytes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Bytes16(v128);
+
+impl I32x4 {
+    /// The same value in every lane.
+    #[inline(always)]
+    pub(in crate::kernels) fn splat(value: i32) -> I32x4 {
+        I32x4(i32x4_splat(value))
+    }
+
+    /// Reads four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(values: &[i32; 4]) -> I32x4 {
+        // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
+        I32x4(unsafe { v128_load(values.as_ptr().cast()) })
+    }
+
+    /// Writes four elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn store(self, values: &mut [i32; 4]) {
+        // SAFETY: the reference covers the 16 bytes written, and `v128_store` asks for no alignment.
+        unsafe { v128_store(values.as_mut_ptr().cast(), self.0) }
+    }
+
+    /// The lanes as f32, rounded to nearest, ties to even.
+    #[inline(always)]
+    pub(in crate::kernels) fn to_f32(self) -> F32x4 {
+        F32x4(f32x4_convert_i32x4(self.0))
+    }
+
+    /// The sums of lanes 0 and 1, and 2 and 3, of `self`, then of `other`.
+    #[inline(always)]
+    pub(in crate::kernels) fn add_neighbours(self, other: I32x4) -> I32x4 {
+        let (even, odd) = (i32x4_shuffle::<0, 2, 4, 6>(self.0, other.0), i32x4_shuffle::<1, 3, 5, 7>(self.0, other.0));
+        I32x4(i32x4_add(even, odd))
+    }
+}
+
+impl I16x8 {
+    /// Eight signed bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn from_i8(bytes: &[i8; 8]) -> I16x8 {
+        // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
+        I16x8(unsafe { i16x8_load_extend_i8x8(bytes.as_ptr()) })
+    }
+
+    /// The same four elements twice.
+    #[inline(always)]
+    pub(in crate::kernels) fn twice(elements: &[i16; 4]) -> I16x8 {
+        // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
+        I16x8(unsafe { v128_load64_splat(elements.as_ptr().cast()) })
+    }
+
+    /// Lane `n` is the sum of the products of lanes `2n` and `2n + 1`.
+    #[inline(always)]
+    pub(in crate::kernels) fn dot(self, other: I16x8) -> I32x4 {
+        I32x4(i32x4_dot_i16x8(self.0, other.0))
+    }
+}
+
+impl Bytes16 {
+    /// Reads sixteen signed bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(bytes: &[i8; 16]) -> Bytes16 {
+        // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
+        Bytes16(unsafe { v128_load(bytes.as_ptr().cast()) })
+    }
+
+    /// The same four bytes four times.
+    #[inline(always)]
+    pub(in crate::kernels) fn four_times(bytes: &[u8; 4]) -> Bytes16 {
+        // SAFETY: the reference covers the 4 bytes read, and the instruction asks for no alignment.
+        Bytes16(unsafe { v128_load32_splat(bytes.as_ptr().cast()) })
+    }
+
+    /// `addend`, and in lane `n` the sum of the products of bytes `4n` to `4n + 3`, signed ones with unsigned ones of
+    /// `other`, or with signed ones where `SIGNED`. With `relaxed-simd` the machine decides instead what bytes of `other`
+    /// beyond 127 mean, and whether sums of two products saturate or wrap at 16 bits.
+    #[inline(always)]
+    pub(in crate::kernels) fn dot_add<const SIGNED: bool>(self, other: Bytes16, addend: I32x4) -> I32x4 {
+        #[cfg(target_feature = "relaxed-simd")]
+        return I32x4(i32x4_relaxed_dot_i8x16_i7x16_add(self.0, other.0, addend.0));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        {
+            let others = if SIGNED {
+                [i16x8_extend_low_i8x16(other.0), i16x8_extend_high_i8x16(other.0)]
+            } else {
+                [i16x8_extend_low_u8x16(other.0), i16x8_extend_high_u8x16(other.0)]
+            };
+            let low = I16x8(i16x8_extend_low_i8x16(self.0)).dot(I16x8(others[0]));
+            let high = I16x8(i16x8_extend_high_i8x16(self.0)).dot(I16x8(others[1]));
+            addend + low.add_neighbours(high)
+        }
+    }
+}
+
+/// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
+/// 2^22, or infinite.
+#[inline(always)]
+pub(in crate::kernels) fn rounded_to_bytes(values: [F32x4; 4], zero_point: u8) -> [u8; 16] {
+    let shift = i32x4_splat(ROUNDER.to_bits() as i32 - i32::from(zero_point));
+    let [a, b, c, d] = values.map(|lanes| {
+        let sum = f32x4_add(lanes.0, f32x4_splat(ROUNDER));
+        v128_and(i32x4_sub(sum, shift), f32x4_eq(sum, sum))
+    });
+    let bytes = u8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+    let mut out = [0; 16];
+    // SAFETY: the reference covers the 16 bytes written, and `v128_store` asks for no alignment.
+    unsafe { v128_store(out.as_mut_ptr().cast(), bytes) }
+    out
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $instruction:ident;)*) => {
+        $(impl $trait for I32x4 {
+            type Output = I32x4;
+            #[inline(always)]
+            fn $method(self, other: I32x4) -> I32x4 {
+                I32x4($instruction(self.0, other.0))
+            }
+        })*
+    };
+}
+
+operators! { Add add i32x4_add; Sub sub i32x4_sub; Mul mul i32x4_mul; }
