@@ -9,6 +9,8 @@
 
 pub mod activation;
 pub mod attention;
+mod block_linear;
+mod block_weights;
 pub mod embedding;
 pub mod integer;
 pub mod integer_linear;

@@ -1,20 +1,21 @@
 //! Runs the kernels' tables of cases on whatever machine this is: natively under `cargo test`, and inside WebAssembly,
 //! where there is no test harness, through [`kernel_self_test`].
 
-use super::{activation, attention, embedding, integer, linear, norm, panel, parallel, rotary_embedding, simd};
+use super::{activation, attention, block_linear, embedding, integer, linear, norm, panel, parallel, rotary_embedding, simd};
 
 /// A table of cases: runs them all and gives a line for each failure.
 type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 10] = [
+    let tables: [(&str, Table); 11] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
         ("activation", activation::cases::failures),
         ("integer", integer::cases::failures),
         ("linear", linear::cases::failures),
+        ("block linear", block_linear::cases::failures),
         ("norm", norm::cases::failures),
         ("attention", attention::cases::failures),
         ("rotary embedding", rotary_embedding::cases::failures),

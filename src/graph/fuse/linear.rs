@@ -215,9 +215,16 @@ impl Quantized {
         }))
     }
 
-    /// An embedding table, where each row, or all of it, has one scale and bytes hold one element.
-    pub fn embedding_table(&self) -> TractResult<Option<EmbeddingTable>> {
+    /// An embedding table: in blocks of a row, or, where bytes hold one element, with one scale for each row or for all. A
+    /// linear layer of the model that has the same integers in blocks shares them.
+    pub fn embedding_table(&self, model: &TypedModel) -> TractResult<Option<EmbeddingTable>> {
         let by_row = self.scales.len() == 1 || (self.operator.axis, self.operator.block_size) == (0, 0);
+        if self.operator.axis == 1 && self.operator.block_size > 0 && !by_row {
+            let Some(own) = self.linear_weights(true) else { return Ok(None) };
+            let linears = model.nodes().iter().filter_map(|node| node.op_as::<Linear>());
+            let shared = linears.map(|linear| &*linear.weights).find(|weights| weights.same_blocks(&own));
+            return Ok(EmbeddingTable::from_linear(shared.unwrap_or(&own)));
+        }
         if self.bits() != 8 || !by_row {
             return Ok(None);
         }
@@ -238,6 +245,41 @@ pub fn quantized(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Qua
     let Some(operator) = node.op_as::<DequantizeLinear>() else { return Ok(None) };
     let Some(matrix) = model.outlet_fact(node.inputs[0])?.konst.clone() else { return Ok(None) };
     quantized_matrix(model, matrix, operator, &node.inputs)
+}
+
+/// The constant integers, in blocks along rows, of which a `DequantizeLinear` has gathered rows, as scales and zero points
+/// were; zero points may be one for all. `integers` is the gathering of the integers.
+pub fn quantized_rows(
+    model: &TypedModel,
+    node: &TypedNode,
+    operator: &DequantizeLinear,
+    integers: &TypedNode,
+) -> TractResult<Option<Quantized>> {
+    let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
+    let gathered = |outlet: OutletId| {
+        let gather = producer(model, outlet);
+        let alike = gather.op == integers.op && gather.inputs.get(1) == integers.inputs.get(1);
+        if alike { konst(gather.inputs[0]) } else { Ok(None) }
+    };
+    let (Some(elements), Some(scales)) = (konst(integers.inputs[0])?, gathered(node.inputs[1])?) else {
+        return Ok(None);
+    };
+    let last = model.outlet_fact(OutletId::new(node.id, 0))?.rank() - 1;
+    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&elements.datum_type());
+    let &[rows, columns] = &*operator.unpacked_shape(elements.shape()) else { return Ok(None) };
+    let fits = operator.block_size > 0 && runs(&[rows, columns], 1, operator.block_size, scales.shape()).is_ok();
+    if !byte_sized || !fits || operator.axis != last || scales.datum_type() != f32::datum_type() {
+        return Ok(None);
+    }
+    let scales = f32_slice(&scales)?.to_vec();
+    let zero_points = match node.inputs.get(2).map(|outlet| Ok((konst(*outlet)?, gathered(*outlet)?))).transpose()? {
+        None => vec![],
+        Some((Some(one), _)) if one.volume() == 1 => vec![to_f32(&one)?[0]; scales.len()],
+        Some((_, Some(each))) if each.volume() == scales.len() => to_f32(&each)?,
+        Some(_) => return Ok(None),
+    };
+    let operator = DequantizeLinear { axis: 1, ..operator.clone() };
+    Ok(Some(Quantized { shape: [rows, columns], operator, elements, scales, zero_points }))
 }
 
 /// Constant integers with the scales and zero points that a `DequantizeLinear` of these inputs applies.

@@ -6,7 +6,7 @@ use std::ops::{Add, Div, Mul, Sub};
 /// Four f32.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(16))]
-pub(in crate::kernels) struct F32x4([f32; 4]);
+pub(in crate::kernels) struct F32x4(pub(super) [f32; 4]);
 
 impl F32x4 {
     /// The same value in every lane.
@@ -25,13 +25,6 @@ impl F32x4 {
     #[inline(always)]
     pub(in crate::kernels) fn pair_from_i8(bytes: &[i8; 8]) -> [F32x4; 2] {
         from_fn(|half| F32x4(from_fn(|lane| f32::from(bytes[4 * half + lane]))))
-    }
-
-    /// The low and the high halves of eight bytes as numbers from 0 to 15.
-    #[inline(always)]
-    pub(in crate::kernels) fn pairs_from_nibbles(bytes: &[u8; 8]) -> [[F32x4; 2]; 2] {
-        [|byte: u8| byte & 15, |byte: u8| byte >> 4]
-            .map(|nibble| from_fn(|half| F32x4(from_fn(|lane| f32::from(nibble(bytes[4 * half + lane]))))))
     }
 
     /// Writes four elements.

@@ -11,6 +11,19 @@ mod lanes;
 #[path = "wasm.rs"]
 mod lanes;
 
+/// Exact products of signed 8-bit activations with 4-bit integers from 0 to 15, of one output in each lane.
+///
+/// A group of eight inputs of four outputs is four words, one for each output: byte j of it holds input j in its low half and
+/// input j + 4 in its high one. `operands` spreads a group out and `words` arranges the activations of its inputs, so that
+/// adding the products of word and operand number `0..WORDS` makes the sums over the group. What a word holds depends
+/// on the machine's instructions; the sums do not.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[path = "nibbles_array.rs"]
+pub(super) mod nibbles;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[path = "nibbles_wasm.rs"]
+pub(super) mod nibbles;
+
 pub(super) use lanes::F32x4;
 
 /// Lanes of an [`F32x4`].
