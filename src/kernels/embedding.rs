@@ -1,7 +1,10 @@
 //! Embedding tables: rows looked up by id.
 
+use super::block_weights::BlockWeights;
+use super::linear::LinearWeights;
 use super::simd::{F32x4, map_in_place};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// A table `[rows, width]` of embeddings. Quantised tables stay quantised in memory; a row is dequantised when it is
 /// looked up.
@@ -17,6 +20,7 @@ enum Values {
     Float32(Vec<f32>),
     Int8 { values: Vec<i8>, quantisation: Quantisation },
     UInt8 { values: Vec<u8>, quantisation: Quantisation },
+    Blocks(Arc<BlockWeights>),
 }
 
 /// Scales, and zero points as f32, one entry or one for each row.
@@ -70,6 +74,13 @@ impl EmbeddingTable {
         Ok(EmbeddingTable { rows, width, values: Values::UInt8 { values, quantisation } })
     }
 
+    /// A table whose rows are the outputs of a linear layer, with which it shares the weights, where these are kept in
+    /// blocks of integers.
+    pub fn from_linear(weights: &LinearWeights) -> Option<EmbeddingTable> {
+        let blocks = weights.block_weights()?.clone();
+        Some(EmbeddingTable { rows: weights.outputs(), width: weights.inputs(), values: Values::Blocks(blocks) })
+    }
+
     /// Number of embeddings.
     pub fn rows(&self) -> usize {
         self.rows
@@ -86,6 +97,7 @@ impl EmbeddingTable {
             Values::Float32(values) => size_of_val(&values[..]),
             Values::Int8 { values, quantisation } => values.len() + quantisation.bytes(),
             Values::UInt8 { values, quantisation } => values.len() + quantisation.bytes(),
+            Values::Blocks(weights) => weights.bytes(),
         }
     }
 
@@ -96,6 +108,7 @@ impl EmbeddingTable {
             Values::Float32(values) => out.copy_from_slice(&values[range]),
             Values::Int8 { values, quantisation } => quantisation.dequantise(&values[range], row, out),
             Values::UInt8 { values, quantisation } => quantisation.dequantise(&values[range], row, out),
+            Values::Blocks(weights) => weights.copy_output(row, out),
         }
     }
 }
@@ -161,6 +174,7 @@ pub fn gather(table: &EmbeddingTable, ids: &[i64], out: &mut [f32]) -> Result<()
 #[cfg(any(test, feature = "selftest"))]
 pub(super) mod cases {
     use super::*;
+    use crate::kernels::linear::{NBits, NBitsZeroPoints};
     use crate::kernels::self_test::{difference, numbers};
 
     struct Case {
@@ -194,6 +208,21 @@ pub(super) mod cases {
         let uint8 = |scales: &[f32], zero_points: &[u8]| {
             EmbeddingTable::from_uint8(vec![0, 255, 1, 2], 2, 2, scales.to_vec(), zero_points.to_vec()).expect("uint8")
         };
+        // Integers 0, 1, 2 … of row 0, then of row 1; (q - zero point) · scale.
+        let blocks = |bits: usize, zero_points: NBitsZeroPoints<'_>| {
+            let b: Vec<u8> = match bits {
+                4 => (0..64).map(|at| (2 * at % 16) | (2 * at % 16 + 1) << 4).collect(),
+                _ => (0..128).collect(),
+            };
+            let (inputs, outputs, block_size, groups) = (37, 2, 32, None);
+            let scales = &[1.0, 2.0, 0.5, 4.0];
+            let weights = NBits { bits, inputs, outputs, block_size, b: &b, scales, zero_points, groups };
+            EmbeddingTable::from_linear(&LinearWeights::from_nbits(weights).expect("weights")).expect("in blocks")
+        };
+        let row = |row: usize, value: fn(usize) -> f32, zero_points: [f32; 2]| {
+            let scales = [[1.0, 2.0], [0.5, 4.0]][row];
+            (0..37).map(|k| (value(64 * row + k) - zero_points[k / 32]) * scales[k / 32]).collect::<Vec<f32>>()
+        };
         let case = |what, table, ids, expected| Case { what, table, ids, expected };
         vec![
             case("in order and again", float32(), &[0, 2, 2], Ok(vec![1.0, 2.0, 5.0, 6.0, 5.0, 6.0])),
@@ -208,6 +237,19 @@ pub(super) mod cases {
             case("int8, one scale", int8(&[0.5], &[]), &[0, 1], Ok(vec![-64.0, 63.5, 0.5, -1.0])),
             case("int8, rows", int8(&[0.5, 2.0], &[-128, 1]), &[0, 1], Ok(vec![0.0, 127.5, 0.0, -6.0])),
             case("int8, one zero point", int8(&[1.0, 2.0], &[1]), &[1, 0], Ok(vec![0.0, -6.0, -129.0, 126.0])),
+            case("4 bits", blocks(4, NBitsZeroPoints::None), &[1], Ok(row(1, |at| (at % 16) as f32, [8.0; 2]))),
+            case(
+                "4 bits, zero points",
+                blocks(4, NBitsZeroPoints::Packed(&[0x31, 0xf0])),
+                &[0, -1],
+                Ok([row(0, |at| (at % 16) as f32, [1.0, 3.0]), row(1, |at| (at % 16) as f32, [0.0, 15.0])].concat()),
+            ),
+            case(
+                "8 bits, fractions as zero points",
+                blocks(8, NBitsZeroPoints::Floats(&[0.5, 1.5, 2.5, 3.5])),
+                &[1],
+                Ok(row(1, |at| at as f32, [2.5, 3.5])),
+            ),
             case("uint8, one scale", uint8(&[0.5], &[]), &[0, 1], Ok(vec![0.0, 127.5, 0.5, 1.0])),
             case("uint8, rows", uint8(&[0.5, 2.0], &[255, 1]), &[-2, -1], Ok(vec![-127.5, 0.0, 0.0, 2.0])),
         ]

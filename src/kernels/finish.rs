@@ -16,6 +16,18 @@ pub(super) struct Finish<'a> {
 }
 
 impl Finish<'_> {
+    /// Finishes the sums of one row, of the outputs of the layer from `first_column` on, whose residuals start at `place`.
+    pub(super) fn apply_to_row(&self, sums: &mut [f32], first_column: usize, place: usize) {
+        let count = sums.len();
+        if let Some(bias) = self.bias {
+            zip_in_place(sums, &bias[first_column..][..count], |sum, bias| sum + bias);
+        }
+        self.activation.apply_in_place(sums);
+        if let Some(residual) = self.residual {
+            zip_in_place(sums, &residual[place..][..count], |value, residual| value + residual);
+        }
+    }
+
     /// Finishes the sums of several rows, of which the first `columns.len()` elements are these outputs of the layer. Their
     /// residuals start at `place`, and lie `outputs` apart.
     pub(super) fn apply(&self, tile: &mut [PanelRow], columns: Range<usize>, place: usize, outputs: usize) {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::activation::Activation;
+use super::block_linear::{BlockProduct, Scratch};
 use super::finish::Finish;
 use super::linear_weights::DEPTH_BLOCK;
 pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised};
@@ -17,7 +18,7 @@ const COLUMN_BLOCK: usize = 8 * PANEL;
 /// `out[r, n] = activation(Σ_k x[r, k] · w[k, n] + bias[n]) + residual[r, n]`, with `x` `[rows, inputs]`,
 /// `bias` `[outputs]`, `residual` and `out` `[rows, outputs]`, all row-major.
 ///
-/// Sums are kept in f32.
+/// Sums are kept in f32. Where the weights [say so](LinearWeights::rounding_activations), `x` is rounded to 8 bits first.
 ///
 /// # Panics
 /// When a length does not fit.
@@ -32,24 +33,34 @@ pub fn linear(
 ) {
     check_lengths(x, rows, weights, bias, residual, out);
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let product = weights.block_product(x, rows);
+    let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
     let column_blocks = outputs.div_ceil(COLUMN_BLOCK);
-    let tasks = rows.div_ceil(ROW_BLOCK) * column_blocks;
+    let tasks = rows.div_ceil(row_block) * column_blocks;
     let work = rows.saturating_mul(inputs).saturating_mul(outputs);
     let finish = Finish { bias, activation, residual };
     let out = SharedOutput::new(out);
     for_each(
         tasks,
         work,
-        || weights.scratch(),
-        |scratch, task| {
-            let block = Block {
-                first_row: task / column_blocks * ROW_BLOCK,
+        || (if product.is_some() { Vec::new() } else { weights.scratch() }, Scratch::default()),
+        |(scratch, block_scratch), task| {
+            let block = Part {
+                first_row: task / column_blocks * row_block,
                 first_column: task % column_blocks * COLUMN_BLOCK,
-                rows: ROW_BLOCK.min(rows - task / column_blocks * ROW_BLOCK),
+                rows: row_block.min(rows - task / column_blocks * row_block),
                 columns: COLUMN_BLOCK.min(outputs - task % column_blocks * COLUMN_BLOCK),
             };
             // SAFETY: every task has its own block of the output.
-            unsafe { multiply_block(block, x, weights, &finish, &out, scratch) };
+            unsafe {
+                match &product {
+                    Some(product) => {
+                        product.multiply(block, &out, block_scratch);
+                        finish_block(block, outputs, &finish, &out);
+                    }
+                    None => multiply_block(block, x, weights, &finish, &out, scratch),
+                }
+            }
         },
     );
 }
@@ -69,10 +80,10 @@ pub fn linear_reference(
 ) {
     check_lengths(x, rows, weights, bias, residual, out);
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
-    let matrix = weights.to_f32();
+    let (x, matrix) = (weights.rounded_reference(x), weights.to_f32());
     for row in 0..rows {
         for column in 0..outputs {
-            let product = |k: usize| f64::from(x[row * inputs + k]) * f64::from(matrix[k * outputs + column]);
+            let product = |k: usize| x[row * inputs + k] * f64::from(matrix[k * outputs + column]);
             let sum = (0..inputs).map(product).sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[column]));
             let added = residual.map_or(0.0, |residual| f64::from(residual[row * outputs + column]));
             out[row * outputs + column] = (activation.reference(sum) + added) as f32;
@@ -96,11 +107,11 @@ fn check_lengths(
 
 /// A part of the output.
 #[derive(Clone, Copy)]
-struct Block {
-    first_row: usize,
-    first_column: usize,
-    rows: usize,
-    columns: usize,
+pub(super) struct Part {
+    pub(super) first_row: usize,
+    pub(super) first_column: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
 }
 
 /// Writes the block of the finished product.
@@ -108,7 +119,7 @@ struct Block {
 /// # Safety
 /// As long as this runs, no one else may use the block of `out`.
 unsafe fn multiply_block(
-    block: Block,
+    block: Part,
     x: &[f32],
     weights: &LinearWeights,
     finish: &Finish<'_>,
@@ -132,6 +143,18 @@ unsafe fn multiply_block(
             // SAFETY: the target is in the block, which the caller keeps for this call.
             unsafe { multiply_panel(left, panel, target) };
         }
+    }
+}
+
+/// Finishes the sums of a block.
+///
+/// # Safety
+/// As long as this runs, no one else may use the block of `out`.
+unsafe fn finish_block(block: Part, outputs: usize, finish: &Finish<'_>, out: &SharedOutput<'_>) {
+    for row in block.first_row..block.first_row + block.rows {
+        let start = row * outputs + block.first_column;
+        // SAFETY: a row of the block, which the caller keeps for this call.
+        finish.apply_to_row(unsafe { out.slice(start, block.columns) }, block.first_column, start);
     }
 }
 

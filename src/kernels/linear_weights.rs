@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::block_linear::{BlockProduct, FLOAT_ROWS, LONGEST_BLOCK, rounded_reference};
+use super::block_weights::{BlockMatrix, BlockWeights};
 use super::panel::{PANEL, PanelRow};
 use super::simd::F32x4;
 use crate::error::{Error, Result};
@@ -12,7 +15,8 @@ pub(super) const DEPTH_BLOCK: usize = 512;
 
 /// The matrix `[inputs, outputs]` of a linear layer, in panels of eight columns.
 ///
-/// Quantised weights stay quantised in memory. Columns that fill up the last panel have scale or weight 0.
+/// Quantised weights stay quantised in memory: 8-bit ones with scales for whole columns in such panels too, those in blocks
+/// as [`BlockWeights`]. Columns that fill up the last panel have scale or weight 0.
 #[derive(Clone, PartialEq)]
 pub struct LinearWeights {
     inputs: usize,
@@ -36,24 +40,12 @@ enum Panels {
         /// One row a block of a panel.
         zero_points: Vec<PanelRow>,
     },
-    Int4 {
-        /// Even, unless there is only one block.
-        block_size: usize,
-        /// `inputs / 2` rows a panel, rounded up: row k in the low nibbles, row k + 1 in the high ones.
-        pairs: Vec<[u8; PANEL]>,
-        /// One row a block of a panel.
-        scales: Vec<PanelRow>,
-        zero_points: ZeroPoints,
+    /// Integers of 4 or 8 bits in blocks with scales of their own.
+    Blocks {
+        weights: Arc<BlockWeights>,
+        /// Whether products round activations to 8 bits.
+        rounds_activations: bool,
     },
-}
-
-/// Zero points of 4-bit weights: one row a block of a panel.
-#[derive(Clone, PartialEq)]
-enum ZeroPoints {
-    /// Every one is the same.
-    All(f32),
-    Integers(Vec<[u8; PANEL]>),
-    Floats(Vec<PanelRow>),
 }
 
 /// A matrix of unsigned integers of which `block_size` in a column share a scale and a zero point:
@@ -163,7 +155,7 @@ impl LinearWeights {
         }))
     }
 
-    /// Packs integers with scales. 4-bit ones stay so where blocks have even lengths; 2-bit ones take 4 bits.
+    /// Packs integers with scales. 2-bit ones take 4 bits.
     ///
     /// # Panics
     /// When `bits` is not 2, 4 or 8.
@@ -176,22 +168,18 @@ impl LinearWeights {
         let Quantised { bits, inputs, outputs, block_size, element, scale, zero_point } = quantised;
         assert!(matches!(bits, 2 | 4 | 8), "integers of {bits} bits");
         let blocks = inputs.div_ceil(block_size);
-        let scales = pack(blocks, outputs, 0.0, scale);
         let middle = (1u32 << (bits - 1)) as f32;
-        let panels = if bits < 8 && (block_size.is_multiple_of(2) || blocks <= 1) {
-            let nibble = |k: usize, n: usize| if k < inputs { element(k, n) & 15 } else { 0 };
-            let pairs =
-                pack(inputs.div_ceil(2), outputs, 0, |pair, n| nibble(2 * pair, n) | nibble(2 * pair + 1, n) << 4);
-            let zero_points = zero_point.map_or(ZeroPoints::All(middle), |zero_point| {
-                ZeroPoints::packed(pack(blocks, outputs, 0.0, zero_point))
-            });
-            Panels::Int4 { block_size, pairs, scales, zero_points }
+        let zero_point = |block: usize, n: usize| zero_point.as_ref().map_or(middle, |zero_point| zero_point(block, n));
+        let panels = if BlockWeights::takes(inputs, block_size) && (bits < 8 || blocks > 1) {
+            let eight = |k: usize, n: usize| {
+                (k..inputs.min(k + 8)).rev().fold(0, |eight, k| eight << 8 | u64::from(element(k, n)))
+            };
+            let bits = bits.max(4);
+            Panels::blocks(BlockMatrix { bits, inputs, outputs, block_size, eight, scale, zero_point })
         } else {
             let values = pack(inputs, outputs, 0, |k, n| (element(k, n) ^ 0x80) as i8);
-            let zero_points = match zero_point {
-                Some(zero_point) => pack(blocks, outputs, 0.0, |block, n| zero_point(block, n) - 128.0),
-                None => pack(blocks, outputs, 0.0, |_, _| middle - 128.0),
-            };
+            let scales = pack(blocks, outputs, 0.0, scale);
+            let zero_points = pack(blocks, outputs, 0.0, |block, n| zero_point(block, n) - 128.0);
             Panels::Int8 { block_size, values, scales, zero_points }
         };
         LinearWeights { inputs, outputs, panels }
@@ -208,7 +196,6 @@ impl LinearWeights {
         let blocks = inputs.div_ceil(block_size);
         let column_bytes = blocks * (block_size * bits / 8);
         let zero_point_bytes = (blocks * bits).div_ceil(8);
-        let element = |k: usize, n: usize| lowest_bits(&b[n * column_bytes..], bits, k);
         let scale = |block: usize, n: usize| scales[n * blocks + block];
         let zero_point = |block: usize, n: usize| match zero_points {
             NBitsZeroPoints::None => (1u32 << (bits - 1)) as f32,
@@ -218,12 +205,57 @@ impl LinearWeights {
         if let Some(groups) = groups.filter(|groups| (0..inputs).any(|k| groups[k] as usize != k / block_size)) {
             let values = pack(inputs, outputs, 0.0, |k, n| {
                 let group = groups[k] as usize;
-                (f32::from(element(k, n)) - zero_point(group, n)) * scale(group, n)
+                let element = f32::from(lowest_bits(&b[n * column_bytes..], bits, k));
+                (element - zero_point(group, n)) * scale(group, n)
             });
             return Ok(LinearWeights { inputs, outputs, panels: Panels::Float32 { values } });
         }
-        let zero_point = (!matches!(zero_points, NBitsZeroPoints::None)).then_some(zero_point);
-        Ok(LinearWeights::from_quantised(Quantised { bits, inputs, outputs, block_size, element, scale, zero_point }))
+        let eight = |k: usize, n: usize| eight_from(&b[n * column_bytes + k * bits / 8..], bits);
+        let bits = bits.max(4);
+        let panels = Panels::blocks(BlockMatrix { bits, inputs, outputs, block_size, eight, scale, zero_point });
+        Ok(LinearWeights { inputs, outputs, panels })
+    }
+
+    /// Lets products round activations to 8 bits, with a scale for each block of a row, where the weights are kept in
+    /// blocks that are short enough for it.
+    pub fn rounding_activations(mut self) -> LinearWeights {
+        if let Panels::Blocks { weights, rounds_activations } = &mut self.panels {
+            *rounds_activations = weights.layout().block_size() <= LONGEST_BLOCK;
+        }
+        self
+    }
+
+    /// Whether both are the same integers, scales and zero points in blocks.
+    pub fn same_blocks(&self, other: &LinearWeights) -> bool {
+        self.block_weights().is_some() && self.block_weights() == other.block_weights()
+    }
+
+    /// Rows as products take them, by definition.
+    pub(super) fn rounded_reference(&self, x: &[f32]) -> Vec<f64> {
+        match &self.panels {
+            Panels::Blocks { weights, rounds_activations: true } => {
+                let rows = x.chunks(self.inputs.max(1));
+                rows.flat_map(|row| rounded_reference(row, weights.layout().block_size())).collect()
+            }
+            _ => x.iter().map(|x| f64::from(*x)).collect(),
+        }
+    }
+
+    /// The weights in blocks, where they are kept so.
+    pub(super) fn block_weights(&self) -> Option<&Arc<BlockWeights>> {
+        match &self.panels {
+            Panels::Blocks { weights, .. } => Some(weights),
+            _ => None,
+        }
+    }
+
+    /// The product with rows of `x`, where it is computed in blocks and not panel by panel.
+    pub(super) fn block_product(&self, x: &[f32], rows: usize) -> Option<BlockProduct<'_>> {
+        match &self.panels {
+            Panels::Blocks { weights, rounds_activations: true } => Some(BlockProduct::of_rounded(x, rows, weights)),
+            Panels::Blocks { weights, .. } if rows <= FLOAT_ROWS => Some(BlockProduct::of_floats(x, rows, weights)),
+            _ => None,
+        }
     }
 
     /// Elements of a row that goes in.
@@ -243,18 +275,21 @@ impl LinearWeights {
             Panels::Int8 { values, scales, zero_points, .. } => {
                 size_of_val(&values[..]) + size_of_val(&scales[..]) + size_of_val(&zero_points[..])
             }
-            Panels::Int4 { pairs, scales, zero_points, .. } => {
-                size_of_val(&pairs[..]) + size_of_val(&scales[..]) + zero_points.bytes()
-            }
+            Panels::Blocks { weights, .. } => weights.bytes(),
         }
     }
 
-    /// How the weights are kept: `float32`, `int8` or `int4`.
+    /// How the weights are kept, and whether activations are rounded.
     pub fn format(&self) -> &'static str {
         match &self.panels {
             Panels::Float32 { .. } => "float32",
             Panels::Int8 { .. } => "int8",
-            Panels::Int4 { .. } => "int4",
+            Panels::Blocks { weights, rounds_activations } => match (weights.bits(), rounds_activations) {
+                (4, false) => "int4",
+                (4, true) => "int4, activations int8",
+                (_, false) => "int8",
+                (_, true) => "int8, activations int8",
+            },
         }
     }
 
@@ -306,13 +341,9 @@ impl LinearWeights {
                 }
                 scratch
             }
-            Panels::Int4 { block_size, pairs, scales, zero_points } => {
+            Panels::Blocks { weights, .. } => {
                 let scratch = &mut scratch[..depth.len()];
-                let pairs = &pairs[panel * self.inputs.div_ceil(2) + depth.start / 2..];
-                for (block, part) in self.blocks(panel, *block_size, depth) {
-                    let pairs = &pairs[part.start / 2..part.end.div_ceil(2)];
-                    dequantise_int4(pairs, &scales[block], &zero_points.row(block), &mut scratch[part]);
-                }
+                weights.dequantise(panel, depth, scratch);
                 scratch
             }
         }
@@ -334,31 +365,14 @@ impl LinearWeights {
     }
 }
 
-impl ZeroPoints {
-    /// Whole numbers of 4 bits take a byte.
-    fn packed(rows: Vec<PanelRow>) -> ZeroPoints {
-        let is_integer = |zero_point: &f32| (0.0..16.0).contains(zero_point) && zero_point.fract() == 0.0;
-        if rows.iter().flatten().all(is_integer) {
-            return ZeroPoints::Integers(rows.iter().map(|row| row.map(|zero_point| zero_point as u8)).collect());
-        }
-        ZeroPoints::Floats(rows)
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            ZeroPoints::All(_) => 0,
-            ZeroPoints::Integers(rows) => size_of_val(&rows[..]),
-            ZeroPoints::Floats(rows) => size_of_val(&rows[..]),
-        }
-    }
-
-    #[inline(always)]
-    fn row(&self, block: usize) -> PanelRow {
-        match self {
-            ZeroPoints::All(zero_point) => [*zero_point; PANEL],
-            ZeroPoints::Integers(rows) => rows[block].map(f32::from),
-            ZeroPoints::Floats(rows) => rows[block],
-        }
+impl Panels {
+    fn blocks<E, S, Z>(matrix: BlockMatrix<E, S, Z>) -> Panels
+    where
+        E: Fn(usize, usize) -> u64,
+        S: Fn(usize, usize) -> f32,
+        Z: Fn(usize, usize) -> f32,
+    {
+        Panels::Blocks { weights: Arc::new(BlockWeights::new(matrix)), rounds_activations: false }
     }
 }
 
@@ -405,6 +419,28 @@ fn lowest_bits(bytes: &[u8], bits: usize, position: usize) -> u8 {
     if bits == 8 { shifted } else { shifted & ((1 << bits) - 1) }
 }
 
+/// The first eight integers of `bits` bits of packed bytes, the lowest bits of a byte first, as bytes, the first one lowest.
+#[inline(always)]
+fn eight_from(bytes: &[u8], bits: usize) -> u64 {
+    // Each step moves the upper half of every piece to where the double width of its integers begins.
+    let spread = |integers: u64, shifts: [u32; 3], masks: [u64; 3]| {
+        shifts.into_iter().zip(masks).fold(integers, |integers, (shift, mask)| (integers | integers << shift) & mask)
+    };
+    match bits {
+        2 => {
+            let integers = u16::from_le_bytes([bytes[0], bytes[1]]);
+            let masks = [0x0000_00ff_0000_00ff, 0x000f_000f_000f_000f, 0x0303_0303_0303_0303];
+            spread(integers.into(), [24, 12, 6], masks)
+        }
+        4 => {
+            let integers = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            let masks = [0x0000_ffff_0000_ffff, 0x00ff_00ff_00ff_00ff, 0x0f0f_0f0f_0f0f_0f0f];
+            spread(integers.into(), [16, 8, 4], masks)
+        }
+        _ => bytes[..8].iter().rev().fold(0, |integers, byte| integers << 8 | u64::from(*byte)),
+    }
+}
+
 impl fmt::Debug for LinearWeights {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "LinearWeights({} [{}, {}])", self.format(), self.inputs, self.outputs)
@@ -432,21 +468,6 @@ fn dequantise_int8(values: &[[i8; PANEL]], scales: &PanelRow, zero_points: &Pane
     let columns = Columns::new(scales, zero_points);
     for (row, out) in values.iter().zip(out) {
         columns.dequantise(F32x4::pair_from_i8(row), out);
-    }
-}
-
-/// Writes `(q - zero_point) * scale` for pairs of rows of eight columns; of the last pair perhaps only the first row.
-fn dequantise_int4(pairs: &[[u8; PANEL]], scales: &PanelRow, zero_points: &PanelRow, out: &mut [PanelRow]) {
-    let columns = Columns::new(scales, zero_points);
-    let (two_rows, last_row) = out.as_chunks_mut::<2>();
-    for (pair, [low_row, high_row]) in pairs.iter().zip(two_rows) {
-        let [low, high] = F32x4::pairs_from_nibbles(pair);
-        columns.dequantise(low, low_row);
-        columns.dequantise(high, high_row);
-    }
-    if let (Some(pair), [low_row]) = (pairs.last(), last_row) {
-        let [low, _] = F32x4::pairs_from_nibbles(pair);
-        columns.dequantise(low, low_row);
     }
 }
 
@@ -544,10 +565,10 @@ mod tests {
             (by_rows, "float32", vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2 * 8 * 4),
             (by_columns, "float32", vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2 * 8 * 4),
             (int8, "int8", vec![0.0, 0.0, 65.5, -254.0], 2 * 8 + 2 * 8 * 4),
-            (int4, "int4", expected_int4, 9 * 8 + 2 * 8 * 4 + 2 * 8),
-            (two_bits, "int4", vec![-1.0, 1.0, 3.0, 5.0], 2 * 8 + 8 * 4 + 8 * 4),
+            (int4, "int4", expected_int4, 2 * (8 * 4 + 8 * 2 + 8 * 8)),
+            (two_bits, "int4", vec![-1.0, 1.0, 3.0, 5.0], 8 * 4 + 8 * 4 + 8 * 8),
             (grouped, "float32", expected_grouped, 17 * 8 * 4),
-            (eight_bits, "int8", vec![36.0], 8 + 2 * 8 * 4),
+            (eight_bits, "int8", vec![36.0], 8 * 4 + 8 * 16),
             (threes, "int8", vec![-8.0, -7.0, -6.0, -10.0, -8.0], 5 * 8 + 2 * 2 * 8 * 4),
         ];
         for (weights, format, expected, bytes) in cases {

@@ -10,6 +10,8 @@
 pub mod activation;
 pub mod attention;
 pub mod attention_by_steps;
+mod block_linear;
+mod block_weights;
 mod byte_products;
 mod dot;
 pub mod embedding;

@@ -2,8 +2,8 @@
 //! where there is no test harness, through [`kernel_self_test`].
 
 use super::{
-    activation, attention, attention_by_steps, dot, embedding, integer_linear, linear, norm, panel, parallel, quantize,
-    rotary_embedding, simd,
+    activation, attention, attention_by_steps, block_linear, dot, embedding, integer_linear, linear, norm, panel, parallel,
+    quantize, rotary_embedding, simd,
 };
 
 /// A table of cases: runs them all and gives a line for each failure.
@@ -11,7 +11,7 @@ type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 13] = [
+    let tables: [(&str, Table); 14] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
@@ -20,6 +20,7 @@ pub fn kernel_self_test() -> String {
         ("integer linear", integer_linear::cases::failures),
         ("quantize", quantize::cases::failures),
         ("linear", linear::cases::failures),
+        ("block linear", block_linear::cases::failures),
         ("norm", norm::cases::failures),
         ("attention", attention::cases::failures),
         ("attention by steps", attention_by_steps::cases::failures),

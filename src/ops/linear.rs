@@ -2,7 +2,8 @@
 //!
 //! Inputs: `x` f32 `[..., inputs]`, and with `residual` a second f32 `[..., outputs]`.
 //! Output: f32 `[..., outputs]` = `activation(x · weights + bias) + residual`.
-//! Weights: f32, int8 with scales (per column or one), or 4-bit blocks with scales (com.microsoft `MatMulNBits`).
+//! Weights: f32, int8 with scales (per column or one), or blocks of 4 or 8 bits with scales (com.microsoft `MatMulNBits`), with
+//! which `x` may be rounded to 8 bits, where the weights say so.
 
 use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;

@@ -1,10 +1,10 @@
-//! Rows gathered from a constant table: f32, or 8-bit with scales applied to the table or to the gathered rows.
+//! Rows gathered from a constant table: f32, or integers with scales applied to the table or to the gathered rows.
 
 use super::Match;
-use super::linear::{quantized, quantized_matrix};
+use super::linear::{quantized, quantized_matrix, quantized_rows};
 use super::pattern::producer;
 use crate::kernels::embedding::EmbeddingTable;
-use crate::ops::{DequantizeLinear, Embedding, Shared, f32_slice};
+use crate::ops::{CheckIndices, DequantizeLinear, Embedding, Shared, f32_slice};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::tract_core::ops::cast::cast;
@@ -17,6 +17,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
         dequantized_rows(model, node)?
     };
     let Some((table, ids)) = found else { return Ok(Match::None) };
+    let ids = unchecked(model, ids, &table)?;
     let mut patch = TypedModelPatch::default();
     let mut tap = patch.tap_model(model, ids)?;
     if model.outlet_fact(ids)?.datum_type != i64::datum_type() {
@@ -25,6 +26,14 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let outlet = patch.wire_node(&*node.name, table, &[tap])?[0];
     patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
     Ok(Match::Found(Box::new(patch)))
+}
+
+/// Ids before a check against the table's rows: the embedding checks them itself.
+fn unchecked(model: &TypedModel, ids: OutletId, embedding: &Embedding) -> TractResult<OutletId> {
+    let node = producer(model, ids);
+    let Some(CheckIndices { axis }) = node.op_as::<CheckIndices>() else { return Ok(ids) };
+    let same = model.outlet_fact(node.inputs[1])?.shape[*axis] == embedding.table.rows().to_dim();
+    Ok(if same { node.inputs[0] } else { ids })
 }
 
 fn is_gather(node: &TypedNode) -> bool {
@@ -43,7 +52,7 @@ fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Embedding>>
             Ok(Some(Embedding { width, table }))
         }
         Some(_) => Ok(None),
-        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding()),
+        None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding(model)),
     }
 }
 
@@ -57,8 +66,11 @@ fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<
     match quantized_matrix(model, matrix, operator, &node.inputs)? {
         // Scales of the gathered rows are those of the table's rows only where there is one for all.
         Some(quantized) if quantized.scales.len() == 1 => {
-            Ok(quantized.embedding()?.map(|table| (table, gather.inputs[1])))
+            Ok(quantized.embedding(model)?.map(|table| (table, gather.inputs[1])))
         }
-        _ => Ok(None),
+        _ => match quantized_rows(model, node, operator, gather)? {
+            Some(quantized) => Ok(quantized.embedding(model)?.map(|table| (table, gather.inputs[1]))),
+            None => Ok(None),
+        },
     }
 }

@@ -249,13 +249,27 @@ impl Quantized {
         })
     }
 
-    /// An embedding, where each row, or all of it, has one scale and bytes hold one element.
+    fn table_of_blocks(&self, model: &TypedModel) -> TractResult<EmbeddingTable> {
+        let own = self.linear_weights(true, self.operator.block_size);
+        let sizes = (own.inputs(), own.outputs());
+        let linears = model.nodes().iter().filter_map(|node| node.op_as::<Linear>());
+        let alike = linears.filter(|linear| (linear.inputs, linear.outputs) == sizes);
+        let shared = alike.map(|linear| &*linear.weights).find(|weights| weights.same_blocks(&own));
+        EmbeddingTable::from_linear(shared.unwrap_or(&own)).context("the blocks of a row are too short, or of odd length")
+    }
+
+    /// An embedding: in blocks of a row, or, where bytes hold one element, with one scale for each row or for all. A linear layer
+    /// of the model that has the same integers in blocks shares them.
     ///
     /// # Errors
     /// When a scale is not finite.
-    pub fn embedding(&self) -> TractResult<Option<Embedding>> {
+    pub fn embedding(&self, model: &TypedModel) -> TractResult<Option<Embedding>> {
         let constants: Vec<&Arc<Tensor>> = self.constants.iter().collect();
         let by_row = self.scales.len() == 1 || (self.operator.axis, self.operator.block_size) == (0, 0);
+        if self.operator.axis == 1 && self.operator.block_size > 0 && !by_row {
+            let table = Shared::try_of(&constants, (&self.operator, "rows"), || self.table_of_blocks(model))?;
+            return Ok(Some(Embedding { width: self.shape[1], table }));
+        }
         if self.bits() != 8 || !by_row {
             return Ok(None);
         }
@@ -279,6 +293,48 @@ pub fn quantized(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Qua
     let Some(operator) = node.op_as::<DequantizeLinear>() else { return Ok(None) };
     let Some(matrix) = model.outlet_fact(node.inputs[0])?.konst.clone() else { return Ok(None) };
     quantized_matrix(model, matrix, operator, &node.inputs)
+}
+
+/// The constant integers, in blocks along rows, of which a `DequantizeLinear` has gathered rows, as scales and zero points
+/// were; zero points may be one for all. `integers` is the gathering of the integers.
+pub fn quantized_rows(
+    model: &TypedModel,
+    node: &TypedNode,
+    operator: &DequantizeLinear,
+    integers: &TypedNode,
+) -> TractResult<Option<Quantized>> {
+    let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
+    let gathered = |outlet: OutletId| {
+        let gather = producer(model, outlet);
+        let alike = gather.op == integers.op && gather.inputs.get(1) == integers.inputs.get(1);
+        if alike { konst(gather.inputs[0]) } else { Ok(None) }
+    };
+    let (Some(elements), Some(scales)) = (konst(integers.inputs[0])?, gathered(node.inputs[1])?) else {
+        return Ok(None);
+    };
+    let last = model.outlet_fact(OutletId::new(node.id, 0))?.rank() - 1;
+    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&elements.datum_type());
+    let &[rows, columns] = &*operator.unpacked_shape(elements.shape()) else { return Ok(None) };
+    let fits = operator.block_size > 0 && runs(&[rows, columns], 1, operator.block_size, scales.shape()).is_ok();
+    if !byte_sized || !fits || operator.axis != last || scales.datum_type() != f32::datum_type() {
+        return Ok(None);
+    }
+    let count = scales.volume();
+    let zero_points = match node.inputs.get(2).map(|outlet| Ok((konst(*outlet)?, gathered(*outlet)?))).transpose()? {
+        None => None,
+        Some((Some(one), _)) if one.volume() == 1 => Some(one),
+        Some((_, Some(each))) if each.volume() == count => Some(each),
+        Some(_) => return Ok(None),
+    };
+    let constants = [Some(&elements), Some(&scales), zero_points.as_ref()].into_iter().flatten().cloned().collect();
+    let scales = f32_slice(&scales)?.to_vec();
+    let zero_points = match &zero_points {
+        None => vec![],
+        Some(one) if one.volume() == 1 => vec![to_f32(one)?[0]; count],
+        Some(each) => to_f32(each)?,
+    };
+    let operator = DequantizeLinear { axis: 1, ..operator.clone() };
+    Ok(Some(Quantized { shape: [rows, columns], operator, elements, scales, zero_points, constants }))
 }
 
 /// Constant integers with the scales and zero points that a `DequantizeLinear` of these inputs applies.

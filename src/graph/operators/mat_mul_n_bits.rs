@@ -2,7 +2,9 @@
 //! `[N, blocks, block_size * bits / 8]`, constant f32 scales `[N * blocks]`, optional constant zero points, packed uint8 or
 //! f32, optional constant `g_idx` int32 `[K]`, optional constant f32 bias `[N]`. `g_idx` is refused with packed zero
 //! points and with other than 4 bits: ONNX Runtime refuses it too, or leaves the zero points out.
-//! `accuracy_level` only allows lower accuracy; it is always computed in f32.
+//! `accuracy_level` is the lowest accuracy that is allowed. With 4 (int8), where blocks are of at most 256 and there is no
+//! `g_idx`, activations are rounded to 8 bits as ONNX Runtime rounds them: the scale of a block is its largest magnitude / 127,
+//! each element is off by at most half of that, and sums over a block are exact. All else is computed in f32.
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
 use crate::kernels::linear::{LinearWeights, NBits, NBitsZeroPoints};
@@ -20,7 +22,12 @@ pub struct MatMulNBits {
     zero_points: Option<usize>,
     groups: Option<usize>,
     bias: Option<usize>,
+    /// Whether activations may be rounded to 8 bits.
+    int8: bool,
 }
+
+/// The `accuracy_level` that allows int8 activations.
+const INT8: i64 = 4;
 
 impl Wiring for MatMulNBits {
     const OPERATOR: &'static str = "com.microsoft.MatMulNBits";
@@ -34,6 +41,10 @@ impl Wiring for MatMulNBits {
             let size = usize::try_from(int(node, name, default)).ok().filter(|size| *size > 0);
             size.with_context(|| format!("{name} is missing or not positive"))
         };
+        let accuracy_level = int(node, "accuracy_level", 0);
+        if !(0..=INT8).contains(&accuracy_level) {
+            return Err(unsupported(format!("accuracy_level {accuracy_level} is not one of 0 to {INT8}")));
+        }
         Ok(MatMulNBits {
             bits: size("bits", 4)?,
             inputs: size("K", 0)?,
@@ -42,6 +53,7 @@ impl Wiring for MatMulNBits {
             zero_points: input(node, 3),
             groups: input(node, 4),
             bias: input(node, 5),
+            int8: accuracy_level == INT8,
         })
     }
 
@@ -75,8 +87,11 @@ impl Wiring for MatMulNBits {
         let bias = bias.as_ref().map(|bias| f32_slice(bias)).transpose()?;
         ensure!(bias.is_none_or(|bias| bias.len() == self.outputs), "the bias must have N elements");
         let bias = bias.map(|bias| Shared::new(bias.to_vec()));
-        let how = (self.bits, self.inputs, self.outputs, self.block_size, groups.is_some());
-        let weights = Shared::try_of(&constants, how, || Ok(LinearWeights::from_nbits(weights)?))?;
+        let how = (self.bits, self.inputs, self.outputs, self.block_size, groups.is_some(), self.int8);
+        let weights = Shared::try_of(&constants, how, || {
+            let weights = LinearWeights::from_nbits(weights)?;
+            Ok(if self.int8 { weights.rounding_activations() } else { weights })
+        })?;
         let linear = Linear { bias, ..Linear::new(self.inputs, self.outputs, weights) };
         model.wire_node(prefix, linear, &inputs[..1]).map(Some)
     }

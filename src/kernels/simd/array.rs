@@ -27,13 +27,6 @@ impl F32x4 {
         from_fn(|half| F32x4(from_fn(|lane| f32::from(bytes[4 * half + lane]))))
     }
 
-    /// The low and the high halves of eight bytes as numbers from 0 to 15.
-    #[inline(always)]
-    pub(in crate::kernels) fn pairs_from_nibbles(bytes: &[u8; 8]) -> [[F32x4; 2]; 2] {
-        [|byte: u8| byte & 15, |byte: u8| byte >> 4]
-            .map(|nibble| from_fn(|half| F32x4(from_fn(|lane| f32::from(nibble(bytes[4 * half + lane]))))))
-    }
-
     /// Writes four elements.
     #[inline(always)]
     pub(in crate::kernels) fn store(self, values: &mut [f32; 4]) {

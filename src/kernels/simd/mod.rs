@@ -19,6 +19,19 @@ pub(super) mod bytes;
 #[path = "bytes_wasm.rs"]
 pub(super) mod bytes;
 
+/// Exact products of signed 8-bit activations with 4-bit integers from 0 to 15, of one output in each lane.
+///
+/// A group of eight inputs of four outputs is four words, one for each output: byte j of it holds input j in its low half and
+/// input j + 4 in its high one. `operands` spreads a group out and `words` arranges the activations of its inputs, so that
+/// adding the products of word and operand number `0..WORDS` makes the sums over the group. What a word holds depends
+/// on the machine's instructions; the sums do not.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[path = "nibbles_array.rs"]
+pub(super) mod nibbles;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[path = "nibbles_wasm.rs"]
+pub(super) mod nibbles;
+
 pub(super) use lanes::F32x4;
 
 /// Added to a number below 2^22 it leaves no bits for a fraction: the sum is rounded to an integer, ties to even.

@@ -36,19 +36,6 @@ impl F32x4 {
         ]
     }
 
-    /// The low and the high halves of eight bytes as numbers from 0 to 15.
-    #[inline(always)]
-    pub(in crate::kernels) fn pairs_from_nibbles(bytes: &[u8; 8]) -> [[F32x4; 2]; 2] {
-        // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
-        let words = unsafe { u16x8_load_extend_u8x8(bytes.as_ptr()) };
-        [v128_and(words, u16x8_splat(15)), u16x8_shr(words, 4)].map(|words| {
-            [
-                F32x4(f32x4_convert_i32x4(u32x4_extend_low_u16x8(words))),
-                F32x4(f32x4_convert_i32x4(u32x4_extend_high_u16x8(words))),
-            ]
-        })
-    }
-
     /// Writes four elements.
     #[inline(always)]
     pub(in crate::kernels) fn store(self, values: &mut [f32; 4]) {
