@@ -95,7 +95,9 @@ impl QuantizedSoftmax {
         let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         each(row, |value| table[(greatest - value) as usize]);
         let sum: f32 = row.iter().sum();
-        each(row, |exponential| ((exponential * steps / sum).round_ties_even() + self.zero_point).min(self.highest));
+        // A scale that is not finite makes NaN, which is 0 as an integer.
+        let integer = |exponential: f32| (exponential * steps / sum).round_ties_even() as i32 as f32;
+        each(row, |exponential| (integer(exponential) + self.zero_point).min(self.highest));
     }
 }
 

@@ -504,7 +504,8 @@ mod tests {
         use Between::*;
         use Expected::{Fused, Not};
         const INF: f32 = f32::INFINITY;
-        const SCORES: Between = Round(0.02, 120);
+        // Odd scales, so that no score lies halfway between two integers.
+        const SCORES: Between = Round(0.020_123, 120);
         const PROBABILITIES: Between = Round(1.0 / 255.0, 0);
         let case = |what, between| Case { what, between, folded: false, expected: Fused };
         let cases = [
@@ -512,9 +513,9 @@ mod tests {
             case("the probabilities", &[Softmax, PROBABILITIES]),
             case(
                 "everything",
-                &[SCORES, Scale(0.5), Round(0.01, 120), Mask, Round(0.015, 110), Softmax, PROBABILITIES],
+                &[SCORES, Scale(0.5), Round(0.010_123, 120), Mask, Round(0.015_171, 110), Softmax, PROBABILITIES],
             ),
-            case("between a bias and a mask", &[SCORES, Divide(3.0), RoundedBias, Round(0.02, 99), Mask, Softmax]),
+            case("between a bias and a mask", &[SCORES, Divide(3.0), RoundedBias, Round(0.020_471, 99), Mask, Softmax]),
             case("before a scale behind the mask", &[Mask, SCORES, Scale(0.5), Softmax]),
             case("rows masked everywhere", &[SCORES, Keep(-INF), Softmax, Guard, PROBABILITIES]),
             case("NaN in rows masked everywhere", &[SCORES, Keep(-INF), Softmax, PROBABILITIES]),
@@ -604,7 +605,7 @@ mod tests {
     fn wire_product(sketch: &mut Sketch, left: OutletId, right: OutletId, zero_points: [u8; 2]) -> OutletId {
         let zero_points = zero_points.map(|zero_point| sketch.constant(tensor0(zero_point)));
         let sums = sketch.wire(PlainOperator(MatMulInteger), &[left, right, zero_points[0], zero_points[1]]);
-        let scales = [0.01f32, 0.02, 0.005].map(|scale| sketch.constant(tensor0(scale)));
+        let scales = [0.01f32, 0.02, 0.1].map(|scale| sketch.constant(tensor0(scale)));
         let zero_point = sketch.constant(tensor0(128u8));
         let operator = Requantize { axis: 3, alpha: 1.0, output: Some(QuantizedType::UINT8) };
         sketch.wire(PlainOperator(operator), &[sums, scales[0], scales[1], scales[2], zero_point])

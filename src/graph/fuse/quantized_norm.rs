@@ -100,9 +100,9 @@ mod tests {
 
     fn build(sketch: &mut Sketch, case: &Case) -> OutletId {
         fn rounded(sketch: &mut Sketch, case: &Case, place: Place, x: OutletId) -> OutletId {
-            // So fine that no root is of zero, and so coarse that it counts.
+            // So fine that no root is of zero, so coarse that it counts, and so odd that nothing lies halfway.
             let zero_point = if place == Place::Mean || place == Place::Deviations { 128 } else { 0 };
-            if case.places.contains(&place) { sketch.rounded(x, 0.013, zero_point) } else { x }
+            if case.places.contains(&place) { sketch.rounded(x, 0.013_717, zero_point) } else { x }
         }
         let x = sketch.input(&[0, WIDTH, WIDTH]);
         let mut values = sketch.rounded(x, 0.01, 128);
