@@ -22,9 +22,10 @@ impl Plain for DynamicQuantizeLinear {
     }
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
+        let x = f32_slice(&inputs[0])?;
         let mut quantized = Tensor::zero::<u8>(inputs[0].shape())?;
-        let out = quantized.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?;
-        let Quantization { scale, zero_point } = dynamic_quantize(f32_slice(&inputs[0])?, out);
+        let Quantization { scale, zero_point } =
+            dynamic_quantize(x, quantized.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?);
         Ok(tvec!(quantized, tensor0(scale), tensor0(zero_point)))
     }
 }
