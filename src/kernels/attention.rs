@@ -153,8 +153,8 @@ impl Softmax {
     fn new(sink: Option<f32>) -> Softmax {
         match sink {
             None | Some(f32::NEG_INFINITY) => Softmax { largest: f32::NEG_INFINITY, sum: 0.0 },
-            // Minus itself: what is not finite gives NaN.
-            Some(sink) => Softmax { largest: sink, sum: (sink - sink).exp() },
+            // e^(sink - sink), which is NaN for what is not finite.
+            Some(sink) => Softmax { largest: sink, sum: if sink.is_finite() { 1.0 } else { f32::NAN } },
         }
     }
 

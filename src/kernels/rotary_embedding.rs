@@ -34,35 +34,40 @@ pub fn rotary_embedding(call: &RotaryCall, input: &[f32], cos: &[f32], sin: &[f3
     assert!(rotary_dim <= head_dim && rotary_dim.is_multiple_of(2), "the rotated elements come in pairs");
     assert!([input.len(), out.len()] == [batch * heads * positions * head_dim; 2], "vectors lie without gaps");
     assert_eq!(rows.len(), batch * positions, "each token has its row");
-    out.copy_from_slice(input);
     for (token, row) in rows.iter().enumerate() {
         let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
         let (batch, position) = (token / positions, token % positions);
         for head in 0..heads {
             let start = batch * call.strides.batch + head * call.strides.head + position * call.strides.position;
-            rotate(&mut out[start..][..rotary_dim], cos, sin, call.interleaved);
+            let (input, out) = (&input[start..][..head_dim], &mut out[start..][..head_dim]);
+            rotate(&input[..rotary_dim], cos, sin, call.interleaved, &mut out[..rotary_dim]);
+            out[rotary_dim..].copy_from_slice(&input[rotary_dim..]);
         }
     }
 }
 
-fn rotate(vector: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
+fn rotate(input: &[f32], cos: &[f32], sin: &[f32], interleaved: bool, out: &mut [f32]) {
+    let turned = |x: f32, y: f32, cos: f32, sin: f32| (x * cos - y * sin, x * sin + y * cos);
     if interleaved {
-        for (pair, (cos, sin)) in vector.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
-            (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
+        let angles = cos.iter().zip(sin);
+        for ((pair, out), (cos, sin)) in input.as_chunks().0.iter().zip(out.as_chunks_mut().0).zip(angles) {
+            let ([x, y], [real, imaginary]) = (*pair, out);
+            (*real, *imaginary) = turned(x, y, *cos, *sin);
         }
         return;
     }
-    let (real, imaginary) = vector.split_at_mut(cos.len());
-    let ((real, real_rest), (imaginary, imaginary_rest)) =
-        (real.as_chunks_mut::<LANES>(), imaginary.as_chunks_mut::<LANES>());
-    let ((cos, cos_rest), (sin, sin_rest)) = (cos.as_chunks::<LANES>(), sin.as_chunks::<LANES>());
-    for ((real, imaginary), (cos, sin)) in real.iter_mut().zip(imaginary).zip(cos.iter().zip(sin)) {
-        let [x, y, cos, sin] = [&*real, &*imaginary, cos, sin].map(F32x4::load);
-        (x * cos - y * sin).store(real);
-        (x * sin + y * cos).store(imaginary);
+    let half = cos.len();
+    let ((x, y), (real, imaginary)) = (input.split_at(half), out.split_at_mut(half));
+    let vectors = half / LANES;
+    let [xs, ys, coss, sins] = [x, y, cos, sin].map(|values| values.as_chunks::<LANES>().0);
+    let (reals, imaginaries) = (real.as_chunks_mut::<LANES>().0, imaginary.as_chunks_mut::<LANES>().0);
+    for index in 0..vectors {
+        let [x, y, cos, sin] = [xs, ys, coss, sins].map(|values| F32x4::load(&values[index]));
+        (x * cos - y * sin).store(&mut reals[index]);
+        (x * sin + y * cos).store(&mut imaginaries[index]);
     }
-    for ((real, imaginary), (cos, sin)) in real_rest.iter_mut().zip(imaginary_rest).zip(cos_rest.iter().zip(sin_rest)) {
-        (*real, *imaginary) = (*real * cos - *imaginary * sin, *real * sin + *imaginary * cos);
+    for index in vectors * LANES..half {
+        (real[index], imaginary[index]) = turned(x[index], y[index], cos[index], sin[index]);
     }
 }
 
