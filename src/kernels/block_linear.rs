@@ -53,8 +53,7 @@ impl<'a> BlockProduct<'a> {
     /// The product with at most [`FLOAT_ROWS`] rows of `weights.inputs()` elements, as they are.
     pub(super) fn of_floats(x: &[f32], rows: usize, weights: &'a BlockWeights) -> BlockProduct<'a> {
         let mut values = vec![0.0; weights.blocks() * weights.layout().block_size() * rows];
-        for row in 0..rows {
-            let x = &x[row * weights.inputs()..][..weights.inputs()];
+        for (row, x) in x.chunks_exact(weights.inputs().max(1)).enumerate() {
             values[row..].iter_mut().step_by(rows).zip(x).for_each(|(value, x)| *value = *x);
         }
         BlockProduct { weights, left: Left::Floats { rows, values } }

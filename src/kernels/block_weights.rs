@@ -94,7 +94,8 @@ impl BlockWeights {
         let middle = (1u32 << (bits - 1)) as f32;
         let all = (0..outputs).flat_map(|n| (0..blocks).map(move |block| (block, n)));
         let zero_points = ZeroPoints::of(all.map(|(block, n)| zero_point(block, n)), middle);
-        let block_size = block_size.min(inputs.next_multiple_of(BLOCK_STEP)).max(BLOCK_STEP);
+        let only = inputs.next_multiple_of(BLOCK_STEP).max(BLOCK_STEP);
+        let block_size = if inputs <= block_size { only } else { block_size };
         let layout = Layout { block_size, planes: bits / 4, zero_points };
         let mut chunks = Vec::with_capacity(outputs.div_ceil(OUTPUTS) * blocks * layout.block_chunks());
         let eight = |k: usize, n: usize| match inputs.saturating_sub(k) {

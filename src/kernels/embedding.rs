@@ -81,6 +81,12 @@ impl EmbeddingTable {
         Some(EmbeddingTable { rows: weights.outputs(), width: weights.inputs(), values: Values::Blocks(blocks) })
     }
 
+    /// Whether the table's memory is also that of a linear layer.
+    #[cfg(test)]
+    pub fn shares(&self, weights: &LinearWeights) -> bool {
+        matches!((&self.values, weights.block_weights()), (Values::Blocks(own), Some(other)) if Arc::ptr_eq(own, other))
+    }
+
     /// Number of embeddings.
     pub fn rows(&self) -> usize {
         self.rows

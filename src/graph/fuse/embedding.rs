@@ -74,3 +74,53 @@ fn dequantized_rows(model: &TypedModel, node: &TypedNode) -> TractResult<Option<
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Expected, Sketch};
+    use super::*;
+    use crate::graph::Report;
+    use crate::ops::{Linear, MatMul, QuantizedType};
+
+    /// Rows of a table of 4-bit blocks, and products with all of it.
+    fn tied(sketch: &mut Sketch, zero_points: bool) -> [OutletId; 2] {
+        let (rows, columns, blocks) = (300, 32, 2);
+        let bytes = |count: usize| (0..count as u32).map(|at| (at * 37 % 256) as u8).collect::<Vec<_>>();
+        let scales: Vec<f32> = (0..rows * blocks).map(|at| (at + 1) as f32 / 1024.0).collect();
+        let mut parts = vec![
+            Tensor::from_shape(&[rows, columns / 2], &bytes(rows * columns / 2)).unwrap(),
+            Tensor::from_shape(&[rows, blocks], &scales).unwrap(),
+        ];
+        let zeros: Vec<u8> = bytes(rows * blocks).iter().map(|byte| byte % 16).collect();
+        parts.extend(zero_points.then(|| Tensor::from_shape(&[rows, blocks], &zeros).unwrap()));
+        let parts: Vec<OutletId> = parts.into_iter().map(|part| sketch.constant(part)).collect();
+        let ids = sketch.typed_input(i64::datum_type(), &[0, 0]);
+        let gathered: Vec<OutletId> = parts.iter().map(|part| sketch.wire(Gather::new(0), &[*part, ids])).collect();
+        let packed = Some(QuantizedType { bits: 4, signed: false });
+        let embedded = sketch.wire(DequantizeLinear { axis: 2, block_size: 16, packed }, &gathered);
+        let matrix = sketch.wire(DequantizeLinear { axis: 1, block_size: 16, packed }, &parts);
+        let matrix = sketch.wire(AxisOp::Move(0, 1), &[matrix]);
+        let x = sketch.input(&[0, 0, columns]);
+        [embedded, sketch.wire(MatMul, &[x, matrix])]
+    }
+
+    #[test]
+    fn tables_in_blocks() {
+        for zero_points in [false, true] {
+            let mut sketch = Sketch::new();
+            let outputs = tied(&mut sketch, zero_points);
+            sketch.check("tied", &outputs, "embedding", Expected::Fused);
+        }
+    }
+
+    #[test]
+    fn a_table_tied_to_a_layer_is_stored_once() {
+        let mut sketch = Sketch::new();
+        let outputs = tied(&mut sketch, true);
+        sketch.model.select_output_outlets(&outputs).unwrap();
+        let fused = super::super::fuse(sketch.model, &mut Report::default()).unwrap();
+        let table = fused.nodes().iter().find_map(|node| node.op_as::<Embedding>()).unwrap();
+        let linear = fused.nodes().iter().find_map(|node| node.op_as::<Linear>()).unwrap();
+        assert!(table.table.shares(&linear.weights));
+    }
+}

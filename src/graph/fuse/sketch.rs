@@ -151,6 +151,10 @@ fn run(model: TypedModel) -> TVec<TValue> {
                 let elements: Vec<bool> = (0..elements.len()).map(|at| at > 5 && at % 3 != 0).collect();
                 Tensor::from_shape(&shape, &elements).unwrap()
             }
+            DatumType::I64 => {
+                let elements: Vec<i64> = (0..elements.len()).map(|at| at as i64 * 7 % 5).collect();
+                Tensor::from_shape(&shape, &elements).unwrap()
+            }
             DatumType::U8 => {
                 let elements: Vec<u8> = elements.iter().map(|element| (element * 100.0 + 128.0) as u8).collect();
                 Tensor::from_shape(&shape, &elements).unwrap()
