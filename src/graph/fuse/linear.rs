@@ -320,7 +320,7 @@ pub fn quantized_rows(
         return Ok(None);
     }
     let count = scales.volume();
-    let zero_points = match node.inputs.get(2).map(|outlet| Ok((konst(*outlet)?, gathered(*outlet)?))).transpose()? {
+    let zero_points = match node.inputs.get(2).map(|outlet| Ok::<_, TractError>((konst(*outlet)?, gathered(*outlet)?))).transpose()? {
         None => None,
         Some((Some(one), _)) if one.volume() == 1 => Some(one),
         Some((_, Some(each))) if each.volume() == count => Some(each),
