@@ -20,7 +20,10 @@ const MOST_VALUES: usize = 4096;
 /// `InvalidModel` or, for an opset outside 7 to 28 and for more than 4096 inputs or outputs, `UnsupportedOp`.
 pub fn validate(index: &ModelIndex) -> Result<()> {
     let version = index.model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
-    let version = version.map(|import| import.version).ok_or_else(|| Error::invalid_model("no ONNX opset is named"))?;
+    let version = version.map(|import| import.version).ok_or_else(|| match index.model.opset_import.first() {
+        Some(other) => Error::unsupported_op(format!("only operators of `{}` are not supported", other.domain)),
+        None => Error::invalid_model("no ONNX opset is named"),
+    })?;
     if !OPSETS.contains(&version) {
         return Err(Error::unsupported_op(format!("opset {version} is not supported")).remedy(format!(
             "export with an opset from {} to {}",

@@ -37,6 +37,9 @@ impl Wiring for LpPool {
         let (before, after) = pads.split_at(kernel.len());
         let padding = match &*arguments::string(node, "auto_pad", "NOTSET") {
             "NOTSET" => PaddingSpec::ExplicitOnnxPool(before.into(), after.into(), int(node, "ceil_mode", 0) != 0),
+            "VALID" if int(node, "ceil_mode", 0) != 0 => {
+                return Err(unsupported("`ceil_mode` with `auto_pad` of `VALID` is not supported"));
+            }
             "VALID" => PaddingSpec::Valid,
             "SAME_UPPER" => PaddingSpec::SameUpper,
             "SAME_LOWER" => PaddingSpec::SameLower,
