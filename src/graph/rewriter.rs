@@ -78,8 +78,12 @@ impl Rewriter {
 
     fn shunt(&mut self, old: OutletId, new: OutletId) -> TractResult<()> {
         let readers = std::mem::take(&mut self.model.node_mut(old.node).outputs[old.slot].successors);
+        self.emptied_readers.remove(&old);
         for reader in readers {
-            self.model.add_edge(new, reader)?;
+            // A node that was emptied reads nothing any more.
+            if self.model.node(reader.node).inputs.get(reader.slot) == Some(&old) {
+                self.model.add_edge(new, reader)?;
+            }
         }
         for output in self.model.outputs.iter_mut().filter(|output| **output == old) {
             *output = new;
