@@ -84,7 +84,10 @@ impl Plain for MixtureOfExperts {
         ensure!(inputs.iter().all(|input| input.datum_type == f32::datum_type()), "MixtureOfExperts takes float32");
         let (experts, width) = (self.experts.len().to_dim(), self.experts[0].first.weights.inputs().to_dim());
         let x = inputs[0];
-        ensure!(x.shape.last().is_some_and(|last| last.compatible_with(&width)), "experts of {width} columns for {x:?}");
+        ensure!(
+            x.shape.last().is_some_and(|last| last.compatible_with(&width)),
+            "experts of {width} columns for {x:?}"
+        );
         for routing in &inputs[1..] {
             let fits = routing.rank() == 2 && routing.shape[1].compatible_with(&experts);
             ensure!(fits, "the routing of {experts} experts is {routing:?}");

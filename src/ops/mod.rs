@@ -85,7 +85,7 @@ pub use linear::Linear;
 pub use lookup::Lookup;
 pub use mat_mul_integer::MatMulInteger;
 pub use matmul::MatMul;
-pub use mixture_of_experts::{Expert, ExpertActivation, ExpertLayer, MixtureOfExperts, Mixing};
+pub use mixture_of_experts::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts};
 pub use narrow_integer::NarrowInteger;
 pub use one_hot::OneHot;
 pub use pad::{Pad, PadMode};

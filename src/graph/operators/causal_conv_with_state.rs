@@ -28,7 +28,8 @@ impl Wiring for CausalConvWithState {
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         let layout = ["ndim", "dilation", "channels_last", "state_window"];
         only_attributes(node, &[&["activation"], &layout[..]].concat())?;
-        if layout.map(|name| int(node, name, if ["ndim", "dilation"].contains(&name) { 1 } else { 0 })) != [1, 1, 0, 0] {
+        if layout.map(|name| int(node, name, if ["ndim", "dilation"].contains(&name) { 1 } else { 0 })) != [1, 1, 0, 0]
+        {
             return Err(unsupported("other layouts than one axis behind the channels are not supported"));
         }
         let activated = match &*arguments::string(node, "activation", "none") {

@@ -41,10 +41,7 @@ impl Wiring for DecoderMaskedMultiHeadAttention {
     const OPERATOR: &'static str = "com.microsoft.DecoderMaskedMultiHeadAttention";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(
-            node,
-            &["num_heads", "scale", "mask_filter_value", "past_present_share_buffer", "output_qk"],
-        )?;
+        only_attributes(node, &["num_heads", "scale", "mask_filter_value", "past_present_share_buffer", "output_qk"])?;
         let refused = [
             (flag(node, "output_qk")?, "shown scores"),
             (input(node, 4).is_some(), "attention biases"),

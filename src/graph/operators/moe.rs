@@ -13,7 +13,7 @@ use super::experts::{activation, bias, checked, constant, normalised, refuse, se
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
 use crate::kernels::linear::LinearWeights;
 use crate::ops::plain::PlainOperator;
-use crate::ops::{Expert, ExpertActivation, ExpertLayer, MixtureOfExperts, Mixing, Shared, f32_slice};
+use crate::ops::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts, Shared, f32_slice};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -64,8 +64,7 @@ impl Wiring for Moe {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
-        let optional =
-            |position: Option<usize>| position.map(|position| constant(model, inputs[position])).transpose();
+        let optional = |position: Option<usize>| position.map(|position| constant(model, inputs[position])).transpose();
         let first = (constant(model, inputs[2])?, optional(self.first_bias)?);
         let second = (constant(model, inputs[self.second])?, optional(self.second_bias)?);
         let count = *first.0.shape().first().context("the weights of experts are a scalar")?;
@@ -75,12 +74,8 @@ impl Wiring for Moe {
         };
         let experts = (0..count).map(expert).collect::<TractResult<Vec<_>>>()?;
         let experts = Shared::new(checked(experts, self.selected, self.activation)?);
-        let operator = MixtureOfExperts {
-            experts,
-            selected: self.selected,
-            activation: self.activation,
-            mixing: self.mixing,
-        };
+        let operator =
+            MixtureOfExperts { experts, selected: self.selected, activation: self.activation, mixing: self.mixing };
         model.wire_node(prefix, PlainOperator(operator), &inputs[..2]).map(Some)
     }
 }

@@ -2,8 +2,8 @@
 //! one for each output; optional int32 bias, one for each output. Output: of the type of its zero point. com.microsoft `QLinearConv` (1)
 //! is the same; with `channels_last` the channels of `x` and the output stand last.
 
-use super::compose::Composer;
 use super::attention_parts::flag;
+use super::compose::Composer;
 use super::conv_integer::{ATTRIBUTES, Convolution};
 use super::quantized::{channels_first, channels_last, quantized_type};
 use super::{Wiring, input, is_f32, only_attributes, unsupported};

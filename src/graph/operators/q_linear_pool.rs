@@ -2,8 +2,8 @@
 //! scale and optional zero point, scale and optional zero point of the output. The mean is computed in f32. With
 //! `channels_last` the channels of the pools stand last.
 
-use super::compose::Composer;
 use super::attention_parts::flag;
+use super::compose::Composer;
 use super::quantized::{Quantized, attributes, channels_first, channels_last, dequantize, node, quantize};
 use super::{Wiring, input, only_attributes, wire_node};
 use tract_onnx::pb::NodeProto;

@@ -18,7 +18,7 @@ use super::experts::{activation, bias, checked, constant, normalised, refuse, se
 use super::{Wiring, attribute, input, int, is_f32, only_attributes, unsupported};
 use crate::kernels::linear::{LinearWeights, Quantised};
 use crate::ops::plain::{PlainOperator, elements};
-use crate::ops::{Expert, ExpertActivation, ExpertLayer, MixtureOfExperts, Mixing, Shared, f32_slice};
+use crate::ops::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts, Shared, f32_slice};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -81,7 +81,7 @@ impl Wiring for QMoe {
             normalised: normalised(node)?,
             activation: activation(node)?,
             block_size: count(node, "block_size")?,
-            layers: [Layer::of(node, "fc1", 2, 11)?, Layer::of(node, "fc2", 5, 12)?],
+            layers: [Layer::of("fc1", node, 2, 11)?, Layer::of("fc2", node, 5, 12)?],
             router_weights: input(node, 14),
         })
     }
@@ -113,7 +113,7 @@ impl Wiring for QMoe {
 }
 
 impl Layer {
-    fn of(node: &NodeProto, name: &str, weights: usize, zero_points: usize) -> TractResult<Layer> {
+    fn of(name: &str, node: &NodeProto, weights: usize, zero_points: usize) -> TractResult<Layer> {
         let own = format!("{name}_expert_weight_bits");
         let bits = int(node, "expert_weight_bits", 4);
         let bits = attribute(node, &own).map_or(bits, |bits| bits.i);
@@ -131,8 +131,7 @@ impl Layer {
 
     /// This layer of each expert.
     fn read(&self, model: &TypedModel, inputs: &[OutletId], block_size: usize) -> TractResult<Vec<ExpertLayer>> {
-        let optional =
-            |position: Option<usize>| position.map(|position| constant(model, inputs[position])).transpose();
+        let optional = |position: Option<usize>| position.map(|position| constant(model, inputs[position])).transpose();
         let (weights, scales) = (constant(model, inputs[self.weights])?, constant(model, inputs[self.scales])?);
         let (biases, zero_points) = (optional(self.bias)?, optional(self.zero_points)?);
         let &[experts, outputs, row_bytes] = weights.shape() else { bail!("the weights of experts have rank 3") };
