@@ -258,7 +258,7 @@ pub fn quantized_rows(
     let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
     let gathered = |outlet: OutletId| {
         let gather = producer(model, outlet);
-        let alike = gather.op == integers.op && gather.inputs.get(1) == integers.inputs.get(1);
+        let alike = *gather.op == *integers.op && gather.inputs.get(1) == integers.inputs.get(1);
         if alike { konst(gather.inputs[0]) } else { Ok(None) }
     };
     let (Some(elements), Some(scales)) = (konst(integers.inputs[0])?, gathered(node.inputs[1])?) else {
@@ -272,11 +272,13 @@ pub fn quantized_rows(
         return Ok(None);
     }
     let scales = f32_slice(&scales)?.to_vec();
-    let zero_points = match node.inputs.get(2).map(|outlet| Ok((konst(*outlet)?, gathered(*outlet)?))).transpose()? {
+    let zero_points = match node.inputs.get(2) {
         None => vec![],
-        Some((Some(one), _)) if one.volume() == 1 => vec![to_f32(&one)?[0]; scales.len()],
-        Some((_, Some(each))) if each.volume() == scales.len() => to_f32(&each)?,
-        Some(_) => return Ok(None),
+        Some(outlet) => match (konst(*outlet)?, gathered(*outlet)?) {
+            (Some(one), _) if one.volume() == 1 => vec![to_f32(&one)?[0]; scales.len()],
+            (_, Some(each)) if each.volume() == scales.len() => to_f32(&each)?,
+            _ => return Ok(None),
+        },
     };
     let operator = DequantizeLinear { axis: 1, ..operator.clone() };
     Ok(Some(Quantized { shape: [rows, columns], operator, elements, scales, zero_points }))
