@@ -24,7 +24,8 @@ impl Deferred {
     pub fn new(translation: &Translation, node: &NodeProto, inputs: &[OutletId]) -> Option<Deferred> {
         let facts: Vec<&TypedFact> =
             inputs.iter().map(|outlet| translation.model().outlet_fact(*outlet)).collect::<TractResult<_>>().ok()?;
-        if !facts.iter().any(|fact| fact.konst.is_none() && (may_decide(fact) || !fact.shape.is_concrete())) {
+        let sized = |fact: &TypedFact| needs_sizes(&node.op_type) && !fact.shape.is_concrete();
+        if !facts.iter().any(|fact| fact.konst.is_none() && (may_decide(fact) || sized(fact))) {
             return None;
         }
         let names: Vec<&String> = node.output.iter().filter(|name| !name.is_empty()).collect();
@@ -46,6 +47,26 @@ impl Deferred {
         let node_graph = Subgraph::new(graph, translation, false);
         Some(Deferred { node: node_graph, name: node.op_type.clone(), inputs, outputs })
     }
+}
+
+/// Operators that may not be wired before the sizes of their inputs are known.
+const SIZED: &[&str] = &[
+    "Attention",
+    "AveragePool",
+    "CenterCropPad",
+    "Col2Im",
+    "Conv",
+    "ConvTranspose",
+    "DepthToSpace",
+    "GroupNormalization",
+    "LpPool",
+    "MaxPool",
+    "RotaryEmbedding",
+    "SpaceToDepth",
+];
+
+fn needs_sizes(op_type: &str) -> bool {
+    SIZED.contains(&op_type)
 }
 
 /// Whether the value of such an input may decide a shape.
@@ -75,8 +96,7 @@ fn known(node: &NodeProto, slot: usize, inputs: &[&TypedFact]) -> Option<(DatumT
         "Slice" | "Tile" | "Pad" | "Resize" | "Upsample" | "Split" | "TopK" | "CumSum" | "Trilu" | "Clip" => same,
         "AffineGrid" => Some((first.datum_type, length(1)?)),
         "Col2Im" => Some((first.datum_type, 2 + length(1)?)),
-        "Attention" | "AveragePool" | "CenterCropPad" | "Conv" | "ConvTranspose" | "DepthToSpace"
-        | "GroupNormalization" | "LpPool" | "MaxPool" | "RotaryEmbedding" | "SpaceToDepth" => same,
+        sized if needs_sizes(sized) => same,
         "Unsqueeze" => Some((first.datum_type, first.rank() + length(1)?)),
         "Squeeze" => Some((first.datum_type, first.rank().checked_sub(length(1)?)?)),
         reduction if reduction.starts_with("Reduce") => {

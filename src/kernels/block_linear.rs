@@ -15,7 +15,6 @@ use super::linear::Part;
 use super::parallel::SharedOutput;
 use super::simd::F32x4;
 use super::simd::nibbles::{I32x4, Operand, WORDS, operands, words};
-use std::array::from_fn;
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
 pub(super) const LONGEST_BLOCK: usize = 256;
@@ -97,7 +96,7 @@ impl<'a> BlockProduct<'a> {
 #[derive(Default)]
 pub(super) struct Scratch {
     sums: Vec<[F32x4; 2]>,
-    spread: Vec<[Operands; 2]>,
+    spread: Vec<[Operand; 2]>,
 }
 
 /// A panel of the weights.
@@ -109,9 +108,6 @@ struct Panel<'a> {
 
 impl Panel<'_> {
     /// Gives the rows of the part to `write`, which takes the first one's number and the sums.
-    ///
-    /// All rows go through a block before any goes through the next one, so that the registers hold nothing but the
-    /// block's integer sums.
     fn multiply_rounded(
         self,
         activations: &Activations,
@@ -119,31 +115,64 @@ impl Panel<'_> {
         scratch: &mut Scratch,
         write: &mut impl FnMut(usize, &[[F32x4; 2]]),
     ) {
+        match activations.rows {
+            1 => write(0, &self.multiply_few::<1>(activations)),
+            2 => write(0, &self.multiply_few::<2>(activations)),
+            3 => write(0, &self.multiply_few::<3>(activations)),
+            TILE_ROWS => write(0, &self.multiply_few::<TILE_ROWS>(activations)),
+            _ => {
+                self.multiply_many(activations, part, scratch);
+                write(part.first_row, &scratch.sums);
+            }
+        }
+    }
+
+    /// All rows, where they are one tile, as fast as the weights come from memory.
+    #[inline(never)]
+    fn multiply_few<const ROWS: usize>(self, activations: &Activations) -> [[F32x4; 2]; ROWS] {
+        let planes = self.weights.layout().planes();
+        let words = activations.words.chunks_exact((ROWS * activations.block_words).max(1));
+        let (scales, starts) = (activations.scales.as_chunks::<ROWS>().0, activations.starts.as_chunks::<ROWS>().0);
+        let rows = words.zip(scales).zip(starts).zip(activations.sums.as_chunks::<ROWS>().0);
+        let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
+        for (block, (((words, scales), starts), integer_sums)) in self.weights.panel(self.index).zip(rows) {
+            let tile = Tile { words: words.as_chunks().0, scales, starts, sums: integer_sums };
+            sums = multiply_tile(tile, &block, Integers::Packed(block.groups), planes, sums);
+        }
+        sums
+    }
+
+    /// Leaves the sums of the part's rows in `scratch`.
+    ///
+    /// All rows go through a block before any goes through the next one, so that the registers hold nothing but the
+    /// block's integer sums, and its integers are spread out once.
+    fn multiply_many(self, activations: &Activations, part: Part, scratch: &mut Scratch) {
         let Scratch { sums, spread } = scratch;
         sums.clear();
         sums.resize(part.rows, [F32x4::splat(0.0); 2]);
         let planes = self.weights.layout().planes();
         for (index, block) in self.weights.panel(self.index).enumerate() {
-            let rows = activations.rows_of_block(index, part.first_row, part.rows);
-            let (pairs, _) = block.groups.as_chunks::<2>();
-            if part.rows > TILE_ROWS {
-                spread.clear();
-                spread
-                    .extend(pairs.iter().map(|pair| pair.each_ref().map(|group| from_fn(|word| group.operands(word)))));
+            spread.clear();
+            for group in block.groups {
+                let [first, second] = [operands(&group[0].0), operands(&group[1].0)];
+                spread.extend((0..WORDS).map(|word| [first[word], second[word]]));
             }
-            for first in (0..part.rows).step_by(TILE_ROWS) {
-                let count = TILE_ROWS.min(part.rows - first);
-                let (rows, sums) = (rows.tile(first, count), &mut sums[first..first + count]);
-                match count {
-                    1 => multiply_tile::<1, _>(rows, &block, pairs, planes, sums),
-                    2 => multiply_tile::<2, _>(rows, &block, pairs, planes, sums),
-                    3 => multiply_tile::<3, _>(rows, &block, pairs, planes, sums),
-                    _ if part.rows > TILE_ROWS => multiply_tile::<TILE_ROWS, _>(rows, &block, spread, planes, sums),
-                    _ => multiply_tile::<TILE_ROWS, _>(rows, &block, pairs, planes, sums),
+            let integers = Integers::Spread(spread);
+            let (tiles, rest) = sums.as_chunks_mut::<TILE_ROWS>();
+            let mut row = part.first_row;
+            for sums in tiles {
+                *sums = multiply_tile(activations.tile(index, row), &block, integers, planes, *sums);
+                row += TILE_ROWS;
+            }
+            match rest {
+                [a] => [*a] = multiply_tile(activations.tile(index, row), &block, integers, planes, [*a]),
+                [a, b] => [*a, *b] = multiply_tile(activations.tile(index, row), &block, integers, planes, [*a, *b]),
+                [a, b, c] => {
+                    [*a, *b, *c] = multiply_tile(activations.tile(index, row), &block, integers, planes, [*a, *b, *c]);
                 }
+                _ => {}
             }
         }
-        write(part.first_row, sums);
     }
 
     /// As [`Panel::multiply_rounded`] for rows of f32.
@@ -175,27 +204,12 @@ pub(super) struct Activations {
     sums: Vec<f32>,
 }
 
-/// Some rows of a block of [`Activations`], from the first row of a tile on.
-#[derive(Clone, Copy)]
-struct BlockRows<'a> {
-    words: &'a [u32],
-    scales: &'a [f32],
-    starts: &'a [i32],
-    sums: &'a [f32],
-}
-
-impl<'a> BlockRows<'a> {
-    /// Some of these rows.
-    #[inline(always)]
-    fn tile(self, first: usize, rows: usize) -> BlockRows<'a> {
-        let block_words = self.words.len() / self.scales.len();
-        BlockRows {
-            words: &self.words[first * block_words..][..rows * block_words],
-            scales: &self.scales[first..][..rows],
-            starts: &self.starts[first..][..rows],
-            sums: &self.sums[first..][..rows],
-        }
-    }
+/// The rows of a tile, in a block.
+struct Tile<'a, const ROWS: usize> {
+    words: &'a [[u32; ROWS]],
+    scales: &'a [f32; ROWS],
+    starts: &'a [i32; ROWS],
+    sums: &'a [f32; ROWS],
 }
 
 impl Activations {
@@ -243,13 +257,17 @@ impl Activations {
         }
     }
 
-    fn rows_of_block(&self, block: usize, first_row: usize, rows: usize) -> BlockRows<'_> {
-        let first = block * self.rows + first_row;
-        BlockRows {
-            words: &self.words[first * self.block_words..][..rows * self.block_words],
-            scales: &self.scales[first..][..rows],
-            starts: &self.starts[first..][..rows],
-            sums: &self.sums[first..][..rows],
+    /// The tile of so many rows that begins with `row`.
+    #[inline(always)]
+    fn tile<const ROWS: usize>(&self, block: usize, row: usize) -> Tile<'_, ROWS> {
+        let first = block * self.rows + row;
+        let words = &self.words[first * self.block_words..][..ROWS * self.block_words];
+        let own = first..first + ROWS;
+        Tile {
+            words: words.as_chunks().0,
+            scales: self.scales[own.clone()].as_array().expect("a slice of ROWS"),
+            starts: self.starts[own.clone()].as_array().expect("a slice of ROWS"),
+            sums: self.sums[own].as_array().expect("a slice of ROWS"),
         }
     }
 
@@ -291,82 +309,89 @@ impl RoundedBlock {
             |value: f32| ((value * self.reciprocal + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32) as i8;
         match values.as_array() {
             Some(values) => values.map(round),
-            None => from_fn(|at| values.get(at).map_or(0, |value| round(*value))),
+            None => std::array::from_fn(|at| values.get(at).map_or(0, |value| round(*value))),
         }
     }
 }
 
-/// A group's integers as operands, for outputs 0 to 3 and 4 to 7.
-type Operands = [[Operand; 2]; WORDS];
-
-/// A group of integers, as it is stored or spread out.
-trait IntegerGroup {
-    /// The operands of a word of activations.
-    fn operands(&self, word: usize) -> [Operand; 2];
+/// The integers of a block: as they are stored, or as operands, for outputs 0 to 3 and 4 to 7.
+#[derive(Clone, Copy)]
+enum Integers<'a> {
+    Packed(&'a [Group]),
+    Spread(&'a [[Operand; 2]]),
 }
 
-impl IntegerGroup for Group {
+impl Integers<'_> {
+    /// The first part of so many, and the rest.
     #[inline(always)]
-    fn operands(&self, word: usize) -> [Operand; 2] {
-        [0, 1].map(|half| operands(&self[half].0)[word])
+    fn split(self, parts: usize) -> (Self, Self) {
+        match self {
+            Integers::Packed(groups) => {
+                let (first, rest) = groups.split_at(groups.len() / parts);
+                (Integers::Packed(first), Integers::Packed(rest))
+            }
+            Integers::Spread(operands) => {
+                let (first, rest) = operands.split_at(operands.len() / parts);
+                (Integers::Spread(first), Integers::Spread(rest))
+            }
+        }
     }
 }
 
-impl IntegerGroup for Operands {
-    #[inline(always)]
-    fn operands(&self, word: usize) -> [Operand; 2] {
-        self[word]
-    }
-}
-
-/// Adds the product of a tile's rows with a block, whose groups come in pairs, those of the first plane first.
+/// Adds the product of a tile's rows with a block.
 #[inline(always)]
-fn multiply_tile<const ROWS: usize, G: IntegerGroup>(
-    rows: BlockRows<'_>,
+fn multiply_tile<const ROWS: usize>(
+    tile: Tile<'_, ROWS>,
     block: &Block<'_>,
-    groups: &[[G; 2]],
+    integers: Integers<'_>,
     planes: usize,
-    sums: &mut [[F32x4; 2]],
-) {
-    let (words, _) = rows.words.as_chunks::<ROWS>();
-    let (words, _) = words.as_chunks::<WORDS>();
-    let (words, _) = words.as_chunks::<2>();
-    let starts: [i32; ROWS] = from_fn(|row| rows.starts[row]);
-    let mut products = starts.map(|start| [I32x4::splat(start); 2]);
-    let (first, second) = groups.split_at(groups.len() / planes);
-    add_products(&mut products, first, words);
-    if !second.is_empty() {
+    mut sums: [[F32x4; 2]; ROWS],
+) -> [[F32x4; 2]; ROWS] {
+    let mut products = tile.starts.map(|start| [I32x4::splat(start); 2]);
+    let (first, second) = integers.split(planes);
+    add_plane(&mut products, first, tile.words);
+    if planes > 1 {
         products = products.map(|halves| halves.map(I32x4::times_16));
-        add_products(&mut products, second, words);
+        add_plane(&mut products, second, tile.words);
     }
     let mut products = products.map(|halves| halves.map(I32x4::to_f32));
     if let Some(zero_points) = block.own_zero_points() {
-        for (product, sum) in products.iter_mut().zip(rows.sums) {
+        for (product, sum) in products.iter_mut().zip(tile.sums) {
             *product = [0, 1].map(|half| product[half] - zero_points[half] * F32x4::splat(*sum));
         }
     }
     let block_scales = block.scales();
-    for ((sums, product), scale) in sums.iter_mut().zip(products).zip(rows.scales) {
+    for ((sums, product), scale) in sums.iter_mut().zip(products).zip(tile.scales) {
         let scale = F32x4::splat(*scale);
         *sums = [0, 1].map(|half| product[half].mul_add(block_scales[half] * scale, sums[half]));
+    }
+    sums
+}
+
+/// Adds the products with 4 bits of a block's integers.
+#[inline(always)]
+fn add_plane<const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], integers: Integers<'_>, words: &[[u32; ROWS]]) {
+    match integers {
+        Integers::Packed(groups) => {
+            for (group, words) in groups.iter().zip(words.as_chunks::<WORDS>().0) {
+                let [first, second] = [operands(&group[0].0), operands(&group[1].0)];
+                for word in 0..WORDS {
+                    add_word(products, [first[word], second[word]], &words[word]);
+                }
+            }
+        }
+        Integers::Spread(operands) => {
+            for (operands, words) in operands.iter().zip(words) {
+                add_word(products, *operands, words);
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn add_products<const ROWS: usize, G: IntegerGroup>(
-    products: &mut [[I32x4; 2]; ROWS],
-    groups: &[[G; 2]],
-    words: &[[[[u32; ROWS]; WORDS]; 2]],
-) {
-    for (pair, words) in groups.iter().zip(words) {
-        for (group, words) in pair.iter().zip(words) {
-            for (word, words) in words.iter().enumerate() {
-                let operands = group.operands(word);
-                for (products, word) in products.iter_mut().zip(words) {
-                    *products = [0, 1].map(|half| products[half].add_products(*word, operands[half]));
-                }
-            }
-        }
+fn add_word<const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], operands: [Operand; 2], words: &[u32; ROWS]) {
+    for (products, word) in products.iter_mut().zip(words) {
+        *products = [0, 1].map(|half| products[half].add_products(*word, operands[half]));
     }
 }
 

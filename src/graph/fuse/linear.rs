@@ -306,7 +306,7 @@ pub fn quantized_rows(
     let konst = |outlet: OutletId| model.outlet_fact(outlet).map(|fact| fact.konst.clone());
     let gathered = |outlet: OutletId| {
         let gather = producer(model, outlet);
-        let alike = gather.op == integers.op && gather.inputs.get(1) == integers.inputs.get(1);
+        let alike = *gather.op == *integers.op && gather.inputs.get(1) == integers.inputs.get(1);
         if alike { konst(gather.inputs[0]) } else { Ok(None) }
     };
     let (Some(elements), Some(scales)) = (konst(integers.inputs[0])?, gathered(node.inputs[1])?) else {
@@ -320,11 +320,13 @@ pub fn quantized_rows(
         return Ok(None);
     }
     let count = scales.volume();
-    let zero_points = match node.inputs.get(2).map(|outlet| Ok::<_, TractError>((konst(*outlet)?, gathered(*outlet)?))).transpose()? {
+    let zero_points = match node.inputs.get(2) {
         None => None,
-        Some((Some(one), _)) if one.volume() == 1 => Some(one),
-        Some((_, Some(each))) if each.volume() == count => Some(each),
-        Some(_) => return Ok(None),
+        Some(outlet) => match (konst(*outlet)?, gathered(*outlet)?) {
+            (Some(one), _) if one.volume() == 1 => Some(one),
+            (_, Some(each)) if each.volume() == count => Some(each),
+            _ => return Ok(None),
+        },
     };
     let constants = [Some(&elements), Some(&scales), zero_points.as_ref()].into_iter().flatten().cloned().collect();
     let scales = f32_slice(&scales)?.to_vec();
