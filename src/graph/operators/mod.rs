@@ -21,6 +21,7 @@ mod center_crop_pad;
 mod compose;
 mod compress;
 mod constant_of_shape;
+mod conv;
 mod conv_integer;
 mod cumulative;
 mod depth_to_space;
@@ -229,6 +230,7 @@ fn operators() -> Operators {
     register::<center_crop_pad::CenterCropPad>(&mut onnx);
     register::<compress::Compress>(&mut onnx);
     register::<constant_of_shape::ConstantOfShape>(&mut onnx);
+    register::<conv::Conv>(&mut onnx);
     register::<conv_integer::ConvInteger>(&mut onnx);
     register::<cumulative::CumProd>(&mut onnx);
     register::<cumulative::CumSum>(&mut onnx);
