@@ -103,6 +103,7 @@ pub fn index(source: &dyn ReadAt) -> Result<ModelIndex> {
     drop(skeleton);
     inline_functions(&mut model, &library, initializers.iter().map(|initializer| &*initializer.name))
         .map_err(|error| error.file(source.name()))?;
+    constants_outside(&mut model, &mut initializers)?;
     Ok(ModelIndex { model, initializers })
 }
 
@@ -142,6 +143,11 @@ fn index_initializer(source: &dyn ReadAt, start: u64, end: u64) -> Result<Initia
         }
     }
     let proto = pb::TensorProto::decode(&*header).map_err(|error| not_a_model(source, &error.to_string()))?;
+    initializer_of(proto, raw_data)
+}
+
+/// The initializer of that header; `raw_data` tells where its elements lie in the model file if not in the header.
+fn initializer_of(proto: pb::TensorProto, raw_data: Option<(u64, u64)>) -> Result<Initializer> {
     let (name, data_type, dims) = (proto.name.clone(), proto.data_type, proto.dims.clone());
     let external = proto.data_location == Some(DataLocation::External as i32);
     let place = match raw_data {
@@ -152,6 +158,25 @@ fn index_initializer(source: &dyn ReadAt, start: u64, end: u64) -> Result<Initia
         None => Place::Proto(Box::new(proto)),
     };
     Ok(Initializer { name, data_type, wired_type: data_type, dims, place })
+}
+
+/// Makes initializers of those constants of the main graph whose elements lie beside the model.
+fn constants_outside(model: &mut pb::ModelProto, initializers: &mut Vec<Initializer>) -> Result<()> {
+    let Some(graph) = &mut model.graph else { return Ok(()) };
+    let outside = |node: &pb::NodeProto| {
+        let value = node.attribute.iter().find_map(|attribute| attribute.t.as_ref())?;
+        let external = value.data_location == Some(DataLocation::External as i32);
+        let is_constant = node.op_type == "Constant" && matches!(&*node.domain, "" | "ai.onnx");
+        let name = node.output.first().filter(|_| external && is_constant)?;
+        Some(pb::TensorProto { name: name.clone(), ..value.clone() })
+    };
+    let constants: Vec<Option<pb::TensorProto>> = graph.node.iter().map(outside).collect();
+    let mut kept = constants.iter().map(Option::is_none);
+    graph.node.retain(|_| kept.next().unwrap_or(true));
+    for constant in constants.into_iter().flatten() {
+        initializers.push(initializer_of(constant, None)?);
+    }
+    Ok(())
 }
 
 fn stored_twice(tensor: &str) -> Error {
@@ -242,6 +267,30 @@ mod tests {
                 _ => assert!(!inline),
             }
         }
+    }
+
+    #[test]
+    fn constants_beside_the_model_are_initializers() {
+        let entry = pb::StringStringEntryProto { key: "location".into(), value: "weights".into() };
+        let data_location = Some(DataLocation::External as i32);
+        let beside = pb::TensorProto { data_type: 1, data_location, external_data: vec![entry], ..Default::default() };
+        let inside = pb::TensorProto { data_type: 1, float_data: vec![1.0], ..Default::default() };
+        let constant = |name: &str, value: pb::TensorProto| pb::NodeProto {
+            op_type: "Constant".into(),
+            output: vec![name.into()],
+            attribute: vec![pb::AttributeProto { name: "value".into(), t: Some(value), ..Default::default() }],
+            ..Default::default()
+        };
+        let node = vec![constant("beside", beside), constant("inside", inside)];
+        let graph = pb::GraphProto { name: "graph".into(), node, ..Default::default() };
+        let bytes = pb::ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }.encode_to_vec();
+        let index = index(&("model.onnx", bytes.as_slice())).unwrap();
+        let place = Place::External { path: "weights".into(), offset: 0, len: None };
+        assert_eq!(
+            index.initializers.iter().map(|one| (&*one.name, &one.place)).collect::<Vec<_>>(),
+            [("beside", &place)]
+        );
+        assert_eq!(index.model.graph.unwrap().node.iter().map(|node| &*node.output[0]).collect::<Vec<_>>(), ["inside"]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl PadMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pad {
     /// Elements added before and after each axis.
-    pub pads: Vec<(i64, i64)>,
+    pub pads: Vec<(TDim, TDim)>,
     /// What they are.
     pub mode: PadMode,
 }
@@ -73,9 +73,12 @@ impl Op for Pad {
 impl EvalOp for Pad {
     op_out_of_plan!();
 
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(&self, context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let data = &inputs[0];
-        let axes = data.shape().iter().zip(&self.pads).map(|(size, pads)| self.axis(*size, *pads));
+        let axes = data.shape().iter().zip(&self.pads).map(|(size, (before, after))| {
+            let [before, after] = [before, after].map(|pad| pad.eval(context.symbols).to_i64());
+            self.axis(*size, (before?, after?))
+        });
         let axes = axes.collect::<TractResult<Vec<_>>>()?;
         let shape: Vec<usize> = axes.iter().map(|axis| axis.len()).collect();
         let zero = Tensor::zero_scalar_dt(data.datum_type())?;

@@ -57,7 +57,7 @@ pub enum Target {
     /// A factor for each of the resized axes. As in ONNX Runtime the region of interest does not change the size.
     Scales(Vec<f32>),
     /// A size for each of the resized axes.
-    Sizes(Vec<usize>, AspectRatio),
+    Sizes(Vec<TDim>, AspectRatio),
 }
 
 /// What sizes mean.
@@ -109,8 +109,16 @@ struct Axis {
 type Taps = Option<Vec<(usize, f32)>>;
 
 impl Resize {
+    /// The sizes that are given, with what symbols stand for.
+    fn sizes(&self, symbols: &SymbolValues) -> TractResult<Vec<usize>> {
+        match &self.target {
+            Target::Scales(_) => Ok(vec![]),
+            Target::Sizes(sizes, _) => sizes.iter().map(|size| Ok(size.eval(symbols).to_usize()?)).collect(),
+        }
+    }
+
     /// The resized axes of an input.
-    fn resized(&self, shape: &[usize]) -> Vec<Axis> {
+    fn resized(&self, shape: &[usize], sizes: &[usize]) -> Vec<Axis> {
         let from = self.axes.iter().map(|axis| shape[*axis]);
         match &self.target {
             Target::Scales(scales) => {
@@ -122,7 +130,7 @@ impl Resize {
                 };
                 from.zip(scales).zip(&self.region).map(axis).collect()
             }
-            Target::Sizes(sizes, policy) => {
+            Target::Sizes(_, policy) => {
                 let ratios = from.clone().zip(sizes).map(|(from, to)| *to as f32 / from as f32);
                 let common = match policy {
                     AspectRatio::Stretch => None,
@@ -302,9 +310,9 @@ impl Op for Resize {
 impl EvalOp for Resize {
     op_out_of_plan!();
 
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(&self, context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let x = &inputs[0];
-        let axes = self.resized(x.shape());
+        let axes = self.resized(x.shape(), &self.sizes(context.symbols)?);
         ensure!(axes.iter().all(|axis| axis.from > 0 || axis.to == 0), "an empty axis cannot be resized");
         let output = match self.interpolation {
             Interpolation::Nearest(_) => self.select(x, &axes)?,
@@ -319,9 +327,11 @@ impl TypedOp for Resize {
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         ensure!(inputs[0].rank() == self.output.len(), "Resize of rank {} takes {:?}", self.output.len(), inputs[0]);
-        if let Some(shape) = inputs[0].shape.as_concrete() {
+        if let Some(shape) = inputs[0].shape.as_concrete()
+            && let Ok(sizes) = self.sizes(&SymbolValues::default())
+        {
             let mut output: TVec<usize> = shape.into();
-            for (axis, resized) in self.axes.iter().zip(self.resized(shape)) {
+            for (axis, resized) in self.axes.iter().zip(self.resized(shape, &sizes)) {
                 output[*axis] = resized.to;
             }
             return Ok(tvec!(inputs[0].datum_type.fact(output)));

@@ -35,6 +35,15 @@ pub fn constant_ints(model: &TypedModel, outlet: OutletId, what: &str) -> TractR
     crate::ops::integers(&tensor)
 }
 
+/// The integers behind an outlet, which may be sizes that the model's inputs decide.
+///
+/// # Errors
+/// As for [`constant_ints`].
+pub fn constant_sizes(model: &TypedModel, outlet: OutletId, what: &str) -> TractResult<Vec<TDim>> {
+    let tensor = constant(model, outlet)?.with_context(|| format!("{what} is not constant"))?;
+    Ok(tensor.cast_to::<TDim>()?.try_as_plain_ram()?.as_slice::<TDim>()?.to_vec())
+}
+
 /// The float32 values behind an outlet.
 ///
 /// # Errors
@@ -42,4 +51,65 @@ pub fn constant_ints(model: &TypedModel, outlet: OutletId, what: &str) -> TractR
 pub fn constant_floats(model: &TypedModel, outlet: OutletId, what: &str) -> TractResult<Vec<f32>> {
     let tensor = constant(model, outlet)?.with_context(|| format!("{what} is not constant"))?;
     Ok(tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::testing::{graph, int64s, node, run, value, with_int};
+    use tract_onnx::pb::attribute_proto::AttributeType;
+    use tract_onnx::pb::tensor_proto::DataType;
+    use tract_onnx::pb::{AttributeProto, NodeProto};
+    use tract_onnx::tract_hir::internal::*;
+
+    #[test]
+    fn sizes_of_another_input() {
+        let r#type = AttributeType::String as i32;
+        let linear = AttributeProto { name: "mode".into(), r#type, s: b"linear".to_vec(), ..Default::default() };
+        let resize = NodeProto { attribute: vec![linear], ..node("Resize", &["x", "", "", "size"], &["y"]) };
+        let size = || node("Shape", &["sized"], &["size"]);
+        // Nodes, and what they make of 1, 3, 7, 9 where the other input has six elements.
+        let cases: [(Vec<NodeProto>, &[f32]); 3] = [
+            (vec![size(), resize], &[1.0, 2.0, 3.66667, 6.33333, 8.0, 9.0]),
+            (
+                vec![
+                    size(),
+                    node("Sub", &["size", "four"], &["behind"]),
+                    with_int(node("Concat", &["zero", "behind"], &["pads"]), "axis", 0),
+                    node("Pad", &["x", "pads"], &["y"]),
+                ],
+                &[1.0, 3.0, 7.0, 9.0, 0.0, 0.0],
+            ),
+            (
+                vec![
+                    size(),
+                    node("ScatterND", &["pair", "second", "size"], &["scattered"]),
+                    node("Slice", &["scattered", "one", "two"], &["length"]),
+                    node("Expand", &["first", "length"], &["y"]),
+                ],
+                &[1.0; 6],
+            ),
+        ];
+        for (nodes, expected) in cases {
+            let what = nodes.last().unwrap().op_type.clone();
+            let first = node("Slice", &["x", "zero", "one"], &["first"]);
+            let model = graph(
+                vec![value("x", DataType::Float, &[4]), value("sized", DataType::Float, &[-1])],
+                vec![
+                    int64s("zero", &[1], &[0]),
+                    int64s("one", &[1], &[1]),
+                    int64s("two", &[1], &[2]),
+                    int64s("four", &[1], &[4]),
+                    int64s("pair", &[2], &[5, 5]),
+                    int64s("second", &[1, 1], &[1]),
+                ],
+                [vec![first], nodes].concat(),
+                vec![value("y", DataType::Float, &[-1])],
+            );
+            let x = tensor1(&[1f32, 3.0, 7.0, 9.0]).into_tvalue();
+            let outputs = run(model, &[], &[x, Tensor::zero::<f32>(&[6]).unwrap().into_tvalue()]).unwrap();
+            let output = outputs[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap();
+            let close = |(left, right): (&f32, &f32)| (left - right).abs() < 1e-4;
+            assert!(output.len() == expected.len() && output.iter().zip(expected).all(close), "{what}: {output:?}");
+        }
+    }
 }

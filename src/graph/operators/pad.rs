@@ -1,6 +1,6 @@
 //! ONNX `Pad` (2 to 25), any type.
 //!
-//! Inputs: `data`; `pads` constant (an attribute below opset 11); `constant_value`; `axes` constant. Attributes: `mode`:
+//! Inputs: `data`; `pads` constant, maybe symbolic (an attribute below opset 11); `constant_value`; `axes` constant. Attributes: `mode`:
 //! `constant`, `reflect`, `edge` or `wrap`.
 
 use super::{Wiring, arguments, constant, float, input, is_f32, only_attributes, unsupported};
@@ -46,10 +46,10 @@ impl Wiring for Pad {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
         let fact = model.outlet_fact(inputs[0])?.clone();
         let (pads, axes) = match &self.pads {
-            Pads::Attributes { pads, .. } => (pads.clone(), None),
+            Pads::Attributes { pads, .. } => (pads.iter().map(|pad| pad.to_dim()).collect(), None),
             Pads::Inputs { axes, .. } => {
                 let axes = axes.map(|axes| arguments::constant_ints(model, inputs[axes], "axes")).transpose()?;
-                (arguments::constant_ints(model, inputs[1], "pads")?, axes)
+                (arguments::constant_sizes(model, inputs[1], "pads")?, axes)
             }
         };
         let pads = by_axis(&pads, axes.as_deref(), fact.rank())?;
@@ -62,7 +62,8 @@ impl Wiring for Pad {
         };
         if self.mode == PadMode::Constant
             && is_f32(model, &inputs[..1])?
-            && pads.iter().all(|(b, a)| *b >= 0 && *a >= 0)
+            && let Ok(pads) =
+                pads.iter().map(|(b, a)| Ok((b.to_usize()?, a.to_usize()?))).collect::<TractResult<Vec<_>>>()
         {
             let value = value.map_or(Ok(Some(tensor0(0f32).into_arc_tensor())), |value| constant(model, value))?;
             if let Some(value) = value {
@@ -81,27 +82,26 @@ impl Pad {
         prefix: &str,
         model: &mut TypedModel,
         data: OutletId,
-        pads: &[(i64, i64)],
+        pads: &[(usize, usize)],
         value: Arc<Tensor>,
     ) -> TractResult<TVec<OutletId>> {
         use tract_onnx::tract_hir::tract_core::ops::array::{Pad, PadMode};
         let value = value.into_tensor().into_shape(&[])?;
-        let pads = pads.iter().map(|(before, after)| (*before as usize, *after as usize)).collect();
-        model.wire_node(prefix, Pad { pads, mode: PadMode::Constant(value.into_arc_tensor()) }, &[data])
+        model.wire_node(prefix, Pad { pads: pads.to_vec(), mode: PadMode::Constant(value.into_arc_tensor()) }, &[data])
     }
 }
 
 /// Pads before and after each of a tensor's axes; `pads` lists those before the given axes, then those after them.
-fn by_axis(pads: &[i64], axes: Option<&[i64]>, rank: usize) -> TractResult<Vec<(i64, i64)>> {
+fn by_axis(pads: &[TDim], axes: Option<&[i64]>, rank: usize) -> TractResult<Vec<(TDim, TDim)>> {
     let axes = match axes {
         Some(axes) => axes.iter().map(|axis| arguments::axis(*axis, rank)).collect::<TractResult<Vec<_>>>()?,
         None => (0..rank).collect(),
     };
     ensure!(pads.len() == 2 * axes.len(), "{} pads of {} axes", pads.len(), axes.len());
     let (before, after) = pads.split_at(axes.len());
-    let mut by_axis = vec![(0, 0); rank];
+    let mut by_axis = vec![(0.to_dim(), 0.to_dim()); rank];
     for ((axis, before), after) in axes.into_iter().zip(before).zip(after) {
-        by_axis[axis] = (*before, *after);
+        by_axis[axis] = (before.clone(), after.clone());
     }
     Ok(by_axis)
 }

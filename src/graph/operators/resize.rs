@@ -1,7 +1,7 @@
 //! ONNX `Resize` (10 to 19): any type for `nearest`, else float types; ONNX Runtime rounds
 //! interpolated integers in ways of its own.
 //!
-//! Inputs: `X`; `roi`, for `tf_crop_and_resize`; `scales` or `sizes`; all but `X` constant. Attributes: `mode`, `nearest_mode`,
+//! Inputs: `X`; `roi`, for `tf_crop_and_resize`; `scales` or `sizes`; all but `X` constant, `sizes` maybe symbolic. Attributes: `mode`, `nearest_mode`,
 //! `coordinate_transformation_mode`, `cubic_coeff_a`, `exclude_outside`, `extrapolation_value`, `antialias`, `axes`,
 //! `keep_aspect_ratio_policy`.
 
@@ -93,9 +93,9 @@ impl Resize {
         match (given(self.scales)?, given(self.sizes)?) {
             (Some(scales), None) => Ok(Target::Scales(arguments::constant_floats(model, scales, "scales")?)),
             (None, Some(sizes)) => {
-                let sizes = arguments::constant_ints(model, sizes, "sizes")?;
-                ensure!(sizes.iter().all(|size| *size >= 0), "sizes {sizes:?}");
-                Ok(Target::Sizes(sizes.iter().map(|size| *size as usize).collect(), self.policy))
+                let sizes = arguments::constant_sizes(model, sizes, "sizes")?;
+                ensure!(!sizes.iter().any(TDim::prove_strict_negative), "sizes {sizes:?}");
+                Ok(Target::Sizes(sizes, self.policy))
             }
             (Some(_), Some(_)) => bail!("scales and sizes are both given, or not constant"),
             (None, None) => bail!("neither scales nor sizes are given"),
@@ -142,7 +142,7 @@ pub fn wire_resize(
         let size = &mut operator.output[*axis];
         *size = match &operator.target {
             Target::Scales(scales) if scales[position].fract() == 0. => size.clone() * scales[position] as i64,
-            Target::Sizes(sizes, AspectRatio::Stretch) => sizes[position].to_dim(),
+            Target::Sizes(sizes, AspectRatio::Stretch) => sizes[position].clone(),
             _ => fresh_symbol(&model.symbols, "resized").to_dim(),
         };
     }

@@ -2,6 +2,7 @@
 //!
 //! Inputs: `data`, `indices`, `updates`. Attributes: `axis` (not for `ScatterND`); `reduction`: `none`, `add`, `mul`, `min` or `max`.
 
+use super::wires::concrete;
 use super::{Wiring, arguments, int, only_attributes, unsupported};
 use crate::ops::Reduction;
 use tract_onnx::pb::NodeProto;
@@ -33,7 +34,8 @@ impl Wiring for ScatterElements {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
         let axis = arguments::axis(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let operator = crate::ops::ScatterElements { axis, reduction: self.reduction };
-        model.wire_node(prefix, operator, inputs).map(Some)
+        let inputs = numbers(prefix, model, inputs)?;
+        model.wire_node(prefix, operator, &inputs).map(Some)
     }
 }
 
@@ -58,8 +60,23 @@ impl Wiring for ScatterNd {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        model.wire_node(prefix, crate::ops::ScatterNd { reduction: self.0 }, inputs).map(Some)
+        let inputs = numbers(prefix, model, inputs)?;
+        model.wire_node(prefix, crate::ops::ScatterNd { reduction: self.0 }, &inputs).map(Some)
     }
+}
+
+/// The inputs, with int64 for tract's symbolic sizes where only the data or only the updates are such.
+fn numbers(prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    let is_symbolic = |at: usize| -> TractResult<bool> { Ok(model.outlet_fact(inputs[at])?.datum_type.is_tdim()) };
+    let one_is_symbolic = is_symbolic(0)? != is_symbolic(2)?;
+    let mut inputs: TVec<OutletId> = inputs.into();
+    if one_is_symbolic {
+        for position in [0, 2] {
+            let name = format!("{prefix}.numbers_{position}");
+            inputs[position] = concrete(&name, model, inputs[position], i64::datum_type())?;
+        }
+    }
+    Ok(inputs)
 }
 
 fn reduction(node: &NodeProto) -> TractResult<Reduction> {
