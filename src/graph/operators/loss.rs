@@ -5,12 +5,12 @@
 //! probabilities. Attributes: `reduction` `none`, `sum`, `mean`; `ignore_index`. A label that is no class is refused when it is met.
 
 use super::compose::Composer;
+use super::log_softmax::log_softmax;
 use super::{Wiring, arguments, attribute, has_output, is_f32, only_attributes, unsupported};
 use crate::ops::negative_log_likelihood::{LossReduction, NegativeLogLikelihood};
 use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Softmax, SoftmaxKind};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -51,8 +51,7 @@ impl Wiring for SoftmaxCrossEntropyLoss {
         }
         let composer = &mut Composer::new(prefix, model);
         ensure!(composer.fact(inputs[0])?.rank() >= 2, "the scores have no axis of classes");
-        let softmax = Softmax { axes: tvec!(1), quant_output_dt: None, kind: SoftmaxKind::LogSoftmax };
-        let logarithms = composer.wire(softmax, &inputs[..1])?;
+        let logarithms = log_softmax(composer, inputs[0], &[1])?;
         let mut outlets = tvec!();
         if self.has_loss {
             outlets.push(wire(&self.loss, composer, logarithms, &inputs[1..])?);

@@ -58,6 +58,7 @@ mod is_special;
 mod layer_normalization;
 mod leaky_relu;
 mod linear_attention;
+mod log_softmax;
 mod loss;
 mod lp_pool;
 mod mat_mul;
@@ -288,6 +289,7 @@ fn operators() -> Operators {
     register::<layer_normalization::LayerNormalization>(&mut onnx);
     register::<leaky_relu::LeakyRelu>(&mut onnx);
     register::<linear_attention::LinearAttention>(&mut onnx);
+    register::<log_softmax::LogSoftmax>(&mut onnx);
     register::<loss::NegativeLogLikelihoodLoss>(&mut onnx);
     register::<loss::SoftmaxCrossEntropyLoss>(&mut onnx);
     register::<lp_pool::GlobalLpPool>(&mut onnx);

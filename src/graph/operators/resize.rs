@@ -54,6 +54,11 @@ impl Wiring for Resize {
             antialias: int(node, "antialias", 0) != 0,
             ..plain()
         };
+        let nearest = matches!(operator.interpolation, Interpolation::Nearest(_));
+        if nearest && operator.coordinates == Coordinates::HalfPixelSymmetric {
+            // ONNX Runtime rounds places between two elements otherwise than the definition says.
+            return Err(unsupported("the nearest element with `half_pixel_symmetric` coordinates"));
+        }
         let first = if opset == 10 { 1 } else { 2 };
         let roi = if opset == 10 { None } else { input(node, 1) };
         let axes = arguments::ints(node, "axes");

@@ -154,7 +154,7 @@ fn symbolic_bounds(
     for (position, axis) in axes.iter().enumerate() {
         let size = &model.outlet_fact(inputs[0])?.shape[*axis];
         let length = from_the_start(&ends[position], size) - from_the_start(&starts[position], size);
-        lengths.push(if steps[position] == 1 { length } else { model.symbols.new_with_prefix("slice").to_dim() });
+        lengths.push(if steps[position] == 1 { length } else { fresh_symbol(&model.symbols, "slice").to_dim() });
     }
     let slice = crate::ops::Slice { axes: axes.to_vec(), steps: steps.to_vec(), lengths };
     model.wire_node(prefix, slice, &inputs[..3]).map(Some)

@@ -18,7 +18,7 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
         "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides",
     ]),
     (&["BlackmanWindow", "HammingWindow", "HannWindow"], &["output_datatype", "periodic"]),
-    (&["Concat", "Gather", "GatherElements", "LogSoftmax", "Softmax"], &["axis"]),
+    (&["Concat", "Gather", "GatherElements", "Softmax"], &["axis"]),
     (&["Constant"], &[
         "value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings",
     ]),
