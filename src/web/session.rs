@@ -58,6 +58,15 @@ enum Fed {
     Held(HeldTensor),
 }
 
+impl Fed {
+    fn feed(&self) -> Feed<'_> {
+        match self {
+            Fed::Tensor(tensor) => Feed::Tensor(tensor),
+            Fed::Held(tensor) => Feed::Held(tensor),
+        }
+    }
+}
+
 /// A loaded model.
 #[wasm_bindgen]
 pub struct Session(Rc<Shared>);
@@ -104,11 +113,7 @@ impl Session {
         let shared = self.0.clone();
         promise(async move {
             let fed = feeds.iter().map(|feed| shared.fed(&feed)).collect::<Result<Vec<_>>>()?;
-            let feed = |(name, fed): &(String, Fed)| match fed {
-                Fed::Tensor(tensor) => (name.clone(), Feed::Tensor(tensor)),
-                Fed::Held(tensor) => (name.clone(), Feed::Held(tensor)),
-            };
-            let feeds: Vec<_> = fed.iter().map(feed).collect();
+            let feeds: Vec<_> = fed.iter().map(|(name, fed)| (name.clone(), fed.feed())).collect();
             let fetches = fetches.unwrap_or_default();
             let checkpoint = JsCheckpoint::new(&checkpoint);
             let run = async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
