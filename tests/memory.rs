@@ -34,7 +34,8 @@ fn branches_share_their_weights() {
     let external = [ExternalFile { path: "weights".into(), source: Box::new(Pattern { len: weights as u64 }) }];
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
-    let load = Session::load(&("decoder", &*model), &external, DevicePreference::Cpu, &Uninterrupted);
+    let source = ("decoder", &*model);
+    let load = Session::load(&source, &external, DevicePreference::Cpu, &Uninterrupted);
     let mut session = pollster::block_on(load).unwrap();
     let (peak, after) = (ALLOCATOR.peak_usage() - before, ALLOCATOR.current_usage() - before);
     // The table is kept in rows and packed for the product.

@@ -131,7 +131,9 @@ impl<'a> Translation<'a> {
         for name in &node.input {
             let Some(uses) = self.uses.get_mut(name) else { continue };
             *uses = uses.saturating_sub(1);
-            let Some(Value::Tensor(outlet)) = self.scopes[0].get(name).filter(|_| *uses == 0).cloned() else { continue };
+            let Some(Value::Tensor(outlet)) = self.scopes[0].get(name).filter(|_| *uses == 0).cloned() else {
+                continue;
+            };
             let names = self.weights_at.get(&outlet).map_or(&[][..], |names| names);
             let all_read = names.iter().all(|name| self.uses.get(name) == Some(&0));
             if !names.is_empty() && all_read && self.builder.give_up(outlet) {

@@ -723,7 +723,10 @@ pub(super) mod cases {
         HeadStrides { batch: positions * heads * len, head: len, position: heads * len }
     }
 
-    pub(in crate::kernels) fn call(shape: AttentionShape, layout: fn(usize, usize, usize) -> HeadStrides) -> AttentionCall {
+    pub(in crate::kernels) fn call(
+        shape: AttentionShape,
+        layout: fn(usize, usize, usize) -> HeadStrides,
+    ) -> AttentionCall {
         let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = shape;
         AttentionCall {
             shape,

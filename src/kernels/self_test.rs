@@ -2,8 +2,8 @@
 //! where there is no test harness, through [`kernel_self_test`].
 
 use super::{
-    activation, attention, attention_by_steps, block_linear, dot, embedding, integer_linear, linear, norm, panel, parallel,
-    quantize, rotary_embedding, simd,
+    activation, attention, attention_by_steps, block_linear, dot, embedding, integer_linear, linear, norm, panel,
+    parallel, quantize, rotary_embedding, simd,
 };
 
 /// A table of cases: runs them all and gives a line for each failure.

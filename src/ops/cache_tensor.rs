@@ -51,11 +51,7 @@ impl CacheRows<'_> {
 impl CacheStorage {
     /// A tensor of the first `length` rows of each head, followed by `tokens` ones that `write` fills: it is given the place of
     /// the head, counted over all sequences, and the memory of its new rows.
-    pub fn appended(
-        past: &Tensor,
-        tokens: usize,
-        mut write: impl FnMut(usize, &mut [f32]),
-    ) -> TractResult<Tensor> {
+    pub fn appended(past: &Tensor, tokens: usize, mut write: impl FnMut(usize, &mut [f32])) -> TractResult<Tensor> {
         let &[batch, heads, length, dim] = past.shape() else { bail!("a cache has four axes, not {:?}", past.shape()) };
         let rows = match past.storage_as::<CacheStorage>().filter(|cache| cache.is_last()) {
             Some(cache) => cache.rows.clone(),

@@ -116,9 +116,14 @@ impl Session {
             let feeds: Vec<_> = fed.iter().map(|(name, fed)| (name.clone(), fed.feed())).collect();
             let fetches = fetches.unwrap_or_default();
             let checkpoint = JsCheckpoint::new(&checkpoint);
-            let run = async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
+            let run =
+                async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
             let outputs = borrowed(&shared, run).await?;
-            Ok(outputs.into_iter().map(|(name, output)| shared.output(&name, output)).collect::<Result<Array>>()?.into())
+            Ok(outputs
+                .into_iter()
+                .map(|(name, output)| shared.output(&name, output))
+                .collect::<Result<Array>>()?
+                .into())
         })
     }
 

@@ -255,7 +255,8 @@ impl Quantized {
         let linears = model.nodes().iter().filter_map(|node| node.op_as::<Linear>());
         let alike = linears.filter(|linear| (linear.inputs, linear.outputs) == sizes);
         let shared = alike.map(|linear| &*linear.weights).find(|weights| weights.same_blocks(&own));
-        EmbeddingTable::from_linear(shared.unwrap_or(&own)).context("the blocks of a row are too short, or of odd length")
+        EmbeddingTable::from_linear(shared.unwrap_or(&own))
+            .context("the blocks of a row are too short, or of odd length")
     }
 
     /// An embedding: in blocks of a row, or, where bytes hold one element, with one scale for each row or for all. A linear layer
