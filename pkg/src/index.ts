@@ -20,7 +20,7 @@ export {
   type TokenClassificationPipeline,
 } from './pipeline.js';
 export type { ProgressCallback, ProgressInfo } from './progress.js';
-export type { SessionOptions } from './session-options.js';
+export type { OutputLocation, SessionOptions } from './session-options.js';
 export { InferenceSession, type RunOptions } from './session.js';
 export type {
   CallOptions,
