@@ -36,6 +36,15 @@ fn unchecked(model: &TypedModel, ids: OutletId, embedding: &Embedding) -> TractR
     Ok(if same { node.inputs[0] } else { ids })
 }
 
+/// A constant of float32, which a table is read from.
+struct HeldTable(Arc<Tensor>);
+
+impl AsRef<[f32]> for HeldTable {
+    fn as_ref(&self) -> &[f32] {
+        f32_slice(&self.0).unwrap_or_default()
+    }
+}
+
 fn is_gather(node: &TypedNode) -> bool {
     node.op_as::<Gather>().is_some_and(|gather| gather.axis == 0)
 }
@@ -46,9 +55,7 @@ fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Embedding>>
         Some(constant) if fact.rank() == 2 && fact.datum_type == f32::datum_type() => {
             let (rows, width, held) = (constant.shape()[0], constant.shape()[1], constant.clone());
             f32_slice(constant)?;
-            let table = Shared::of(&[constant], "rows", move || {
-                EmbeddingTable::from_f32(f32_slice(&held).unwrap_or_default().to_vec(), rows, width)
-            });
+            let table = Shared::of(&[constant], "rows", move || EmbeddingTable::from_f32(HeldTable(held), rows, width));
             Ok(Some(Embedding { width, table }))
         }
         Some(_) => Ok(None),
