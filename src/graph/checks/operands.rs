@@ -220,6 +220,15 @@ fn check_axes_of_windows(node: &NodeProto, operands: &[Option<&TypedFact>]) -> R
     let Some(axes) = first.rank().checked_sub(2).filter(|axes| *axes > 0) else {
         return Err(Error::invalid_model(format!("windows over a tensor of rank {}", first.rank())));
     };
+    let kernel =
+        operands.get(1).copied().flatten().filter(|_| node.op_type.contains("Conv") && node.op_type != "QLinearConv");
+    if let Some(kernel) = kernel.filter(|kernel| kernel.rank() != first.rank()) {
+        return Err(Error::invalid_model(format!(
+            "a kernel of rank {} over a tensor of rank {}",
+            kernel.rank(),
+            first.rank()
+        )));
+    }
     for attribute in &node.attribute {
         let expected = match &*attribute.name {
             "kernel_shape" | "strides" | "dilations" | "output_padding" => axes,
@@ -287,6 +296,7 @@ mod tests {
     use super::*;
     use tract_onnx::pb::AttributeProto;
     use tract_onnx::prelude::DatumType::{Bool, F32, I8, I32, I64, TDim, U8};
+    use tract_onnx::prelude::DatumTypeExt;
 
     #[test]
     fn axes_of_windows() {

@@ -48,6 +48,7 @@ impl Wiring for MatMulNBits {
         if !(0..=INT8).contains(&accuracy_level) {
             return Err(unsupported(format!("accuracy_level {accuracy_level} is not one of 0 to {INT8}")));
         }
+        ensure!(input(node, 1).is_some() && input(node, 2).is_some(), "weights or scales are missing");
         let inputs = size("K", 0)?;
         Ok(MatMulNBits {
             bits: size("bits", 4)?,

@@ -48,6 +48,7 @@ impl Wiring for Slice {
             });
         }
         only_attributes(node, &[])?;
+        ensure!(input(node, 1).is_some() && input(node, 2).is_some(), "starts or ends are missing");
         Ok(Slice::Inputs { axes: input(node, 3), steps: input(node, 4) })
     }
 
