@@ -5,21 +5,14 @@ mod common;
 use common::compare::Tolerance;
 use common::fixtures::{Case, Model, Outcome, Shapes, check_all, judge, manifest, unpacked};
 use common::{devices, load};
-use prost::Message;
 use serde::Deserialize;
 use sottovoce::exec::DevicePreference;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tract_onnx::pb::ModelProto;
 
 /// More than any takes by far, on a busy machine and a software GPU too.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// What nodes that round activations to 8 bits (`MatMulNBits` with `accuracy_level` 4) may be off: the answers were recorded
-/// in f32. FIXTURES.md and the manifest's notes say that it makes some 1e-2.
-const INT8_ACTIVATIONS: Tolerance = Tolerance { atol: 5e-2, rtol: 5e-2 };
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -48,23 +41,14 @@ fn manifest_models() -> Vec<ManifestModel> {
 fn models() -> Vec<Arc<Model>> {
     let folder = unpacked("exports");
     let model = |model: ManifestModel| {
-        let rounds = rounds_activations(&folder.join(&model.name).join("model.onnx"));
         let case = |case: &ManifestCase| Case {
-            tolerance: if rounds { INT8_ACTIVATIONS } else { case.tolerance.unwrap_or(model.tolerance) },
+            tolerance: case.tolerance.unwrap_or(model.tolerance),
             masked: case.compare.is_some(),
         };
         let cases = model.cases.iter().map(case).collect();
         Arc::new(Model { folder: folder.join(&model.name), name: model.name, cases, shapes: Shapes::AsExported })
     };
     manifest_models().into_iter().map(model).collect()
-}
-
-/// Whether a model allows int8 activations.
-fn rounds_activations(file: &Path) -> bool {
-    let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let graph = ModelProto::decode(&*bytes).ok().and_then(|model| model.graph);
-    let mut attributes = graph.iter().flat_map(|graph| &graph.node).flat_map(|node| &node.attribute);
-    attributes.any(|attribute| attribute.name == "accuracy_level" && attribute.i == 4)
 }
 
 #[test]

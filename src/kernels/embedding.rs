@@ -4,6 +4,7 @@ use super::block_weights::BlockWeights;
 use super::linear::LinearWeights;
 use super::simd::{F32x4, map_in_place};
 use crate::error::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 
 /// A table `[rows, width]` of embeddings. Quantised tables stay quantised in memory; a row is dequantised when it is
@@ -17,10 +18,32 @@ pub struct EmbeddingTable {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Values {
-    Float32(Vec<f32>),
+    Float32(Elements),
     Int8 { values: Vec<i8>, quantisation: Quantisation },
     UInt8 { values: Vec<u8>, quantisation: Quantisation },
     Blocks(Arc<BlockWeights>),
+}
+
+/// Elements that somebody else may hold too.
+#[derive(Clone)]
+struct Elements(Arc<dyn AsRef<[f32]> + Send + Sync>);
+
+impl Elements {
+    fn as_slice(&self) -> &[f32] {
+        (*self.0).as_ref()
+    }
+}
+
+impl PartialEq for Elements {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl fmt::Debug for Elements {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} elements", self.as_slice().len())
+    }
 }
 
 /// Scales, and zero points as f32, one entry or one for each row.
@@ -31,12 +54,13 @@ struct Quantisation {
 }
 
 impl EmbeddingTable {
-    /// A table of float32.
+    /// A table of float32, which is held as it is.
     ///
     /// # Panics
     /// When there are not `rows * width` values.
-    pub fn from_f32(values: Vec<f32>, rows: usize, width: usize) -> EmbeddingTable {
-        assert_eq!(Some(values.len()), rows.checked_mul(width), "values are [rows, width]");
+    pub fn from_f32(values: impl AsRef<[f32]> + Send + Sync + 'static, rows: usize, width: usize) -> EmbeddingTable {
+        let values = Elements(Arc::new(values));
+        assert_eq!(Some(values.as_slice().len()), rows.checked_mul(width), "values are [rows, width]");
         EmbeddingTable { rows, width, values: Values::Float32(values) }
     }
 
@@ -100,7 +124,7 @@ impl EmbeddingTable {
     /// Memory that the table takes.
     pub fn bytes(&self) -> usize {
         match &self.values {
-            Values::Float32(values) => size_of_val(&values[..]),
+            Values::Float32(values) => size_of_val(values.as_slice()),
             Values::Int8 { values, quantisation } => values.len() + quantisation.bytes(),
             Values::UInt8 { values, quantisation } => values.len() + quantisation.bytes(),
             Values::Blocks(weights) => weights.bytes(),
@@ -111,7 +135,7 @@ impl EmbeddingTable {
     fn copy_row(&self, row: usize, out: &mut [f32]) {
         let range = row * self.width..(row + 1) * self.width;
         match &self.values {
-            Values::Float32(values) => out.copy_from_slice(&values[range]),
+            Values::Float32(values) => out.copy_from_slice(&values.as_slice()[range]),
             Values::Int8 { values, quantisation } => quantisation.dequantise(&values[range], row, out),
             Values::UInt8 { values, quantisation } => quantisation.dequantise(&values[range], row, out),
             Values::Blocks(weights) => weights.copy_output(row, out),
@@ -205,7 +229,7 @@ pub(super) mod cases {
     }
 
     fn cases() -> Vec<Case> {
-        let float32 = || EmbeddingTable::from_f32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2);
+        let float32 = || EmbeddingTable::from_f32(vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2);
         let wide = numbers(3 * 37, 1);
         let int8 = |scales: &[f32], zero_points: &[i8]| {
             EmbeddingTable::from_int8(vec![-128, 127, 1, -2], 2, 2, scales.to_vec(), zero_points.to_vec())
@@ -239,7 +263,7 @@ pub(super) mod cases {
             case("first before the start", float32(), &[-4, 9], Err(-4)),
             case("lowest", float32(), &[i64::MIN], Err(i64::MIN)),
             case("highest", float32(), &[i64::MAX], Err(i64::MAX)),
-            case("an empty table", EmbeddingTable::from_f32(vec![], 0, 2), &[0], Err(0)),
+            case("an empty table", EmbeddingTable::from_f32(Vec::<f32>::new(), 0, 2), &[0], Err(0)),
             case("int8, one scale", int8(&[0.5], &[]), &[0, 1], Ok(vec![-64.0, 63.5, 0.5, -1.0])),
             case("int8, rows", int8(&[0.5, 2.0], &[-128, 1]), &[0, 1], Ok(vec![0.0, 127.5, 0.0, -6.0])),
             case("int8, one zero point", int8(&[1.0, 2.0], &[1]), &[1, 0], Ok(vec![0.0, -6.0, -129.0, 126.0])),
@@ -293,7 +317,7 @@ pub(super) mod cases {
     #[test]
     fn tables_take_the_memory_of_their_format() {
         let tables = [
-            (EmbeddingTable::from_f32(vec![0.0; 6], 3, 2), 24),
+            (EmbeddingTable::from_f32(vec![0.0f32; 6], 3, 2), 24),
             (EmbeddingTable::from_int8(vec![0; 6], 3, 2, vec![1.0; 3], vec![0; 3]).unwrap(), 6 + 12 + 12),
             (EmbeddingTable::from_uint8(vec![0; 6], 3, 2, vec![1.0], vec![0]).unwrap(), 6 + 4 + 4),
         ];

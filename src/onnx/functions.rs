@@ -14,7 +14,7 @@ use tract_onnx::pb;
 /// Calls and subgraphs inside each other; protobuf decoders allow as many messages.
 const DEEPEST: usize = 100;
 /// Nodes that calls may expand to, over all.
-const MOST_NODES: usize = 1 << 18;
+const MOST_NODES: usize = 1 << 15;
 /// Encoded size of those nodes.
 const MOST_BYTES: usize = 128 << 20;
 /// Characters of a call's name that the names in its expansion begin with.

@@ -13,7 +13,7 @@ const KEPT_IN_GRAPH: u64 = 4096;
 /// A graph without its weights that is larger than this is refused: no exporter writes one.
 const LARGEST_GRAPH: u64 = 512 << 20;
 /// So is one of more nodes, or more weights: a few bytes for each would become as many gigabytes in memory.
-const MOST_NODES: usize = 1 << 18;
+const MOST_NODES: usize = 1 << 15;
 
 /// Where an initializer's elements lie.
 #[derive(Debug, Clone, PartialEq)]

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn rows_and_ids_out_of_range() {
-        let table = EmbeddingTable::from_f32(vec![0., 1., 10., 11., 20., 21.], 3, 2);
+        let table = EmbeddingTable::from_f32(vec![0f32, 1., 10., 11., 20., 21.], 3, 2);
         let operator = Embedding { width: 2, table: Shared::new(table) };
         let cases: [(&[i64], Option<&[f32]>); 4] =
             [(&[2, 0], Some(&[20., 21., 0., 1.])), (&[-1], Some(&[20., 21.])), (&[3], None), (&[0, -4], None)];

@@ -178,11 +178,18 @@ fn refusal_or_failure(error: &Error) -> Outcome {
 
 /// Operator and reason, without node and file; the reason's beginning, where it is long.
 fn refusal(error: &Error) -> String {
-    let reason: String = error.message.chars().take(160).collect();
+    let reason: String = without_numbers(&error.message).chars().take(160).collect();
     match &error.op {
         Some(op) => format!("{op}: {reason}"),
         None => reason,
     }
+}
+
+/// The numbers of sizes that only a run tells depend on what was loaded before.
+fn without_numbers(message: &str) -> String {
+    let mut parts = message.split("deferred ");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |text, part| text + "deferred" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Checks the models, two at a time, each on a thread of its own that may panic or be given up.

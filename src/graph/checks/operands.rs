@@ -169,6 +169,7 @@ pub fn check(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Result<()> {
     }
     check_parts(node)?;
     check_windows(node)?;
+    check_axes_of_windows(node, operands)?;
     check_ranks(node, operands)?;
     check_axis(node, operands)
 }
@@ -196,6 +197,47 @@ fn check_windows(node: &NodeProto) -> Result<()> {
         let fits = attribute.name != "kernel_shape" || volume.is_some_and(|volume| volume <= LARGEST_WINDOW);
         if !fits || attribute.ints.iter().any(|size| !range.contains(size)) {
             return Err(Error::invalid_model(format!("`{}` of {:?}", attribute.name, attribute.ints)));
+        }
+    }
+    Ok(())
+}
+
+/// Operators with windows over all axes behind batch and channels: tract reads a window's sizes for each of them without looking.
+const WINDOWED: &[&str] = &[
+    "AveragePool",
+    "Conv",
+    "ConvInteger",
+    "ConvTranspose",
+    "LpPool",
+    "MaxPool",
+    "QLinearConv",
+    "com.microsoft.FusedConv",
+    "com.microsoft.QLinearAveragePool",
+];
+
+fn check_axes_of_windows(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Result<()> {
+    let Some(Some(first)) = operands.first().filter(|_| WINDOWED.contains(&&*node.op_type)) else { return Ok(()) };
+    let Some(axes) = first.rank().checked_sub(2).filter(|axes| *axes > 0) else {
+        return Err(Error::invalid_model(format!("windows over a tensor of rank {}", first.rank())));
+    };
+    let kernel =
+        operands.get(1).copied().flatten().filter(|_| node.op_type.contains("Conv") && node.op_type != "QLinearConv");
+    if let Some(kernel) = kernel.filter(|kernel| kernel.rank() != first.rank()) {
+        return Err(Error::invalid_model(format!(
+            "a kernel of rank {} over a tensor of rank {}",
+            kernel.rank(),
+            first.rank()
+        )));
+    }
+    for attribute in &node.attribute {
+        let expected = match &*attribute.name {
+            "kernel_shape" | "strides" | "dilations" | "output_padding" => axes,
+            "pads" => 2 * axes,
+            _ => continue,
+        };
+        if !attribute.ints.is_empty() && attribute.ints.len() != expected {
+            let found = &attribute.ints;
+            return Err(Error::invalid_model(format!("`{}` of {found:?} for {axes} axes", attribute.name)));
         }
     }
     Ok(())
@@ -254,6 +296,27 @@ mod tests {
     use super::*;
     use tract_onnx::pb::AttributeProto;
     use tract_onnx::prelude::DatumType::{Bool, F32, I8, I32, I64, TDim, U8};
+    use tract_onnx::prelude::DatumTypeExt;
+
+    #[test]
+    fn axes_of_windows() {
+        let cases: &[(&str, usize, &str, &[i64], bool)] = &[
+            ("MaxPool", 4, "kernel_shape", &[2, 2], true),
+            ("MaxPool", 4, "kernel_shape", &[2], false),
+            ("AveragePool", 3, "pads", &[1, 1], true),
+            ("AveragePool", 3, "pads", &[1, 1, 1, 1], false),
+            ("Conv", 4, "strides", &[], true),
+            ("Conv", 2, "strides", &[], false),
+            ("Pad", 2, "pads", &[0, 0, 1, 1], true),
+        ];
+        for (op_type, rank, name, ints, fits) in cases {
+            let attribute = vec![AttributeProto { name: name.to_string(), ints: ints.to_vec(), ..Default::default() }];
+            let node = NodeProto { op_type: op_type.to_string(), attribute, ..Default::default() };
+            let fact = F32.fact(vec![1usize; *rank]);
+            let result = check_axes_of_windows(&node, &[Some(&fact)]);
+            assert_eq!(result.is_ok(), *fits, "{op_type} {rank} {name} {ints:?}");
+        }
+    }
 
     #[test]
     fn types_and_axes() {

@@ -8,6 +8,7 @@ use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
 use tract_onnx::tract_hir::internal::AxesMapping;
 use tract_onnx::tract_hir::internal::{EvalContext, OpState, SymbolValues, TDim, TypedNode};
 use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
+use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::cnn::{MaxPool, SumPool};
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::plan::eval;
@@ -50,8 +51,35 @@ fn check_operands(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -
         [x] if node.op_is::<MaxPool>() || node.op_is::<SumPool>() => check_pooled(node, x, symbols),
         [_, diagonal] if node.op_is::<Trilu>() => check_indices(diagonal, Some(i32::MAX as usize)),
         [table, indices, updates] if node.op_is::<ScatterNd>() => check_slices(table, indices, updates),
+        [dividend, divisor] if is_division(node) => check_division(dividend, divisor),
         _ => Ok(()),
     }
+}
+
+fn is_division(node: &TypedNode) -> bool {
+    node.op_as::<TypedBinOp>().is_some_and(|operator| matches!(&*operator.0.name(), "Div" | "Rem"))
+}
+
+/// Integers have no quotient by zero, nor the lowest one by -1.
+fn check_division(dividend: &Tensor, divisor: &Tensor) -> Result<()> {
+    let holds = |tensor: &Tensor, value: i64| {
+        let wide = tensor.cast_to::<i64>().ok();
+        wide.and_then(|wide| Some(wide.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.contains(&value)))
+    };
+    let lowest = match divisor.datum_type() {
+        DatumType::I8 => i64::from(i8::MIN),
+        DatumType::I16 => i64::from(i16::MIN),
+        DatumType::I32 => i64::from(i32::MIN),
+        DatumType::I64 => i64::MIN,
+        DatumType::U8 | DatumType::U16 | DatumType::U32 | DatumType::U64 => 0,
+        _ => return Ok(()),
+    };
+    let overflows = lowest < 0 && holds(divisor, -1) == Some(true) && holds(dividend, lowest) == Some(true);
+    if overflows || holds(divisor, 0) == Some(true) {
+        return Err(Error::invalid_input("an integer is divided by zero, or the lowest one by -1")
+            .remedy("feed values that the model can compute on"));
+    }
+    Ok(())
 }
 
 /// An axis has one size in all inputs; one that is not summed may also be 1, and is repeated.

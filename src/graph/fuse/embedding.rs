@@ -11,6 +11,9 @@ use tract_onnx::tract_hir::tract_core::ops::cast::cast;
 
 /// Looks for a `Gather`, or for a `DequantizeLinear` of what one gathered.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
+    if is_gather(node) && is_part(model, node) {
+        return Ok(Match::None);
+    }
     let found = if is_gather(node) {
         table(model, node.inputs[0])?.map(|table| (table, node.inputs[1]))
     } else {
@@ -36,6 +39,20 @@ fn unchecked(model: &TypedModel, ids: OutletId, embedding: &Embedding) -> TractR
     Ok(if same { node.inputs[0] } else { ids })
 }
 
+/// A constant of float32, which a table is read from.
+struct HeldTable(Arc<Tensor>);
+
+impl AsRef<[f32]> for HeldTable {
+    fn as_ref(&self) -> &[f32] {
+        f32_slice(&self.0).unwrap_or_default()
+    }
+}
+
+/// Whether the rows are scales or integers of rows that are dequantised.
+fn is_part(model: &TypedModel, node: &TypedNode) -> bool {
+    node.outputs[0].successors.iter().any(|reader| model.node(reader.node).op_is::<DequantizeLinear>())
+}
+
 fn is_gather(node: &TypedNode) -> bool {
     node.op_as::<Gather>().is_some_and(|gather| gather.axis == 0)
 }
@@ -46,9 +63,7 @@ fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Embedding>>
         Some(constant) if fact.rank() == 2 && fact.datum_type == f32::datum_type() => {
             let (rows, width, held) = (constant.shape()[0], constant.shape()[1], constant.clone());
             f32_slice(constant)?;
-            let table = Shared::of(&[constant], "rows", move || {
-                EmbeddingTable::from_f32(f32_slice(&held).unwrap_or_default().to_vec(), rows, width)
-            });
+            let table = Shared::of(&[constant], "rows", move || EmbeddingTable::from_f32(HeldTable(held), rows, width));
             Ok(Some(Embedding { width, table }))
         }
         Some(_) => Ok(None),
@@ -121,6 +136,6 @@ mod tests {
         let fused = super::super::fuse(sketch.model, &mut Report::default()).unwrap();
         let table = fused.nodes().iter().find_map(|node| node.op_as::<Embedding>()).unwrap();
         let linear = fused.nodes().iter().find_map(|node| node.op_as::<Linear>()).unwrap();
-        assert!(table.table.shares(&linear.weights));
+        assert!(table.table.shares(&linear.weights), "{:?} and {:?}", *table.table, *linear.weights);
     }
 }

@@ -2,8 +2,8 @@
 //! `[N, blocks, block_size * bits / 8]`, constant f32 scales `[N * blocks]`, optional constant zero points, packed uint8 or
 //! f32, optional constant `g_idx` int32 `[K]`, optional constant f32 bias `[N]`. `g_idx` is refused with packed zero
 //! points and with other than 4 bits: ONNX Runtime refuses it too, or leaves the zero points out.
-//! `accuracy_level` is the lowest accuracy that is allowed. With 4 (int8), where blocks are of at most 256 and there is no
-//! `g_idx`, activations are rounded to 8 bits as ONNX Runtime rounds them: the scale of a block is its largest magnitude / 127,
+//! `accuracy_level` is the lowest accuracy that is allowed. With 4 (int8), where `K` is at least 256, blocks are of at most 256 and
+//! there is no `g_idx`, activations are rounded to 8 bits as ONNX Runtime rounds them: the scale of a block is its largest magnitude / 127,
 //! each element is off by at most half of that, and sums over a block are exact. All else is computed in f32.
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
@@ -29,6 +29,9 @@ pub struct MatMulNBits {
 /// The `accuracy_level` that allows int8 activations.
 const INT8: i64 = 4;
 
+/// Sums of fewer products are not worth the rounding, whose errors do not cancel each other out in them.
+const SHORTEST_ROUNDED_SUM: usize = 256;
+
 impl Wiring for MatMulNBits {
     const OPERATOR: &'static str = "com.microsoft.MatMulNBits";
 
@@ -45,15 +48,17 @@ impl Wiring for MatMulNBits {
         if !(0..=INT8).contains(&accuracy_level) {
             return Err(unsupported(format!("accuracy_level {accuracy_level} is not one of 0 to {INT8}")));
         }
+        ensure!(input(node, 1).is_some() && input(node, 2).is_some(), "weights or scales are missing");
+        let inputs = size("K", 0)?;
         Ok(MatMulNBits {
             bits: size("bits", 4)?,
-            inputs: size("K", 0)?,
+            inputs,
             outputs: size("N", 0)?,
             block_size: size("block_size", 0)?,
             zero_points: input(node, 3),
             groups: input(node, 4),
             bias: input(node, 5),
-            int8: accuracy_level == INT8,
+            int8: accuracy_level == INT8 && inputs >= SHORTEST_ROUNDED_SUM,
         })
     }
 

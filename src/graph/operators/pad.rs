@@ -63,7 +63,7 @@ impl Wiring for Pad {
         if self.mode == PadMode::Constant
             && is_f32(model, &inputs[..1])?
             && let Ok(pads) =
-                pads.iter().map(|(b, a)| Ok((b.to_usize()?, a.to_usize()?))).collect::<TractResult<Vec<_>>>()
+                pads.iter().map(|(b, a)| Ok((unsigned(b)?, unsigned(a)?))).collect::<TractResult<Vec<_>>>()
         {
             let value = value.map_or(Ok(Some(tensor0(0f32).into_arc_tensor())), |value| constant(model, value))?;
             if let Some(value) = value {
@@ -89,6 +89,11 @@ impl Pad {
         let value = value.into_tensor().into_shape(&[])?;
         model.wire_node(prefix, Pad { pads: pads.to_vec(), mode: PadMode::Constant(value.into_arc_tensor()) }, &[data])
     }
+}
+
+/// A constant pad that adds something.
+fn unsigned(pad: &TDim) -> TractResult<usize> {
+    Ok(usize::try_from(pad.to_i64()?)?)
 }
 
 /// Pads before and after each of a tensor's axes; `pads` lists those before the given axes, then those after them.

@@ -48,6 +48,7 @@ impl Wiring for Slice {
             });
         }
         only_attributes(node, &[])?;
+        ensure!(input(node, 1).is_some() && input(node, 2).is_some(), "starts or ends are missing");
         Ok(Slice::Inputs { axes: input(node, 3), steps: input(node, 4) })
     }
 
@@ -71,7 +72,7 @@ impl Wiring for Slice {
                 match (constant(model, inputs[1])?, constant(model, inputs[2])?) {
                     (Some(starts), Some(ends)) => {
                         if starts.datum_type().is_tdim() || ends.datum_type().is_tdim() {
-                            return symbolic_bounds(prefix, model, inputs, &axes, &steps);
+                            return Ok(None);
                         }
                         let (starts, ends) = (crate::ops::integers(&starts)?, crate::ops::integers(&ends)?);
                         constant_bounds(prefix, model, inputs[0], &starts, &ends, &axes, &steps).map(Some)
@@ -133,58 +134,6 @@ fn constant_bounds(
     model.wire_node(prefix, Identity, &[outlet])
 }
 
-/// A slice with bounds that the sizes of the model's inputs decide; `None` where each shows whether it counts from the end, which
-/// tract's parser takes for granted. Otherwise the bounds resolve when they are known, and only the size of the result takes
-/// them to lie within the axis.
-fn symbolic_bounds(
-    prefix: &str,
-    model: &mut TypedModel,
-    inputs: &[OutletId],
-    axes: &[usize],
-    steps: &[i64],
-) -> TractResult<Option<TVec<OutletId>>> {
-    let starts = arguments::constant_sizes(model, inputs[1], "starts")?;
-    let ends = arguments::constant_sizes(model, inputs[2], "ends")?;
-    ensure!(starts.len() == axes.len() && ends.len() == axes.len(), "{starts:?} to {ends:?} of {axes:?}");
-    let shown = |bound: &TDim| bound.to_i64().is_ok() || is_a_size(bound);
-    if starts.iter().chain(&ends).all(shown) {
-        return Ok(None);
-    }
-    let mut lengths = vec![];
-    for (position, axis) in axes.iter().enumerate() {
-        let size = &model.outlet_fact(inputs[0])?.shape[*axis];
-        let length = from_the_start(&ends[position], size) - from_the_start(&starts[position], size);
-        lengths.push(if steps[position] == 1 { length } else { fresh_symbol(&model.symbols, "slice").to_dim() });
-    }
-    let slice = crate::ops::Slice { axes: axes.to_vec(), steps: steps.to_vec(), lengths };
-    model.wire_node(prefix, slice, &inputs[..3]).map(Some)
-}
-
-/// A bound within an axis, counted from its start.
-fn from_the_start(bound: &TDim, size: &TDim) -> TDim {
-    let Ok(number) = bound.to_i64() else { return bound.clone() };
-    match size.to_i64() {
-        _ if number >= OPEN => size.clone(),
-        _ if number <= -OPEN => 0.to_dim(),
-        Ok(size) => (if number < 0 { number + size } else { number }).clamp(0, size.max(0)).to_dim(),
-        Err(_) if number < 0 => size.clone() + number,
-        Err(_) => bound.clone(),
-    }
-}
-
-/// Whether a number is at least zero because sizes are.
-fn is_a_size(dim: &TDim) -> bool {
-    match dim {
-        TDim::Val(number) => *number >= 0,
-        TDim::Sym(_) => true,
-        TDim::Add(terms) | TDim::Mul(terms) | TDim::Min(terms) | TDim::Broadcast(terms) => terms.iter().all(is_a_size),
-        TDim::Max(terms) => terms.iter().any(is_a_size),
-        TDim::MulInt(factor, term) => *factor >= 0 && is_a_size(term),
-        TDim::Div(term, _) => is_a_size(term),
-        _ => false,
-    }
-}
-
 /// First element of a slice of a symbolic axis, and the one before which it ends.
 fn symbolic(size: &TDim, start: i64, end: i64) -> (TDim, TDim) {
     let same_side = (start < 0) == (end < 0);
@@ -205,35 +154,5 @@ fn strided_length(model: &TypedModel, size: &TDim, start: i64, end: i64, step: i
     match whole {
         true => size.clone().divceil(step.unsigned_abs() as usize),
         false => fresh_symbol(&model.symbols, "slice").to_dim(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::graph::testing::{graph, int64s, node, run, value};
-    use tract_onnx::pb::tensor_proto::DataType;
-    use tract_onnx::tract_hir::internal::*;
-
-    #[test]
-    fn bounds_that_sizes_decide() {
-        // `8 - size`, of which nothing shows that it does not count from the end.
-        for (size, expected) in [(3, &[5, 6, 7][..]), (8, &[0, 1, 2, 3, 4, 5, 6, 7])] {
-            let sliced = graph(
-                vec![value("x", DataType::Float, &[-1])],
-                vec![
-                    int64s("table", &[8], &[0, 1, 2, 3, 4, 5, 6, 7]),
-                    int64s("eight", &[1], &[8]),
-                    int64s("open", &[1], &[i64::MAX]),
-                ],
-                vec![
-                    node("Shape", &["x"], &["size"]),
-                    node("Sub", &["eight", "size"], &["start"]),
-                    node("Slice", &["table", "start", "open"], &["y"]),
-                ],
-                vec![value("y", DataType::Int64, &[-1])],
-            );
-            let outputs = run(sliced, &[], &[Tensor::zero::<f32>(&[size]).unwrap().into_tvalue()]).unwrap();
-            assert_eq!(crate::ops::integers(&outputs[0]).unwrap(), expected, "{size}");
-        }
     }
 }
