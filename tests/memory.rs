@@ -69,7 +69,7 @@ impl ReadAt for Pattern {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        if offset + buffer.len() as u64 > self.len || offset % 4 != 0 {
+        if offset + buffer.len() as u64 > self.len || !offset.is_multiple_of(4) {
             return Err(Error::invalid_model("beyond the end"));
         }
         let (floats, _) = buffer.as_chunks_mut::<4>();
@@ -140,7 +140,7 @@ fn decoder() -> Vec<u8> {
         });
     }
     let layer = |layer: usize| {
-        let dims = if layer % 2 == 0 { [NARROW, WIDE] } else { [WIDE, NARROW] };
+        let dims = if layer.is_multiple_of(2) { [NARROW, WIDE] } else { [WIDE, NARROW] };
         weight(layer + 1, &format!("w{layer}"), dims)
     };
     let graph = GraphProto {

@@ -165,7 +165,7 @@ fn fingerprint(tensor: &Arc<Tensor>) -> u64 {
     match tensor.as_plain_ram().filter(|_| plain).map(|plain| plain.as_bytes()) {
         Some(bytes) if bytes.len() > FINGERPRINT => {
             (tensor.datum_type(), tensor.shape()).hash(&mut hasher);
-            bytes.iter().step_by(bytes.len() / FINGERPRINT | 1).for_each(|byte| byte.hash(&mut hasher));
+            bytes.iter().step_by((bytes.len() / FINGERPRINT) | 1).for_each(|byte| byte.hash(&mut hasher));
         }
         _ => tensor.hash(&mut hasher),
     }

@@ -538,7 +538,7 @@ pub(super) mod cases {
         let x = numbers(rows * inputs, 5);
         let (bias, residual) = (numbers(outputs, 6), numbers(rows * outputs, 7));
         // Between them, the sizes meet every combination.
-        let bias = (rows % 3 != 0).then_some(&bias[..]);
+        let bias = (!rows.is_multiple_of(3)).then_some(&bias[..]);
         let residual = rows.is_multiple_of(2).then_some(&residual[..]);
         let activation = if outputs == 17 { Activation::Silu } else { Activation::Identity };
         let mut got = vec![f32::NAN; rows * outputs];

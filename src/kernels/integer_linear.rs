@@ -418,8 +418,8 @@ pub(super) mod cases {
 
         fn mixed(rows: usize, inputs: usize, outputs: usize) -> Case {
             // Between them, the sizes meet every combination.
-            let (signed, all, each) = (rows % 2 == 0, outputs.is_multiple_of(3), inputs % 2 == 1);
-            let counts = [if rows % 3 == 0 { rows } else { 1 }, if each { outputs } else { usize::from(all) }];
+            let (signed, all, each) = (rows.is_multiple_of(2), outputs.is_multiple_of(3), inputs % 2 == 1);
+            let counts = [if rows.is_multiple_of(3) { rows } else { 1 }, if each { outputs } else { usize::from(all) }];
             let zero_point = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
             Case {
                 what: format!("{rows} x {inputs} x {outputs}, signed {signed}, {counts:?} zero points"),

@@ -16,7 +16,7 @@ pub(super) const DEPTH_BLOCK: usize = 512;
 /// The matrix `[inputs, outputs]` of a linear layer, in panels of eight columns.
 ///
 /// Quantised weights stay quantised in memory: 8-bit ones with scales for whole columns in such panels too, those in blocks
-/// as [`BlockWeights`]. Columns that fill up the last panel have scale or weight 0.
+/// as `BlockWeights`. Columns that fill up the last panel have scale or weight 0.
 #[derive(Clone, PartialEq)]
 pub struct LinearWeights {
     inputs: usize,

@@ -63,7 +63,7 @@ mod tests {
         for (sizes, passes) in cases {
             let operator = KnownSizes { sizes: sizes.iter().map(|(axis, size)| (*axis, size.to_dim())).collect() };
             let x = tensor(&[2, 3], &[0.5; 6]);
-            let result = evaluate(&operator, &[x.clone()]);
+            let result = evaluate(&operator, std::slice::from_ref(&x));
             assert_eq!(result.ok(), passes.then_some(x), "{sizes:?}");
         }
     }

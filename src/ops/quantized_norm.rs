@@ -67,8 +67,9 @@ mod tests {
             QuantizedNorm(NormSteps { mean, deviations: vec![], squares: vec![], root, multiplies })
         };
         let mean = || Some(rounded(&[Step::Divide(2.0)]));
-        let layer_norm = [-0.707_106_8, 1.414_213_5, -1., 1.];
-        let rms_norm = [0.353_553_4, 1.414_213_5, -0.727_606_9, 1.212_678_1];
+        use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+        let layer_norm = [-FRAC_1_SQRT_2, SQRT_2, -1., 1.];
+        let rms_norm = [0.353_553_4, SQRT_2, -0.727_606_9, 1.212_678_1];
         let rows = || tensor(&[2, 2], &[1., 4., -3., 5.]);
         let cases = [
             ("divided", by(mean(), &[], false), rows(), Some(layer_norm)),

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn types_and_absence() {
-        let cases: &[(&str, &[(&str, AttributeType)], bool)] = &[
+        type Given = &'static [(&'static str, AttributeType)];
+        let cases: &[(&str, Given, bool)] = &[
             ("Softmax", &[], true),
             ("Softmax", &[("axis", Int)], true),
             ("Softmax", &[("axis", Undefined)], true),

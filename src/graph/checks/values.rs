@@ -57,7 +57,7 @@ fn check_operands(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -
 }
 
 fn is_division(node: &TypedNode) -> bool {
-    node.op_as::<TypedBinOp>().is_some_and(|operator| matches!(&*operator.0.name(), "Div" | "Rem"))
+    node.op_as::<TypedBinOp>().is_some_and(|operator| matches!(operator.0.name(), "Div" | "Rem"))
 }
 
 /// Integers have no quotient by zero, nor the lowest one by -1.
