@@ -1,4 +1,4 @@
-import { invalidInput } from './errors.js';
+import { invalidInput, typedError } from './errors.js';
 import type { EngineFeed, TensorData, ValueInfo } from './glue.js';
 import { heldNumber } from './held-tensor.js';
 import type { Host } from './host.js';
@@ -35,6 +35,16 @@ export function checkFetches(fetches: Fetches, known: readonly string[]): string
     }
   }
   return [...names];
+}
+
+/** Checks that there are tensors for what a run is to give. @throws `UnsupportedOp` for an output of type bfloat16 */
+export function checkOutputTypes(outputs: readonly ValueInfo[]): void {
+  const output = outputs.find(({ type }) => type === 'bfloat16');
+  if (output === undefined) return;
+  throw typedError('UnsupportedOp', 'an output of type bfloat16 has no counterpart in JavaScript', {
+    tensor: output.name,
+    remedy: 'export the model with a Cast to float32 at its end, or do not fetch this output',
+  });
 }
 
 /**
@@ -83,14 +93,14 @@ function checkFeed({ name, type }: ValueInfo, tensor: Feeds[string] | undefined,
   return { name, type, dims, data };
 }
 
-/** onnxruntime-common's tensors may live on a GPU, and then throw when their data are read. */
+/** onnxruntime-common's tensors may live on a GPU or be disposed of, and then throw when their data are read. */
 function dataOnCpu(tensor: Feeds[string], name: string): unknown {
   try {
     return tensor.data;
   } catch (cause) {
     throw invalidInput(`the input's data cannot be read: ${(cause as Error).message}`, {
       tensor: name,
-      remedy: 'pass a tensor on the CPU',
+      remedy: 'pass a tensor that is on the CPU and not disposed of',
     });
   }
 }

@@ -1,7 +1,7 @@
 import { invalidInput } from './errors.js';
 import type { HeldOutput } from './glue.js';
 import type { Host } from './host.js';
-import { type Tensor, TensorWithList } from './tensor.js';
+import { type Tensor, tensorFromPlain, TensorWithList } from './tensor.js';
 import type { Tensor as OrtTensor } from './vendor/onnxruntime-common/tensor.js';
 
 /** Which engine holds a tensor, and by which number. */
@@ -10,30 +10,40 @@ interface Place {
   readonly held: number;
 }
 
+/** Where tensors are held; nothing of those that were released. */
 const places = new WeakMap<object, Place>();
 
-/** A tensor whose data stay in the engine's memory. onnxruntime-common has such tensors for WebNN; they are moved likewise. */
+/**
+ * A tensor whose data stay in the engine's memory until they are released. onnxruntime-common has such tensors for WebNN,
+ * which are moved likewise; it knows WebNN's element types alone.
+ */
 class HeldTensor extends TensorWithList {
-  constructor(type: string, dims: readonly number[], place: Place) {
+  override readonly type: OrtTensor.Type;
+
+  constructor(type: OrtTensor.Type, dims: readonly number[], place: Place) {
     super({
       location: 'ml-tensor',
-      type,
+      type: 'uint8',
       dims,
       mlTensor: {},
-      download: () => download(place, type),
-      dispose: () => discard(place),
+      download: () => download(place),
+      dispose: () => {
+        places.delete(this);
+        discard(place);
+      },
     });
+    this.type = type;
     places.set(this, place);
   }
 
   override get location(): OrtTensor.DataLocation {
-    return 'cpu-pinned';
+    return places.has(this) ? 'cpu-pinned' : super.location;
   }
 }
 
 /** The tensor that a run left in the memory of the engine at `host`. */
 export function heldTensor({ type, dims, held }: HeldOutput, host: Host): Tensor {
-  return new HeldTensor(type, dims, { host, held }) as unknown as Tensor;
+  return new HeldTensor(type as OrtTensor.Type, dims, { host, held }) as unknown as Tensor;
 }
 
 /** The number of a tensor that the engine at `host` holds. @throws `InvalidInput` when another engine does */
@@ -63,8 +73,8 @@ function discard({ host, held }: Place): void {
   });
 }
 
-async function download({ host, held }: Place, type: string): Promise<OrtTensor.DataType> {
+/** A copy, in the array that an output on the CPU has. */
+async function download({ host, held }: Place): Promise<OrtTensor.DataType> {
   const { tensor } = await host.perform('download', { held });
-  if (tensor.type !== type) throw invalidInput(`the tensor is ${tensor.type}, not ${type}`);
-  return tensor.data as OrtTensor.DataType;
+  return tensorFromPlain(tensor).data;
 }

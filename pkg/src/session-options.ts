@@ -22,7 +22,9 @@ export interface SessionOptions {
   /**
    * Where outputs go: `'cpu'` (the default), JavaScript's memory; `'cpu-pinned'`, the engine's own, from where they can be fed
    * to later runs of the session without being copied: a cache of keys and values then grows in place. One location for all
-   * outputs, or one by name. Of a tensor that is `'cpu-pinned'`, `getData()` gives a copy, and `dispose()` frees the memory.
+   * outputs, or one by name. Of a tensor that is `'cpu-pinned'`, `getData()` gives a copy, `getData(true)` also makes the tensor
+   * one that is on the `'cpu'`, and frees the memory as `dispose()` does. float16 outputs are held unrounded, as the float32
+   * that the engine computes; copies are rounded.
    */
   preferredOutputLocation?: OutputLocation | { readonly [output: string]: OutputLocation };
   /** `'all'`: graphs are always optimised in full. */
@@ -98,15 +100,19 @@ export function checkComputeOptions(
 
 const LOCATIONS = ['cpu', 'cpu-pinned'] as const satisfies readonly OutputLocation[];
 
-/** The outputs that stay in the engine's memory. @throws `InvalidInput` for an unknown location or output */
-export function heldOutputs(location: SessionOptions['preferredOutputLocation'], outputs: readonly string[]): string[] {
-  if (location === undefined) return [];
-  if (typeof location !== 'object' || location === null) {
+function checkOutputLocation(location: SessionOptions['preferredOutputLocation']): void {
+  if (location === undefined) return;
+  if (typeof location !== 'object' || location === null || Array.isArray(location)) {
     checkChoice(location, LOCATIONS, 'preferredOutputLocation');
-    return location === 'cpu-pinned' ? [...outputs] : [];
+    return;
   }
-  checkKeys(location, outputs, 'option `preferredOutputLocation`');
   for (const [name, choice] of Object.entries(location)) checkChoice(choice, LOCATIONS, `preferredOutputLocation.${name}`);
+}
+
+/** The outputs that stay in the engine's memory. @throws `InvalidInput` for an unknown output */
+export function heldOutputs(location: SessionOptions['preferredOutputLocation'], outputs: readonly string[]): string[] {
+  if (typeof location !== 'object') return location === 'cpu-pinned' ? [...outputs] : [];
+  checkKeys(location, outputs, 'option `preferredOutputLocation`');
   return outputs.filter((name) => location[name] === 'cpu-pinned');
 }
 
@@ -115,6 +121,7 @@ export function checkSessionOptions(options: SessionOptions): void {
   checkKeys(options, SESSION_OPTIONS, 'the session options');
   checkLoadOptions(options);
   checkComputeOptions(options);
+  checkOutputLocation(options.preferredOutputLocation);
 }
 
 /** The device that a list of execution providers stands for. */

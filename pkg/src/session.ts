@@ -1,5 +1,5 @@
 import { invalidInput } from './errors.js';
-import { checkFeeds, checkFetches, type Feeds, type Fetches } from './feeds.js';
+import { checkFeeds, checkFetches, checkOutputTypes, type Feeds, type Fetches } from './feeds.js';
 import type { Counters, SessionInfo, ValueInfo } from './glue.js';
 import { heldTensor } from './held-tensor.js';
 import { type Host, releasedError } from './host.js';
@@ -126,7 +126,7 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
    * @param feeds - one tensor for each input
    * @param fetches - which outputs to compute; all where omitted
    * @returns the outputs by name
-   * @throws `InvalidInput`, `OutOfMemory`, `DeviceLost`, `Aborted`
+   * @throws `InvalidInput`, `UnsupportedOp`, `OutOfMemory`, `DeviceLost`, `Aborted`
    */
   run(feeds: Feeds, options?: RunOptions): Promise<Record<string, Tensor>>;
   run(feeds: Feeds, fetches: Fetches, options?: RunOptions): Promise<Record<string, Tensor>>;
@@ -140,10 +140,11 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     checkKeys(options, ['signal'], 'the run options');
     checkSignal(options.signal);
     const fetches = hasFetches ? checkFetches(second as Fetches, this.outputNames) : undefined;
+    checkOutputTypes(this.#info.outputs.filter(({ name }) => fetches?.includes(name) ?? true));
     const host = this.#host;
     const input = { feeds: checkFeeds(feeds, this.#info.inputs, host), fetches, hold: this.#held };
     const outputs = await host.perform('run', input, options.signal);
-    const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output, output.name)));
+    const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output)));
     return Object.fromEntries(outputs.map(({ name }, at) => [name, tensors[at]!]));
   }
 

@@ -1,4 +1,4 @@
-import { invalidInput, typedError } from './errors.js';
+import { invalidInput } from './errors.js';
 import type { PlainTensor } from './glue.js';
 import { Tensor as OrtTensor, type TypedTensor as OrtTypedTensor } from './vendor/onnxruntime-common/tensor.js';
 
@@ -91,13 +91,7 @@ export class TensorWithList extends (OrtTensor as unknown as new (...args: unkno
 export const Tensor = TensorWithList as unknown as TensorConstructor;
 
 /** The tensor that the engine answered with. */
-export function tensorFromPlain({ type, dims, data }: PlainTensor, name?: string): Tensor {
-  if (type === 'bfloat16') {
-    throw typedError('UnsupportedOp', 'an output of type bfloat16 has no counterpart in JavaScript', {
-      tensor: name,
-      remedy: 'export the model with a Cast to float32 at its end, or do not fetch this output',
-    });
-  }
+export function tensorFromPlain({ type, dims, data }: PlainTensor): Tensor {
   return new TensorWithList(type, data, dims) as unknown as Tensor;
 }
 

@@ -57,16 +57,10 @@ test('outputs stay in the memory of the engine where that is preferred', async (
     const session = await InferenceSession.create(ECHO, { preferredOutputLocation });
     const { out: first } = await session.run({ ids: IDS });
     assert.ok(first instanceof Tensor);
-    assert.deepEqual([first.location, first.type, first.dims], ['cpu-pinned', 'int64', [1, 3]]);
+    assert.deepEqual([first.location, first.type, first.dims, first.size], ['cpu-pinned', 'int64', [1, 3], 3]);
     assert.throws(() => first.data, /not on CPU/);
     const { out: second } = await session.run({ ids: first });
-    first.dispose();
     assert.deepEqual(await second.getData(), new BigInt64Array([1n, 2n, 3n]));
-    await assert.rejects(session.run({ ids: first }), { code: 'InvalidInput', message: /disposed of/ });
-
-    const other = await InferenceSession.create(ECHO);
-    await assert.rejects(other.run({ ids: second }), { code: 'InvalidInput', message: /another session's memory.*getData/ });
-    await other.release();
     await session.release();
     second.dispose();
   }
@@ -75,7 +69,45 @@ test('outputs stay in the memory of the engine where that is preferred', async (
   await plain.release();
 });
 
-test('options that do not fit are refused by name', async () => {
+test('an output that is held is fed from where it lies until it is released', async () => {
+  const cases = [
+    // What is done with the output, where it lies then, and what feeding it gives to its own session and to another.
+    [() => {}, 'cpu-pinned', [[1n, 2n, 3n]], /another session's memory.*getData/],
+    [(out) => out.getData(), 'cpu-pinned', [[1n, 2n, 3n]], /another session's memory.*getData/],
+    [async (out) => ((await out.getData(true))[0] = 7n), 'cpu', [[7n, 2n, 3n]], [[7n, 2n, 3n]]],
+    [(out) => out.dispose(), 'none', /cannot be read: The tensor is disposed.*not disposed of/, /The tensor is disposed/],
+    [(out) => out.getData(true).then(() => out.dispose()), 'none', /The tensor is disposed/, /The tensor is disposed/],
+  ];
+  const session = await InferenceSession.create(ECHO, { preferredOutputLocation: 'cpu-pinned' });
+  const other = await InferenceSession.create(ECHO);
+  for (const [act, location, ...answers] of cases) {
+    const { out } = await session.run({ ids: IDS });
+    const acted = act(out);
+    if (acted !== undefined) await acted;
+    assert.equal(out.location, location);
+    const runs = await Promise.allSettled([session.run({ ids: out }), other.run({ ids: out })]);
+    for (const [index, { value, reason }] of runs.entries()) {
+      const answer = answers[index];
+      if (answer instanceof RegExp) {
+        assert.ok(reason instanceof SottovoceError, String(reason));
+        assert.deepEqual([reason.code, reason.tensor], ['InvalidInput', 'ids']);
+        assert.match(reason.message, answer);
+      } else {
+        await value.out.getData();
+        assert.deepEqual(value.out.tolist(), answer);
+        value.out.dispose();
+      }
+    }
+    out.dispose();
+    out.dispose();
+  }
+  await session.run({ ids: IDS }, ['out']);
+  assert.match(session.deviceReason, /holding 1$/);
+  await session.release();
+  await other.release();
+});
+
+test('options that do not fit are refused by name, before anything is loaded', async () => {
   const cases = [
     [{ logLevel: 1 }, /unknown option `logLevel`/],
     [{ executionProviders: 'wasm' }, /`executionProviders` must be an array/],
@@ -86,7 +118,9 @@ test('options that do not fit are refused by name', async () => {
     [{ numThreads: 4 }, /`numThreads` is 4, but this build runs on one thread/],
     [{ preferredOutputLocation: 'gpu-buffer' }, /`preferredOutputLocation` is 'gpu-buffer'/],
     [{ preferredOutputLocation: { out: 'texture' } }, /`preferredOutputLocation.out` is 'texture'/],
-    [{ preferredOutputLocation: { past: 'cpu' } }, /unknown option `past` in option `preferredOutputLocation`/],
+    [{ preferredOutputLocation: ['cpu'] }, /`preferredOutputLocation` is an array/],
+    [{ preferredOutputLocation: null }, /`preferredOutputLocation` is null/],
+    [{ preferredOutputLocation: { past: 'cpu' } }, /unknown option `past` in option `preferredOutputLocation`/, ECHO],
     [{ graphOptimizationLevel: 'disabled' }, /`graphOptimizationLevel`/],
     [{ externalData: 'weights' }, /`externalData`/],
     [{ externalData: [{ path: 'a', data: ECHO, more: 1 }] }, /`more`/],
@@ -100,8 +134,9 @@ test('options that do not fit are refused by name', async () => {
     [5, /outside a buffer|byte offset/],
     [null, /must be an object/],
   ];
-  for (const [options, message] of cases) {
-    await assert.rejects(InferenceSession.create(ECHO, options), (error) => {
+  const refused = fakeModel({ load: 'typed' });
+  for (const [options, message, model = refused] of cases) {
+    await assert.rejects(InferenceSession.create(model, options), (error) => {
       assert.ok(error instanceof SottovoceError, String(error));
       assert.equal(error.code, 'InvalidInput');
       assert.match(error.message, message);
@@ -148,13 +183,15 @@ test('feeds, fetches and run options that do not fit are refused by name', async
   await session.release();
 });
 
-test('a tensor keeps its type and elements through a run', async () => {
+test('a tensor keeps its type and elements through a run, wherever its outputs go', async () => {
   const cases = [
     new Tensor('float32', [1.5, -2], [2]),
     new Tensor('float64', [0.1], [1]),
     new Tensor('bool', [true, false], [2]),
     new Tensor('uint8', [255], [1, 1]),
     new Tensor('int8', [-1], []),
+    new Tensor('int16', [-300], [1]),
+    new Tensor('uint16', [65535], [1]),
     new Tensor('uint64', [2n ** 63n], [1]),
     new Tensor('float16', Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7c00), [2, 2]),
     new Tensor('int32', [], [0, 4]),
@@ -165,6 +202,8 @@ test('a tensor keeps its type and elements through a run', async () => {
     [true, false],
     [[255]],
     -1,
+    [-300],
+    [65535],
     [2n ** 63n],
     [
       [1, -2],
@@ -172,19 +211,26 @@ test('a tensor keeps its type and elements through a run', async () => {
     ],
     [],
   ];
-  for (const [index, tensor] of cases.entries()) {
-    const session = await InferenceSession.create(fakeModel({ run: 'echo', type: tensor.type }));
-    const { out } = await session.run({ ids: tensor });
-    assert.equal(out.type, tensor.type);
-    assert.deepEqual(out.tolist(), lists[index]);
-    assert.deepEqual(tensor.tolist(), lists[index]);
+  for (const preferredOutputLocation of ['cpu', 'cpu-pinned']) {
+    for (const [index, tensor] of cases.entries()) {
+      const model = fakeModel({ run: 'echo', type: tensor.type });
+      const session = await InferenceSession.create(model, { preferredOutputLocation });
+      const { out } = await session.run({ ids: tensor });
+      assert.deepEqual([out.type, out.location], [tensor.type, preferredOutputLocation]);
+      assert.deepEqual(await out.getData(), tensor.data);
+      assert.deepEqual(out.tolist(), lists[index]);
+      assert.deepEqual(tensor.tolist(), lists[index]);
+      await session.release();
+    }
+    const session = await InferenceSession.create(fakeModel({ run: 'echo', type: 'bfloat16' }), { preferredOutputLocation });
+    await assert.rejects(session.run({ ids: { type: 'bfloat16', dims: [1], data: new Uint16Array(1) } }), {
+      code: 'UnsupportedOp',
+      tensor: 'out',
+      message: /bfloat16/,
+    });
+    assert.equal(session.counters().runs, 0);
     await session.release();
   }
-  const session = await InferenceSession.create(fakeModel({ run: 'echo', type: 'bfloat16' }));
-  await assert.rejects(session.run({ ids: { type: 'bfloat16', dims: [1], data: new Uint16Array(1) } }), {
-    code: 'UnsupportedOp',
-    tensor: 'out',
-  });
 });
 
 test('external data is found by address or handed over by path', async (t) => {

@@ -40,9 +40,8 @@ struct HeldTensors {
 }
 
 impl HeldTensors {
-    fn keep(&mut self, tensor: HeldTensor) -> u32 {
+    fn next_number(&mut self) -> u32 {
         self.last += 1;
-        self.tensors.insert(self.last, tensor);
         self.last
     }
 
@@ -119,11 +118,7 @@ impl Session {
             let run =
                 async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
             let outputs = borrowed(&shared, run).await?;
-            Ok(outputs
-                .into_iter()
-                .map(|(name, output)| shared.output(&name, output))
-                .collect::<Result<Array>>()?
-                .into())
+            Ok(shared.outputs(outputs)?.into())
         })
     }
 
@@ -188,14 +183,22 @@ impl Shared {
         }
     }
 
-    fn output(&self, name: &str, output: Output) -> Result<JsValue> {
-        match output {
-            Output::Tensor(tensor) => tensor_to_js(Some(name), &tensor),
+    /// What a run gives, as JavaScript gets it. Nothing is kept unless it gets all.
+    fn outputs(&self, outputs: Vec<(String, Output)>) -> Result<Array> {
+        let mut held = self.held.borrow_mut();
+        let mut kept = Vec::new();
+        let given = outputs.into_iter().map(|(name, output)| match output {
+            Output::Tensor(tensor) => tensor_to_js(Some(&name), &tensor),
             Output::Held(tensor) => {
-                let (dtype, dims) = (tensor.dtype(), tensor.dims().to_vec());
-                held_to_js(name, dtype, &dims, self.held.borrow_mut().keep(tensor))
+                let number = held.next_number();
+                let given = held_to_js(&name, tensor.dtype(), tensor.dims(), number);
+                kept.push((number, tensor));
+                given
             }
-        }
+        });
+        let given = given.collect::<Result<Array>>()?;
+        held.tensors.extend(kept);
+        Ok(given)
     }
 }
 

@@ -66,6 +66,33 @@ test('outputs are computed as asked for', async ({ library }) => {
   expect(found).toEqual([[product, sine], [sine], [product]]);
 });
 
+test('an output that stays in the engine is fed from there', async ({ library }) => {
+  const found = await library.evaluate(async ({ InferenceSession, Tensor }, address) => {
+    const session = await InferenceSession.create(address, { preferredOutputLocation: { product: 'cpu-pinned' } });
+    const row = new Tensor('float32', [3], [1, 1]);
+    let column = new Tensor('float32', [1, 2], [2, 1]);
+    const locations: string[] = [];
+    for (let run = 0; run < 3; run += 1) {
+      const { product, sine } = await session.run({ column, row });
+      column.dispose();
+      column = product!;
+      locations.push(column.location, sine!.location);
+    }
+    const copy = [...((await column.getData()) as Float32Array)];
+    column.dispose();
+    const refusal = await session.run({ column, row }).then(
+      () => 'none',
+      ({ code, tensor }: { code: string; tensor: string }) => `${code} ${tensor}`,
+    );
+    return { locations, copy, refusal };
+  }, OUTER_PRODUCT);
+  expect(found).toEqual({
+    locations: Array<string[]>(3).fill(['cpu-pinned', 'cpu']).flat(),
+    copy: [27, 54],
+    refusal: 'InvalidInput column',
+  });
+});
+
 test('runs of one session follow each other, and a released session says so', async ({ library, page }) => {
   const { results, failure } = await library.evaluate(async ({ InferenceSession, Tensor }, address) => {
     const session = await InferenceSession.create(address);

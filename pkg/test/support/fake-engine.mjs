@@ -67,6 +67,7 @@ export class Session {
   #options;
   #runs = 0;
   #held = new Map();
+  #lastHeld = 0;
   #freed = false;
 
   static async load(source, options) {
@@ -89,7 +90,7 @@ export class Session {
     const { type, dims, data } = 'held' in feed ? this.#heldTensor(feed.held) : feed;
     const name = feed.name === 'ids' ? 'out' : feed.name;
     if (!hold.includes(name)) return { name, type, dims, data: data.slice() };
-    const held = this.#held.size + 1;
+    const held = ++this.#lastHeld;
     this.#held.set(held, { type, dims, data: data.slice() });
     return { name, type, dims, held };
   }
@@ -106,7 +107,7 @@ export class Session {
   }
 
   discard(held) {
-    this.#held.set(held, undefined);
+    this.#held.delete(held);
   }
 
   info() {
@@ -115,7 +116,9 @@ export class Session {
       inputs: [{ name: 'ids', type: this.#behaviour.type ?? 'int64', shape: ['batch', 'seq'] }],
       outputs: [{ name: 'out', type: this.#behaviour.type ?? 'int64', shape: ['batch', 'seq'] }],
       device: this.#options.device === 'webgpu' ? 'webgpu' : 'cpu',
-      deviceReason: `asked for ${this.#options.device}, external data ${external.join() || 'none'}, instance ${instances}`,
+      deviceReason:
+        `asked for ${this.#options.device}, external data ${external.join() || 'none'}, ` +
+        `instance ${instances}, holding ${this.#held.size}`,
       weightBytes: 0,
       heapBytes: 0,
     };
