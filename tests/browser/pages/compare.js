@@ -4,7 +4,7 @@ import { floatsOf } from './safetensors.js';
 
 /**
  * @typedef {{ atol: number, rtol: number }} Tolerance `|actual - expected| <= atol + rtol * |expected|` for floats; all else must be equal
- * @typedef {{ type: string, dims: readonly number[], data: unknown }} Tensor
+ * @typedef {{ type: string, dims: readonly number[], data: unknown, dispose?: () => void }} Tensor
  * @typedef {object} Comparison
  * @property {string} [disagreement] what is wrong, if anything is
  * @property {number} maxAbsError over the floats; infinite where one side is not finite and the other is another

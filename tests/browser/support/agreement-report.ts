@@ -1,6 +1,7 @@
 // docs/agreement.md, from figures.
 
-import type { Result } from '../pages/models.js';
+import { NO_BFLOAT16, type Result } from '../pages/models.js';
+import { knownDifference, LEAST_TOP_ONES } from './fixtures.ts';
 
 export type BackendName = 'native' | 'wasm simd' | 'wasm relaxed' | 'WebGPU';
 
@@ -15,16 +16,35 @@ export interface Figures {
 type Group = 'real' | 'exports' | 'nodes';
 
 /** The report: the same text from the same figures. */
-export function agreementReport({ refusals, nodeRefusals, backends }: Figures): string {
+export function agreementReport(figures: Figures): string {
+  const { refusals, nodeRefusals, backends } = figures;
   const names = backends.map(({ name }) => name);
   const sections = [
     INTRODUCTION,
     `## Real models\n\n${modelTable(names, backends.map(({ real }) => real))}`,
     `## Exports\n\n${summary(backends, 'exports')}\n\n${modelTable(names, backends.map(({ exports }) => exports))}`,
     `## Single operators\n\nBy operator: [operators.md](operators.md).\n\n${summary(backends, 'nodes')}`,
+    `## Wrong or failed\n\n${differenceTable(differences(figures))}`,
     `## Refused\n\n${refusalTable({ ...refusals, ...nodeRefusals })}`,
   ];
   return `${sections.join('\n\n')}\n`;
+}
+
+/** A model that a backend answers otherwise than ONNX Runtime, or not at all. */
+export interface Difference {
+  readonly backend: BackendName;
+  readonly result: Result;
+  /** Why, where it is known and let be. */
+  readonly known: string | undefined;
+}
+
+/** All models that are wrong or failed. */
+export function differences({ backends }: Figures): Difference[] {
+  return backends.flatMap(({ name: backend, real, exports, nodes }) =>
+    [...real, ...exports, ...nodes]
+      .filter(({ outcome }) => outcome === 'wrong' || outcome === 'failed')
+      .map((result) => ({ backend, result, known: backend === 'wasm relaxed' ? knownDifference(result) : undefined })),
+  );
 }
 
 const INTRODUCTION = `# Agreement with ONNX Runtime
@@ -36,15 +56,25 @@ module; *WebGPU*, the package on Chromium's software adapter, which runs the att
 A backend's column holds the largest absolute error over all cases and outputs. *cosine* is the smallest cosine of an output with the recorded one
 over all backends. *top-1* is in how many positions the most likely token is the recorded one, on the backend where it is in fewest, for models
 that predict tokens; each position sees the recorded tokens before it.
-\`refused\`: a typed error, whose reason is below. \`bf16\`: JavaScript has no such tensors. A model whose error is beyond the tolerance recorded with
-it (ten times that on WebGPU) is \`wrong\`.`;
+\`refused\`: a typed error, whose reason is below. \`bf16\`: not run, because JavaScript's tensors cannot express bfloat16. A model whose error is
+beyond the tolerance recorded with it (ten times that on WebGPU) is \`wrong\`; SmolLM2, which rounds activations to int8 where the record is in f32,
+also where its top-1 is the recorded one in fewer than ${LEAST_TOP_ONES} positions.`;
+
+const STANDINGS = ['right', 'refused', 'bf16', 'wrong', 'failed'] as const;
+
+type Standing = (typeof STANDINGS)[number];
+
+/** What became of a model; `bf16` where JavaScript cannot express its tensors. */
+function standingOf({ outcome, reason }: Result): Standing {
+  return reason === NO_BFLOAT16 ? 'bf16' : outcome;
+}
 
 function summary(backends: Figures['backends'], group: Group): string {
   const rows = backends.map(({ name, [group]: results }) => {
-    const count = (outcome: Result['outcome']) => String(results.filter((result) => result.outcome === outcome).length);
-    return [name, String(results.length), count('right'), count('refused'), count('wrong'), count('failed')];
+    const count = (standing: Standing) => String(results.filter((result) => standingOf(result) === standing).length);
+    return [name, String(results.length), ...STANDINGS.map(count)];
   });
-  return table(['backend', 'models', 'right', 'refused', 'wrong', 'failed'], rows);
+  return table(['backend', 'models', ...STANDINGS], rows);
 }
 
 /** One row a model, of the results of each backend in order. */
@@ -58,17 +88,26 @@ function modelTable(backends: readonly string[], results: readonly (readonly Res
   return table(['model', ...backends, 'cosine', 'top-1'], rows);
 }
 
-function cell({ outcome, reason, maxAbsError }: Result): string {
-  const error = maxAbsError === 0 ? '0' : maxAbsError.toExponential(0);
-  if (outcome === 'right') return error;
-  if (outcome === 'refused') return /bfloat16/.test(reason) ? 'bf16' : 'refused';
-  return outcome === 'wrong' ? `**wrong** ${error}` : '**failed**';
+function cell(result: Result): string {
+  const standing = standingOf(result);
+  if (standing === 'right') return errorOf(result);
+  if (standing === 'wrong') return `**wrong** ${errorOf(result)}`;
+  return standing === 'failed' ? '**failed**' : standing;
+}
+
+function errorOf({ maxAbsError }: Result): string {
+  return maxAbsError === 0 ? '0' : maxAbsError.toExponential(0);
 }
 
 function topOne(results: readonly Result[]): string {
   const fractions = results.filter(({ topOnes }) => topOnes.all > 0).map(({ topOnes }) => topOnes);
   const [fewest] = fractions.sort((one, other) => one.same / one.all - other.same / other.all);
   return fewest === undefined ? '' : `${fewest.same} of ${fewest.all}`;
+}
+
+function differenceTable(differences: readonly Difference[]): string {
+  const rows = differences.map(({ backend, result, known }) => [result.name, backend, errorOf(result), result.reason, known ?? '']);
+  return rows.length === 0 ? 'None.' : table(['model', 'backend', 'error', 'what differs', 'why'], rows);
 }
 
 function refusalTable(refusals: Figures['refusals']): string {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import type { MalformedFile } from '../pages/malformed.js';
-import type { Model } from '../pages/models.js';
+import type { Model, Result } from '../pages/models.js';
 
 const FIXTURES = join(import.meta.dirname, '../../fixtures');
 
@@ -37,8 +37,30 @@ export function exportedModels(): Model[] {
   }));
 }
 
-/** The file allows int8 activations, and the answers are recorded in f32: logits have a standard deviation of 3.7. */
+/** Exports that relaxed SIMD on the CPU answers otherwise than the manifest allows: why, and by how much at most. */
+export const ROUNDED_APART: Readonly<Record<string, { reason: string; maxAbsError: number }>> = {
+  'bert__dyn-int8': {
+    reason: 'a fused multiply-add moves an activation across a rounding boundary of its 8 bits',
+    maxAbsError: 5e-3,
+  },
+};
+
+/** Why an answer of relaxed SIMD on the CPU is wrong, where that is known and it is no further off than is known. */
+export function knownDifference({ name, outcome, maxAbsError }: Result): string | undefined {
+  const known = outcome === 'wrong' ? ROUNDED_APART[name] : undefined;
+  return known !== undefined && maxAbsError <= known.maxAbsError ? known.reason : undefined;
+}
+
+/**
+ * What the greedy run of SmolLM2 is held to, whose file allows int8 activations, while its answers are recorded in f32. Its logits have a
+ * standard deviation of 3.7, so that `INT8_ACTIVATIONS` bounds them loosely; the most likely tokens decide. Rounding may turn one of 24
+ * where two are nearly as likely.
+ */
 const INT8_ACTIVATIONS: Tolerance = { atol: 1.5, rtol: 0 };
+export const LEAST_TOP_ONES = 23;
+
+/** The outputs of SmolLM2 that are its cache: of each of 30 layers, key and value. */
+const SMOLLM2_CACHE = Array.from({ length: 30 }, (_, layer) => ['key', 'value'].map((part) => `present.${layer}.${part}`)).flat();
 
 /** The models of `cargo xtask models --for agree`. */
 export function realModels(): Model[] {
@@ -60,7 +82,13 @@ export function realModels(): Model[] {
     {
       ...encoder('SmolLM2-135M-Instruct, genai 4-bit', 'SmolLM2-135M-Instruct/onnx/model_q4.onnx', smollm2, 0),
       decodes: true,
-      greedy: { file: `${UNPACKED}/models/golden/${smollm2}/greedy.safetensors`, pastDims: [1, 3, 0, 64], tolerance: INT8_ACTIVATIONS },
+      greedy: {
+        file: `${UNPACKED}/models/golden/${smollm2}/greedy.safetensors`,
+        pastDims: [1, 3, 0, 64],
+        cache: SMOLLM2_CACHE,
+        tolerance: INT8_ACTIVATIONS,
+        leastTopOnes: LEAST_TOP_ONES,
+      },
     },
   ];
 }
