@@ -4,6 +4,7 @@
 mod common;
 
 use common::fixtures::{Outcome, guarded};
+use common::graphs::{node, value};
 use prost::Message;
 use sottovoce::error::{ErrorCode, Result};
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
@@ -11,7 +12,6 @@ use sottovoce::tensor::{Tensor, TensorData};
 use std::time::{Duration, Instant};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// About 2 s on an idle machine; this one may be busy.
@@ -45,6 +45,13 @@ const CASES: &[Case] = &[
         graph: || chain(10_000, |_, from, to| named("n", node("Neg", &[from], &[to]))),
         expected: Ok(&[1., 2.]),
     },
+    Case {
+        what: "10,000 products with a number",
+        graph: || chain(10_000, |_, from, to| node("Mul", &[from, "half"], &[to])),
+        expected: Ok(&[0., 0.]),
+    },
+    Case { what: "10,000 operators on what is rounded", graph: rounded, expected: Ok(&[1., 1.]) },
+    Case { what: "a product of what is doubled 40 times", graph: doubled, expected: Ok(&[1., 2.]) },
     Case { what: "5000 constants", graph: constants, expected: Ok(&[1., 2.]) },
     Case {
         what: "1000 branches chosen at run time",
@@ -123,11 +130,6 @@ fn model(graph: GraphProto) -> Vec<u8> {
     pb::ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() }.encode_to_vec()
 }
 
-fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
-    NodeProto { op_type: op_type.into(), input: names(inputs), output: names(outputs), ..Default::default() }
-}
-
 fn named(name: &str, node: NodeProto) -> NodeProto {
     NodeProto { name: name.into(), ..node }
 }
@@ -136,15 +138,6 @@ fn with_graph(mut node: NodeProto, name: &str, graph: GraphProto) -> NodeProto {
     let r#type = AttributeType::Graph as i32;
     node.attribute.push(AttributeProto { name: name.into(), r#type, g: Some(graph), ..Default::default() });
     node
-}
-
-fn value(name: &str, data_type: DataType, dims: &[&str]) -> pb::ValueInfoProto {
-    let dim =
-        |name: &&str| Dimension { value: Some(dimension::Value::DimParam(name.to_string())), ..Default::default() };
-    let shape = Some(pb::TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let kind = pb::type_proto::Value::TensorType(pb::type_proto::Tensor { elem_type: data_type as i32, shape });
-    let r#type = Some(pb::TypeProto { value: Some(kind), ..Default::default() });
-    pb::ValueInfoProto { name: name.into(), r#type, ..Default::default() }
 }
 
 fn float(name: &str, value: f32) -> TensorProto {
@@ -191,6 +184,40 @@ fn constants() -> GraphProto {
     graph.initializer.extend(
         (0..5000).map(|at| float(&format!("c{at}"), (at / 2 + 1) as f32 * if at % 2 == 0 { 1.0 } else { -1.0 })),
     );
+    graph
+}
+
+/// tanh(x), to integers and back, with other roundings and an even number of negations between.
+fn rounded() -> GraphProto {
+    let mut graph = chain(10_005, |at, from, to| match at {
+        0 | 10_003 => node("QuantizeLinear", &[from, "one", "zero"], &[to]),
+        1 | 10_004 => node("DequantizeLinear", &[from, "one", "zero"], &[to]),
+        2 => node("Tanh", &[from], &[to]),
+        _ => node("Neg", &[from], &[to]),
+    });
+    graph.initializer.push(TensorProto {
+        name: "zero".into(),
+        data_type: DataType::Uint8 as i32,
+        int32_data: vec![0],
+        ..Default::default()
+    });
+    graph
+}
+
+/// `x · p / p`, where `p` is the product of two rows that are sums of themselves.
+fn doubled() -> GraphProto {
+    let mut nodes = vec![node("Unsqueeze", &["x", "first"], &["t0"])];
+    nodes.extend((0..40).map(|at| {
+        let operand = format!("t{at}");
+        node("Add", &[&operand, &operand], &[&format!("t{}", at + 1)])
+    }));
+    nodes.push(node("Transpose", &["t40"], &["column"]));
+    nodes.push(node("MatMul", &["t40", "column"], &["p"]));
+    nodes.push(node("Mul", &["x", "p"], &["product"]));
+    nodes.push(node("Div", &["product", "p"], &["row"]));
+    nodes.push(node("Squeeze", &["row", "first"], &["y"]));
+    let mut graph = graph(nodes);
+    graph.initializer.push(TensorProto { dims: vec![1], ..int("first", 0) });
     graph
 }
 

@@ -1,8 +1,9 @@
-//! What loading takes: each weight is packed once, for all plans that use it.
+//! What is kept after loading: each weight packed once, for all plans that use it.
 
 mod common;
 
 use common::fixtures::unpacked;
+use common::graphs::{node, value};
 use common::{load, named, run};
 use prost::Message;
 use sottovoce::error::{Error, Result};
@@ -11,8 +12,7 @@ use sottovoce::onnx::{ExternalFile, ReadAt};
 use sottovoce::tensor::{Tensor, TensorData};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{self, AttributeProto, GraphProto, NodeProto, StringStringEntryProto};
+use tract_onnx::pb::{self, AttributeProto, GraphProto, StringStringEntryProto};
 
 const MIB: usize = 1 << 20;
 /// Rows of the embedding table, and columns of every other matrix.
@@ -87,20 +87,6 @@ fn floats(tensor: &Tensor) -> Vec<f32> {
     }
 }
 
-fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-    let input = inputs.iter().map(|name| name.to_string()).collect();
-    NodeProto { op_type: op_type.into(), input, output: vec![output.into()], ..Default::default() }
-}
-
-fn value(name: &str, data_type: DataType, dims: &[&str]) -> pb::ValueInfoProto {
-    let dim =
-        |name: &&str| Dimension { value: Some(dimension::Value::DimParam(name.to_string())), ..Default::default() };
-    let shape = Some(pb::TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let kind = pb::type_proto::Value::TensorType(pb::type_proto::Tensor { elem_type: data_type as i32, shape });
-    let r#type = Some(pb::TypeProto { value: Some(kind), ..Default::default() });
-    pb::ValueInfoProto { name: name.into(), r#type, ..Default::default() }
-}
-
 fn weight(at: usize, name: &str, dims: [usize; 2]) -> pb::TensorProto {
     let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
     pb::TensorProto {
@@ -114,22 +100,22 @@ fn weight(at: usize, name: &str, dims: [usize; 2]) -> pb::TensorProto {
 }
 
 fn branch(last: &str) -> GraphProto {
-    let mut nodes = vec![node("Gather", &["table", "ids"], "h0")];
+    let mut nodes = vec![node("Gather", &["table", "ids"], &["h0"])];
     for layer in 0..LAYERS {
-        nodes.push(node("MatMul", &[&format!("h{layer}"), &format!("w{layer}")], &format!("h{}", layer + 1)));
+        nodes.push(node("MatMul", &[&format!("h{layer}"), &format!("w{layer}")], &[&format!("h{}", layer + 1)]));
     }
-    let mut transpose = node("Transpose", &["table"], "transposed");
+    let mut transpose = node("Transpose", &["table"], &["transposed"]);
     let r#type = AttributeType::Ints as i32;
     transpose.attribute.push(AttributeProto { name: "perm".into(), r#type, ints: vec![1, 0], ..Default::default() });
     nodes.push(transpose);
-    nodes.push(node("MatMul", &[&format!("h{LAYERS}"), "transposed"], "product"));
-    nodes.push(node(last, &["product"], "out"));
+    nodes.push(node("MatMul", &[&format!("h{LAYERS}"), "transposed"], &["product"]));
+    nodes.push(node(last, &["product"], &["out"]));
     let output = vec![pb::ValueInfoProto { name: "out".into(), ..Default::default() }];
     GraphProto { name: "branch".into(), node: nodes, output, ..Default::default() }
 }
 
 fn decoder() -> Vec<u8> {
-    let mut choice = node("If", &["use_cache_branch"], "logits");
+    let mut choice = node("If", &["use_cache_branch"], &["logits"]);
     for (name, last) in [("then_branch", "Identity"), ("else_branch", "Neg")] {
         let r#type = AttributeType::Graph as i32;
         choice.attribute.push(AttributeProto {

@@ -195,6 +195,9 @@ fn add_node_tests(operators: &mut BTreeMap<String, Operator>) {
     }
 }
 
+/// Attentions that always know where each sequence ends, which only the CPU's do.
+const PER_SEQUENCE: &[&str] = &["DecoderMaskedMultiHeadAttention", "GroupQueryAttention"];
+
 fn render(operators: &BTreeMap<String, Operator>) -> String {
     let own = |name: &&String| operators[*name].description.is_some();
     let (own, stock): (Vec<&String>, Vec<&String>) = operators.keys().partition(own);
@@ -204,7 +207,7 @@ fn render(operators: &BTreeMap<String, Operator>) -> String {
     for name in own {
         let operator = &operators[name];
         let (domain, short) = name.rsplit_once('.').unwrap_or(("ai.onnx", name));
-        let gpu = if operator.ops.contains("Attention") { "attention" } else { "" };
+        let gpu = if operator.ops.contains("Attention") && !PER_SEQUENCE.contains(&short) { "attention" } else { "" };
         let scope = operator.description.as_deref().unwrap_or_default().replace('|', "\\|");
         let opsets = opsets(&scope);
         let (attributes, ops) = (list(&operator.attributes), list(&operator.ops));
@@ -229,8 +232,8 @@ const INTRODUCTION: &str = "# Operators
 Written by `UPDATE_EXPECT=1 cargo test --test operators` from the code and the node tests; do not edit. Opsets OPSETS are read.
 An operator, attribute, element type or form that is not supported is refused with a typed error, which names the operator, the node and a remedy.
 
-Every operator runs on the CPU, natively and in WebAssembly. On a GPU runs what becomes an attention, by itself or because the nodes of an
-attention were recognised. float16 and bfloat16 models run in float32. *tests*: ONNX's own node tests and those of tests/fixtures for com.microsoft;
+Every operator runs on the CPU, natively and in WebAssembly. On a GPU runs what becomes a plain attention, by itself or because the nodes of an
+attention were recognised; one that caps its scores, sees a window, rounds inside, gives its scores or knows each sequence's length stays on the CPU. float16 and bfloat16 models run in float32. *tests*: ONNX's own node tests and those of tests/fixtures for com.microsoft;
 *types tested*: of inputs, in the tests that are right.
 ";
 

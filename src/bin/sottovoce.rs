@@ -226,7 +226,7 @@ fn bench(model: &Path, sizes: &Sizes, runs: usize, on: &On) -> Result<()> {
     Ok(())
 }
 
-/// Elements of an input to be timed with.
+/// The most elements that an input to be timed with may have.
 const MOST_ELEMENTS: usize = 1 << 28;
 
 fn ones(input: &sottovoce::onnx::TensorInfo, sizes: &Sizes) -> Result<(String, Tensor)> {

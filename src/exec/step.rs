@@ -7,7 +7,10 @@ use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
 use crate::graph::checks::{check_inputs, check_outputs};
-use crate::ops::{Attention, Embedding, Linear, QuantizedLinear, Shared, f32_slice};
+use crate::ops::plain::PlainOperator;
+use crate::ops::{
+    Attention, Embedding, Expert, IntegerLinear, Linear, Lookup, MixtureOfExperts, QuantizedLinear, Shared, f32_slice,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
@@ -241,6 +244,12 @@ fn weight_bytes(node: &TypedNode) -> Vec<(usize, usize)> {
         [weights, scales].into_iter().chain(bias(&linear.bias)).collect()
     } else if let Some(embedding) = node.op_as::<Embedding>() {
         vec![(embedding.table.address(), embedding.table.bytes())]
+    } else if let Some(PlainOperator(linear)) = node.op_as::<PlainOperator<IntegerLinear>>() {
+        vec![(linear.weights.address(), linear.weights.bytes())]
+    } else if let Some(PlainOperator(mixture)) = node.op_as::<PlainOperator<MixtureOfExperts>>() {
+        vec![(mixture.experts.address(), mixture.experts.iter().map(Expert::bytes).sum())]
+    } else if let Some(PlainOperator(lookup)) = node.op_as::<PlainOperator<Lookup>>() {
+        vec![(lookup.table.address(), lookup.table.as_bytes().len())]
     } else if let Some(constant) = node.op_as::<Const>() {
         let bytes = constant.val().as_plain_ram().map_or(0, |plain| plain.as_bytes().len());
         vec![(Arc::as_ptr(constant.val()) as usize, bytes)]

@@ -164,23 +164,23 @@ const PLANNING: usize = 32;
 
 thread_local! {
     /// Loops that are running inside each other, and the work of their bodies.
-    static TURNING: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static RUNNING: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
 fn work(more: usize) {
-    let (depth, work) = TURNING.get();
-    TURNING.set((depth, work + more));
+    let (depth, work) = RUNNING.get();
+    RUNNING.set((depth, work + more));
 }
 
 /// A running loop. Nothing can interrupt it, so that it, and those that it is one of the turns of, must end by themselves.
-pub struct Turning(());
+pub struct RunningLoop(());
 
-impl Turning {
+impl RunningLoop {
     /// Begins a loop.
-    pub fn begin() -> Turning {
-        let (depth, work) = TURNING.get();
-        TURNING.set((depth + 1, if depth == 0 { 0 } else { work }));
-        Turning(())
+    pub fn begin() -> RunningLoop {
+        let (depth, work) = RUNNING.get();
+        RUNNING.set((depth + 1, if depth == 0 { 0 } else { work }));
+        RunningLoop(())
     }
 
     /// Allows one more turn.
@@ -189,7 +189,7 @@ impl Turning {
     /// `UnsupportedOp` after more turns than any loop has that ends.
     pub fn turn(&self) -> TractResult<()> {
         const MOST_WORK: usize = 1 << 22;
-        let (_, work) = TURNING.get();
+        let (_, work) = RUNNING.get();
         if work <= MOST_WORK {
             return Ok(());
         }
@@ -197,10 +197,10 @@ impl Turning {
     }
 }
 
-impl Drop for Turning {
+impl Drop for RunningLoop {
     fn drop(&mut self) {
-        let (depth, work) = TURNING.get();
-        TURNING.set((depth - 1, work));
+        let (depth, work) = RUNNING.get();
+        RUNNING.set((depth - 1, work));
     }
 }
 

@@ -151,11 +151,14 @@ impl<'a> Translation<'a> {
 
     /// Gives a name to an outlet.
     pub fn define(&mut self, name: &str, outlet: OutletId) {
-        self.weights_at.remove(&outlet);
         self.define_value(name, Value::Tensor(outlet));
     }
 
+    /// Gives a name to a value, whose tensors then stand for more than weights.
     fn define_value(&mut self, name: &str, value: Value) {
+        for tensor in value.tensors() {
+            self.weights_at.remove(tensor);
+        }
         if let Some(scope) = self.scopes.last_mut() {
             scope.insert(name.to_string(), value);
         }

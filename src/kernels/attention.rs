@@ -239,6 +239,12 @@ impl<'a> Group<'a> {
         &self.operands.key[self.start(&self.call.key, self.kv_head, position)..][..self.call.shape.head_dim]
     }
 
+    /// Its keys at these positions.
+    pub(super) fn keys(&self, positions: Range<usize>) -> LeftRows<'a> {
+        let start = self.start(&self.call.key, self.kv_head, positions.start);
+        LeftRows { values: &self.operands.key[start..], rows: positions.len(), stride: self.call.key.position }
+    }
+
     pub(super) fn value(&self, position: usize) -> &'a [f32] {
         &self.operands.value[self.start(&self.call.value, self.kv_head, position)..][..self.call.shape.value_dim]
     }
@@ -404,10 +410,7 @@ impl<'a> Group<'a> {
         let left = LeftRows { values: &self.operands.query[start..], rows: rows.count, stride };
         let (local, key_block) = (keys.start - first..keys.end - first, scratch.key_block);
         if reads_in_place(shape) {
-            let start = self.start(&self.call.key, self.kv_head, keys.start);
-            let right =
-                LeftRows { values: &self.operands.key[start..], rows: keys.len(), stride: self.call.key.position };
-            multiply_by_rows(left, right, shape.head_dim, &mut scratch.scores[local.start..], key_block);
+            multiply_by_rows(left, self.keys(keys), shape.head_dim, &mut scratch.scores[local.start..], key_block);
             return;
         }
         let scores = SharedOutput::new(&mut scratch.scores);

@@ -1,8 +1,10 @@
 //! Attention in which a quantised model's roundings stand between the two products.
 
 use super::attention::{Head, check_operands, reach};
+use super::dot::multiply_by_rows;
+use super::panel::LeftRows;
 use super::score_steps::{ScoreStep, ScoreSteps, StepMask};
-use super::simd::{F32x4, zip_in_place};
+use super::simd::{F32x4, LANES, zip_in_place};
 use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, Window};
 
 /// Runs the call with `steps` in the place of scale, cap, mask and softmax: `out = steps(Q·Kᵀ) · V`.
@@ -24,9 +26,7 @@ pub fn attention_by_steps(
     for task in 0..batch * heads {
         let head = Head::new(call, operands, task);
         for query in 0..queries {
-            for (key, weight) in weights.iter_mut().enumerate() {
-                *weight = product(head.query(query), head.group.key(key));
-            }
+            multiply_by_keys(&head, query, &mut weights);
             steps.apply(&mut weights, |mask| head.start_in(mask, query));
             let result = &mut out[head.result_start(query)..][..value_dim];
             result.fill(0.0);
@@ -68,8 +68,17 @@ pub fn attention_by_steps_reference(
     }
 }
 
-fn product(left: &[f32], right: &[f32]) -> f32 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
+/// Writes a query's products with all keys.
+fn multiply_by_keys(head: &Head<'_>, query: usize, products: &mut [f32]) {
+    let query = head.query(query);
+    if query.len().is_multiple_of(LANES) && !products.is_empty() {
+        let (left, keys) = (LeftRows { values: query, rows: 1, stride: 0 }, products.len());
+        multiply_by_rows(left, head.group.keys(0..keys), query.len(), products, keys);
+        return;
+    }
+    for (key, product) in products.iter_mut().enumerate() {
+        *product = query.iter().zip(head.group.key(key)).map(|(left, right)| left * right).sum();
+    }
 }
 
 fn check(call: &AttentionCall, operands: &AttentionOperands, masks: &[StepMask], out: &[f32]) {
@@ -119,8 +128,8 @@ pub(super) mod cases {
             ),
         ];
         let mut failures = Vec::new();
-        for (queries, keys) in [(1, 1), (9, 33), (5, 0)] {
-            let shape = AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim: 5, value_dim: 3 };
+        for (queries, keys, head_dim) in [(1, 1, 5), (9, 33, 5), (5, 0, 5), (9, 33, 8), (5, 0, 8)] {
+            let shape = AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim, value_dim: 3 };
             for (what, steps) in &lists {
                 failures.extend(difference_of_steps(what, shape, steps));
             }

@@ -13,8 +13,9 @@
 use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS};
 use super::linear::Part;
 use super::parallel::SharedOutput;
-use super::simd::F32x4;
-use super::simd::nibbles::{I32x4, Operand, WORDS, operands, words};
+use super::simd::bytes::I32x4;
+use super::simd::nibbles::{Operand, WORDS, operands, words};
+use super::simd::{F32x4, ROUNDER};
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
 pub(super) const LONGEST_BLOCK: usize = 256;
@@ -303,8 +304,6 @@ impl RoundedBlock {
     /// Up to eight elements, filled up with 0.
     #[inline(always)]
     fn round(self, values: &[f32]) -> [i8; GROUP] {
-        // Adding 1.5 · 2^23 leaves no bits for a fraction: the sum is rounded to an integer, to even between two.
-        const ROUNDER: f32 = 12_582_912.0;
         let round =
             |value: f32| ((value * self.reciprocal + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32) as i8;
         match values.as_array() {

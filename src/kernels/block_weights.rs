@@ -1,7 +1,7 @@
 //! [`BlockWeights`]: weights of 4 or 8 bits whose blocks have scales of their own, in the order in which kernels read them.
 
 use super::simd::F32x4;
-use super::simd::nibbles::I32x4;
+use super::simd::bytes::I32x4;
 use std::ops::Range;
 
 /// Outputs of a panel.

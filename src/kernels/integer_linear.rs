@@ -3,14 +3,15 @@
 
 use super::activation::Activation;
 use super::byte_products::{ByteProducts, Multiplication, Way, has_least_pair};
+use super::finish::Finish;
 use super::integer_panel::{BLOCKS, LeftTiles, PANEL, PanelRows, multiply_panel, tile_rows};
 use super::parallel::{SharedOutput, for_each};
+use super::simd::F32x4;
 use super::simd::bytes::I32x4;
-use super::simd::{F32x4, zip_in_place};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
-/// Rows that go through all weights together: few enough to stay in the second-level cache.
+/// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles.
 const ROW_BLOCK: usize = 192;
 
 /// Columns that one task computes.
@@ -167,7 +168,7 @@ pub struct IntegerRows<'a> {
 
 /// What becomes of the sums of a product.
 #[derive(Debug, Clone, Copy)]
-pub struct Finish<'a> {
+pub struct Dequantisation<'a> {
     /// `[outputs]`.
     pub scales: &'a [f32],
     /// `[outputs]`.
@@ -204,8 +205,8 @@ fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, finish: Finish<'_>, out: &mut [f32]) {
-    let Finish { scales, bias, activation, residual } = finish;
+pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequantisation<'_>, out: &mut [f32]) {
+    let Dequantisation { scales, bias, activation, residual } = then;
     let outputs = weights.outputs;
     assert_eq!(scales.len(), outputs, "scales are [outputs]");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
@@ -213,7 +214,7 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, finish: Fi
     let write = |sums: I32x4, column: usize, out: &mut [f32]| {
         let of_columns = |values: &[f32]| match values[column..].first_chunk() {
             Some(whole) => F32x4::load(whole),
-            None => F32x4::load_partial(&values[column..], 0.0),
+            None => F32x4::load_partial(&values[column..]),
         };
         let scaled = sums.to_f32() * of_columns(scales);
         let scaled = bias.map_or(scaled, |bias| scaled + of_columns(bias));
@@ -222,13 +223,8 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, finish: Fi
             None => out.copy_from_slice(&scaled.to_array()[..out.len()]),
         }
     };
-    let finish = |row: usize, column: usize, out: &mut [f32]| {
-        activation.apply_in_place(out);
-        if let Some(residual) = residual {
-            let residual = &residual[row * outputs + column..][..out.len()];
-            zip_in_place(out, residual, |value, residual| value + residual);
-        }
-    };
+    let rest = Finish { bias: None, activation, residual };
+    let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
     Way::of_this_machine().for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
 }
 
@@ -251,6 +247,7 @@ where
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
+        const { assert!(ROW_BLOCK.is_multiple_of(tile_rows::<P>())) };
         let Product { x, weights, out, write, finish } = self;
         let (rows, outputs) = (x.rows, weights.outputs);
         assert_eq!(Some(x.values.len()), rows.checked_mul(weights.inputs), "x is [rows, inputs]");
@@ -502,7 +499,7 @@ pub(super) mod cases {
             {
                 for (bias, residual) in [(None, None), (Some(&bias[..]), None), (Some(&bias[..]), Some(&residual[..]))]
                 {
-                    let finish = Finish { scales: &scales, bias, activation, residual };
+                    let finish = Dequantisation { scales: &scales, bias, activation, residual };
                     let mut got = vec![f32::NAN; rows * outputs];
                     quantized_linear(x, &weights, finish, &mut got);
                     let expected = case.expected().into_iter().enumerate().map(|(at, sum)| {

@@ -5,7 +5,7 @@ use super::activation::Activation;
 use super::block_linear::{BlockProduct, Scratch};
 use super::finish::Finish;
 use super::linear_weights::DEPTH_BLOCK;
-pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised};
+pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised, lowest_bits};
 use super::panel::{FinishColumns, LeftRows, PANEL, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
 
@@ -154,7 +154,7 @@ unsafe fn finish_block(block: Part, outputs: usize, finish: &Finish<'_>, out: &S
     for row in block.first_row..block.first_row + block.rows {
         let start = row * outputs + block.first_column;
         // SAFETY: a row of the block, which the caller keeps for this call.
-        finish.apply_to_row(unsafe { out.slice(start, block.columns) }, block.first_column, start);
+        finish.apply(unsafe { out.slice(start, block.columns) }, block.first_column, start);
     }
 }
 

@@ -15,8 +15,8 @@ pub(super) const DEPTH_BLOCK: usize = 512;
 
 /// The matrix `[inputs, outputs]` of a linear layer, in panels of eight columns.
 ///
-/// Quantised weights stay quantised in memory: 8-bit ones with scales for whole columns in such panels too, those in blocks
-/// as `BlockWeights`. Columns that fill up the last panel have scale or weight 0.
+/// Quantised weights stay quantised in memory: those in blocks as `BlockWeights`, and 8-bit ones with scales for whole columns,
+/// and those whose blocks are no multiple of 16 inputs, in such panels of 8 bits. Columns that fill up the last panel have scale or weight 0.
 #[derive(Clone, PartialEq)]
 pub struct LinearWeights {
     inputs: usize,
@@ -155,7 +155,8 @@ impl LinearWeights {
         }))
     }
 
-    /// Packs integers with scales. 2-bit ones take 4 bits.
+    /// Packs integers with scales. Those of 2 and 4 bits take 4 where a row is one block or blocks are multiples of 16 inputs,
+    /// elsewhere 8.
     ///
     /// # Panics
     /// When `bits` is not 2, 4 or 8.
@@ -411,9 +412,12 @@ impl NBits<'_> {
     }
 }
 
-/// The integer of `bits` bits at a position of packed bytes, the lowest bits of a byte first.
+/// The integer of `bits` bits at a position of packed bytes, the lowest bits of a byte first; `bits` is 2, 4 or 8.
+///
+/// # Panics
+/// When it lies outside `bytes`.
 #[inline(always)]
-fn lowest_bits(bytes: &[u8], bits: usize, position: usize) -> u8 {
+pub fn lowest_bits(bytes: &[u8], bits: usize, position: usize) -> u8 {
     let in_byte = 8 / bits;
     let shifted = bytes[position / in_byte] >> (position % in_byte * bits);
     if bits == 8 { shifted } else { shifted & ((1 << bits) - 1) }

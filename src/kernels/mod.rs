@@ -1,11 +1,12 @@
 //! CPU inner loops: plain slices and strides in, plain slices out. Nothing here knows tensors, ONNX or tract.
 //!
-//! Each kernel has a scalar twin, named `…_reference`, that follows its definition in f64; one table of cases holds them
-//! against each other, and against ONNX Runtime, on every build. Kernels check the lengths of what they get at entry and
+//! Most kernels have a scalar twin, named `…_reference`, that follows its definition in f64; one table of cases holds them
+//! against each other, and against ONNX Runtime, on every build. The cases of the others follow the definition. Kernels check the lengths of what they get at entry and
 //! panic when these do not fit: that is a defect of the caller, not of the user's model.
 //!
-//! Vectors come from one small abstraction, `simd`; matrix products from one inner loop, `panel`; threads from
-//! `parallel`. These, and the kernels that write one output from several threads, are the only `unsafe` code.
+//! Vectors come from one small abstraction, `simd`; matrix products from `panel` (f32), `dot` (rows that are read where they
+//! lie), `integer_panel` (bytes) and `block_linear` (blocks of integers); threads from `parallel`. `simd`, `panel`, `dot`,
+//! `parallel`, and the kernels that write one output from several threads are the only `unsafe` code.
 
 pub mod activation;
 pub mod attention;

@@ -1,4 +1,4 @@
-//! The inner loop of every matrix product: some rows times one panel of eight columns.
+//! The inner loop of matrix products of f32: some rows times one panel of eight columns.
 //!
 //! The right-hand matrix is read row by row: either packed as panels, in which the eight elements of a row of the panel lie
 //! side by side and the rows follow each other, so that a product reads one stream from start to end (columns beyond the
@@ -308,21 +308,17 @@ impl Target<'_> {
     /// As long as this runs, no one else may use the elements of the target.
     #[inline(never)]
     unsafe fn write(&self, tile: &mut [PanelRow], row: usize) {
-        let start = |r: usize| self.start + (row + r) * self.stride;
-        if self.accumulate {
-            for (r, sums) in tile.iter_mut().enumerate() {
-                // SAFETY: a row of the target, which the caller keeps for this call.
-                let out = unsafe { self.buffer.slice(start(r), self.columns) };
-                sums.iter_mut().zip(out).for_each(|(sum, before)| *sum += *before);
-            }
-        }
-        if let Some(FinishColumns { finish, first_column }) = self.finish {
-            finish.apply(tile, first_column..first_column + self.columns, start(0), self.stride);
-        }
-        for (r, sums) in tile.iter().enumerate() {
+        for (r, sums) in tile.iter_mut().enumerate() {
+            let (start, sums) = (self.start + (row + r) * self.stride, &mut sums[..self.columns]);
             // SAFETY: a row of the target, which the caller keeps for this call.
-            let out = unsafe { self.buffer.slice(start(r), self.columns) };
-            out.copy_from_slice(&sums[..self.columns]);
+            let out = unsafe { self.buffer.slice(start, self.columns) };
+            if self.accumulate {
+                sums.iter_mut().zip(&*out).for_each(|(sum, before)| *sum += *before);
+            }
+            if let Some(FinishColumns { finish, first_column }) = self.finish {
+                finish.apply(sums, first_column, start);
+            }
+            out.copy_from_slice(sums);
         }
     }
 }

@@ -59,7 +59,7 @@ fn range(x: &[f32]) -> (f32, f32) {
         }
     }
     for lanes in rest.chunks(LANES) {
-        let lanes = F32x4::load_partial(lanes, 0.0);
+        let lanes = F32x4::load_partial(lanes);
         ranges[0] = (ranges[0].0.min(lanes), ranges[0].1.max(lanes));
     }
     let (least, greatest) = ranges.into_iter().fold((zero, zero), |all, one| (all.0.min(one.0), all.1.max(one.1)));

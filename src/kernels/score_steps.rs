@@ -43,12 +43,17 @@ pub struct StepMask<'a> {
     pub strides: MaskStrides,
 }
 
-/// The steps of a call, and what they read.
-pub(super) struct ScoreSteps<'a> {
-    steps: &'a [ScoreStep],
-    masks: &'a [StepMask<'a>],
-    /// For each quantised softmax.
-    tables: Vec<[f32; 256]>,
+/// The steps of a call with what they read.
+pub(super) struct ScoreSteps<'a>(Vec<BoundStep<'a>>);
+
+/// A [`ScoreStep`] with its mask or table.
+enum BoundStep<'a> {
+    Each(Step),
+    AddMask(StepMask<'a>),
+    Replace { mask: StepMask<'a>, kept: bool, value: f32 },
+    Softmax,
+    QuantizedSoftmax(QuantizedSoftmax, Box<[f32; 256]>),
+    ZeroForNan,
 }
 
 impl<'a> ScoreSteps<'a> {
@@ -56,39 +61,42 @@ impl<'a> ScoreSteps<'a> {
     ///
     /// # Panics
     /// When there is not one mask for each step that reads one.
-    pub(super) fn new(steps: &'a [ScoreStep], masks: &'a [StepMask<'a>], keys: usize) -> ScoreSteps<'a> {
+    pub(super) fn new(steps: &[ScoreStep], masks: &[StepMask<'a>], keys: usize) -> ScoreSteps<'a> {
         let read = steps.iter().filter(|step| step.reads_mask()).count();
         assert_eq!(masks.len(), read, "there is a mask for each step that reads one");
-        let table = |step: &ScoreStep| match step {
-            ScoreStep::QuantizedSoftmax(softmax) => Some(softmax.table(keys.max(1))),
-            _ => None,
-        };
-        ScoreSteps { steps, masks, tables: steps.iter().filter_map(table).collect() }
+        let mut masks = masks.iter();
+        let mut mask = || *masks.next().expect("they are as many");
+        let bound = steps.iter().map(|step| match *step {
+            ScoreStep::Each(step) => BoundStep::Each(step),
+            ScoreStep::AddMask => BoundStep::AddMask(mask()),
+            ScoreStep::Replace { kept, value } => BoundStep::Replace { mask: mask(), kept, value },
+            ScoreStep::Softmax => BoundStep::Softmax,
+            ScoreStep::QuantizedSoftmax(softmax) => {
+                BoundStep::QuantizedSoftmax(softmax, Box::new(softmax.table(keys.max(1))))
+            }
+            ScoreStep::ZeroForNan => BoundStep::ZeroForNan,
+        });
+        ScoreSteps(bound.collect())
     }
 
     /// Takes a row of scores through all steps; `start` says where its part of a mask begins.
     pub(super) fn apply(&self, row: &mut [f32], start: impl Fn(&MaskStrides) -> usize) {
-        let (mut masks, mut tables) = (self.masks.iter(), self.tables.iter());
-        for step in self.steps {
-            let mut elements = step.reads_mask().then(|| masks.next()).flatten().map(|mask| {
-                let start = start(&mask.strides);
-                (0..).map(move |key| mask.elements[start + key * mask.strides.key])
-            });
-            match (step, elements.as_mut()) {
-                (ScoreStep::Each(step), _) => step.apply(row),
-                (ScoreStep::AddMask, Some(mask)) => row.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask),
-                (ScoreStep::Replace { kept, value }, Some(mask)) => {
-                    let replaced = row.iter_mut().zip(mask).filter(|(_, mask)| (*mask != 0.0) != *kept);
+        let elements = |mask: &StepMask<'a>| {
+            let StepMask { elements, strides } = *mask;
+            let start = start(&strides);
+            (0..).map(move |key| elements[start + key * strides.key])
+        };
+        for step in &self.0 {
+            match step {
+                BoundStep::Each(step) => step.apply(row),
+                BoundStep::AddMask(mask) => row.iter_mut().zip(elements(mask)).for_each(|(score, mask)| *score += mask),
+                BoundStep::Replace { mask, kept, value } => {
+                    let replaced = row.iter_mut().zip(elements(mask)).filter(|(_, mask)| (*mask != 0.0) != *kept);
                     replaced.for_each(|(score, _)| *score = *value);
                 }
-                (ScoreStep::Softmax, _) => softmax(row),
-                (ScoreStep::QuantizedSoftmax(softmax), _) => {
-                    if let Some(table) = tables.next() {
-                        softmax.apply(table, row);
-                    }
-                }
-                (ScoreStep::ZeroForNan, _) => row.iter_mut().filter(|score| score.is_nan()).for_each(|nan| *nan = 0.0),
-                (ScoreStep::AddMask | ScoreStep::Replace { .. }, None) => {}
+                BoundStep::Softmax => softmax(row),
+                BoundStep::QuantizedSoftmax(softmax, table) => softmax.apply(table, row),
+                BoundStep::ZeroForNan => row.iter_mut().filter(|score| score.is_nan()).for_each(|nan| *nan = 0.0),
             }
         }
     }

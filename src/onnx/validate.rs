@@ -12,16 +12,18 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 /// Inputs or outputs of a graph or of a node: the time that some things take grows with their square.
 const MOST_VALUES: usize = 4096;
 
-/// Checks that every name is defined, and only once, that no node depends on itself, that none has inputs without number, and
-/// that the opset is known. Nodes may
-/// stand in any order: tools that convert graphs do not always sort them.
+/// Checks that every name is defined, and only once, that no node depends on itself, that neither the graph nor a node has more
+/// than `MOST_VALUES` inputs or outputs, and that the opset is known. Nodes may stand in any order: tools that convert graphs
+/// do not always sort them.
 ///
 /// # Errors
 /// `InvalidModel` or, for an opset outside 7 to 28 and for more than 4096 inputs or outputs, `UnsupportedOp`.
 pub fn validate(index: &ModelIndex) -> Result<()> {
     let version = index.model.opset_import.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
     let version = version.map(|import| import.version).ok_or_else(|| match index.model.opset_import.first() {
-        Some(other) => Error::unsupported_op(format!("only operators of `{}` are not supported", other.domain)),
+        Some(other) => {
+            Error::unsupported_op(format!("a model of `{}`'s operators alone is not supported", other.domain))
+        }
         None => Error::invalid_model("no ONNX opset is named"),
     })?;
     if !OPSETS.contains(&version) {

@@ -263,7 +263,7 @@ enum Rows<'a> {
 impl<'a> Rows<'a> {
     /// Those of a tensor; in a cache there is room behind each head's, which changes the strides.
     fn of(tensor: &'a Tensor, layout: HeadLayout, strides: &mut HeadStrides) -> TractResult<Rows<'a>> {
-        let cache = tensor.storage_as::<CacheStorage>().filter(|_| layout == HeadLayout::HeadMajor);
+        let cache = CacheStorage::of(tensor).filter(|_| layout == HeadLayout::HeadMajor);
         let Some(cache) = cache else { return Ok(Rows::Plain(f32_slice(tensor)?)) };
         let rows = cache.read();
         strides.head = rows.capacity * strides.position;

@@ -32,6 +32,8 @@ pub struct CacheStorage {
     dim: usize,
     /// The rows side by side, for those who know only plain tensors.
     plain: OnceLock<Tensor>,
+    /// Whether `plain` was written to: then it is all that counts.
+    changed: bool,
 }
 
 /// The rows of a cache, to read.
@@ -49,11 +51,19 @@ impl CacheRows<'_> {
 }
 
 impl CacheStorage {
+    /// The cache behind a tensor, unless that was reshaped or written to: then it is a plain one.
+    pub fn of(tensor: &Tensor) -> Option<&CacheStorage> {
+        let is_whole = |cache: &&CacheStorage| {
+            tensor.shape() == [cache.batch, cache.heads, cache.length, cache.dim] && !cache.changed
+        };
+        tensor.storage_as::<CacheStorage>().filter(is_whole)
+    }
+
     /// A tensor of the first `length` rows of each head, followed by `tokens` ones that `write` fills: it is given the place of
     /// the head, counted over all sequences, and the memory of its new rows.
     pub fn appended(past: &Tensor, tokens: usize, mut write: impl FnMut(usize, &mut [f32])) -> TractResult<Tensor> {
         let &[batch, heads, length, dim] = past.shape() else { bail!("a cache has four axes, not {:?}", past.shape()) };
-        let rows = match past.storage_as::<CacheStorage>().filter(|cache| cache.is_last()) {
+        let rows = match CacheStorage::of(past).filter(|cache| cache.is_last()) {
             Some(cache) => cache.rows.clone(),
             None => Arc::new(RwLock::new(Rows::copied(past, roomy(length + tokens))?)),
         };
@@ -68,7 +78,7 @@ impl CacheStorage {
             rows.written = length + tokens;
         }
         let length = length + tokens;
-        let storage = CacheStorage { rows, batch, heads, length, dim, plain: OnceLock::new() };
+        let storage = CacheStorage { rows, batch, heads, length, dim, plain: OnceLock::new(), changed: false };
         Ok(Tensor::from_storage(f32::datum_type(), &[batch, heads, length, dim], storage))
     }
 
@@ -138,7 +148,8 @@ fn written(rows: &RwLock<Rows>) -> RwLockWriteGuard<'_, Rows> {
 
 impl PartialEq for CacheStorage {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.rows, &other.rows) && self.length == other.length
+        let changed = self.changed || other.changed;
+        Arc::ptr_eq(&self.rows, &other.rows) && self.length == other.length && !changed
     }
 }
 
@@ -167,8 +178,9 @@ impl TensorStorage for CacheStorage {
     }
 
     fn deep_clone(&self) -> Box<dyn TensorStorage> {
-        let CacheStorage { batch, heads, length, dim, .. } = *self;
-        Box::new(CacheStorage { rows: self.rows.clone(), batch, heads, length, dim, plain: OnceLock::new() })
+        let CacheStorage { batch, heads, length, dim, changed, .. } = *self;
+        let plain = if changed { self.plain.clone() } else { OnceLock::new() };
+        Box::new(CacheStorage { rows: self.rows.clone(), batch, heads, length, dim, plain, changed })
     }
 
     fn as_plain_ram(&self) -> Option<&PlainStorage> {
@@ -176,7 +188,9 @@ impl TensorStorage for CacheStorage {
     }
 
     fn as_plain_ram_mut(&mut self) -> Option<&mut PlainStorage> {
-        None
+        self.plain().ok()?;
+        self.changed = true;
+        self.plain.get_mut()?.as_plain_ram_storage_mut()
     }
 
     fn into_plain_ram(self: Box<Self>) -> Option<PlainStorage> {
@@ -266,6 +280,27 @@ mod tests {
         let rows: Vec<f32> = (0..500).map(|row| row as f32).collect();
         assert_rows("500 tokens", &cache, &rows);
         assert_rows("the first of them", &early, &rows[..1]);
+    }
+
+    #[test]
+    fn written_and_reshaped_tensors_are_plain() {
+        let cache = append(&begun(&[1.0, 2.0]), &[3.0]);
+        let mut negated = cache.clone();
+        let mut elements = negated.try_as_plain_ram_mut().unwrap();
+        elements.as_slice_mut::<f32>().unwrap().iter_mut().for_each(|element| *element = -*element);
+        let mut reshaped = cache.clone();
+        reshaped.set_shape(&[2, 1, 3, 1]).unwrap();
+        let cases: [(&str, Tensor, &[f32]); 3] = [
+            ("negated", negated.clone(), &[-1.0, -2.0, -3.0, 99.0, 98.0, 97.0]),
+            ("negated, then continued", append(&negated, &[7.0]), &[-1.0, -2.0, -3.0, 7.0, 99.0, 98.0, 97.0, -93.0]),
+            ("reshaped, then continued", append(&reshaped, &[7.0]), &[1.0, 2.0, 3.0, 7.0, -99.0, -98.0, -97.0, -93.0]),
+        ];
+        for (what, tensor, expected) in cases {
+            assert_eq!(f32_slice(&tensor).unwrap(), expected, "{what}");
+        }
+        assert!(CacheStorage::of(&negated).is_none() && CacheStorage::of(&reshaped).is_none());
+        assert!(negated != cache && negated.clone() == negated);
+        assert_rows("the cache itself", &cache, &[1.0, 2.0, 3.0]);
     }
 
     #[test]

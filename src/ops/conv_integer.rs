@@ -6,7 +6,7 @@
 
 use super::mat_mul_integer::{bytes, row_zero_points, signed_operand};
 use super::plain::Plain;
-use super::windows::coordinates;
+use super::windows::{Windows, coordinates};
 use crate::kernels::integer_linear::{IntegerRows, IntegerWeights, integer_linear};
 use tract_onnx::tract_hir::internal::*;
 
@@ -54,13 +54,14 @@ impl ConvInteger {
         })
     }
 
-    fn padding_before(&self, axis: usize, input: usize, output: usize, kernel: usize) -> usize {
+    /// Places before and after a spatial axis of that length.
+    fn padding(&self, axis: usize, input: usize, output: usize, kernel: usize) -> (usize, usize) {
         let all = || ((output - 1) * self.strides[axis] + self.reach(axis, kernel)).saturating_sub(input);
         match &self.padding {
-            Padding::Explicit(pads) => pads[axis],
-            _ if output == 0 => 0,
-            Padding::SameUpper => all() / 2,
-            Padding::SameLower => all().div_ceil(2),
+            Padding::Explicit(pads) => (pads[axis], pads[axis + pads.len() / 2]),
+            _ if output == 0 => (0, 0),
+            Padding::SameUpper => (all() / 2, all().div_ceil(2)),
+            Padding::SameLower => (all().div_ceil(2), all() / 2),
         }
     }
 
@@ -77,40 +78,23 @@ impl ConvInteger {
         }
         Ok(shape)
     }
-
-    /// The patches of one batch and group, `[channels * kernel, places]`.
-    fn patches(&self, x: &[i8], zero_point: i8, sizes: &Sizes) -> Vec<i8> {
-        let Sizes { input, kernel, output, before } = sizes;
-        let input_places: usize = input.iter().product();
-        let (taps, places): (usize, usize) = (kernel.iter().product(), output.iter().product());
-        let mut patches = Vec::with_capacity(x.len() / input_places.max(1) * taps * places);
-        for channel in x.chunks(input_places.max(1)) {
-            for tap in 0..taps {
-                let tap = coordinates(tap, kernel);
-                patches.extend((0..places).map(|place| {
-                    let place = coordinates(place, output);
-                    let mut position = 0;
-                    for axis in 0..input.len() {
-                        let from_padding = place[axis] * self.strides[axis] + tap[axis] * self.dilations[axis];
-                        match from_padding.checked_sub(before[axis]).filter(|at| *at < input[axis]) {
-                            Some(at) => position = position * input[axis] + at,
-                            None => return zero_point,
-                        }
-                    }
-                    channel[position]
-                }));
-            }
-        }
-        patches
-    }
 }
 
-/// Lengths of the spatial axes, and the padding before them.
-struct Sizes {
-    input: TVec<usize>,
-    kernel: TVec<usize>,
-    output: TVec<usize>,
-    before: TVec<usize>,
+/// The patches of one batch and group, `[channels * kernel, places]`; `input` and `output` are sizes of the spatial axes.
+fn patches(x: &[i8], zero_point: i8, windows: &Windows, input: &[usize], output: &[usize]) -> Vec<i8> {
+    let input_places: usize = input.iter().product();
+    let (taps, places): (usize, usize) = (windows.kernel.iter().product(), output.iter().product());
+    let mut patches = Vec::with_capacity(x.len() / input_places.max(1) * taps * places);
+    for channel in x.chunks(input_places.max(1)) {
+        for tap in 0..taps {
+            let tap = coordinates(tap, &windows.kernel);
+            patches.extend((0..places).map(|place| {
+                let place = windows.place(input, &coordinates(place, output), &tap);
+                place.map_or(zero_point, |at| channel[at])
+            }));
+        }
+    }
+    patches
 }
 
 impl Plain for ConvInteger {
@@ -125,9 +109,13 @@ impl Plain for ConvInteger {
         let (x_shape, w_shape) = (inputs[0].shape(), inputs[1].shape());
         let shape = self.output_shape(x_shape, w_shape)?;
         let (input, kernel, output) = (&x_shape[2..], &w_shape[2..], &shape[2..]);
-        let before =
-            (0..input.len()).map(|axis| self.padding_before(axis, input[axis], output[axis], kernel[axis])).collect();
-        let sizes = Sizes { input: input.into(), kernel: kernel.into(), output: output.into(), before };
+        let padding = |axis: usize| self.padding(axis, input[axis], output[axis], kernel[axis]);
+        let windows = Windows {
+            kernel: kernel.into(),
+            strides: self.strides[..].into(),
+            dilations: self.dilations[..].into(),
+            padding: (0..input.len()).map(padding).collect(),
+        };
         let depth: usize = w_shape[1..].iter().product();
         let (w, w_zero_points) = (bytes(&inputs[1])?, row_zero_points(&inputs[3], w_shape[0])?);
         let (x, x_zero_points) = signed_operand(&inputs[0], &inputs[2])?;
@@ -139,7 +127,8 @@ impl Plain for ConvInteger {
             for group in 0..self.groups {
                 let x = &x[(batch * self.groups + group) * group_inputs..][..group_inputs];
                 let out = &mut out[(batch * self.groups + group) * group_outputs * places..][..group_outputs * places];
-                let patches = IntegerWeights::new(&self.patches(x, zero_point, &sizes), depth, places, &x_zero_points)?;
+                let patches = patches(x, zero_point, &windows, input, output);
+                let patches = IntegerWeights::new(&patches, depth, places, &x_zero_points)?;
                 let outputs = group * group_outputs..(group + 1) * group_outputs;
                 let zero_points = match &*w_zero_points {
                     [_] => &*w_zero_points,

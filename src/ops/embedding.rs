@@ -12,6 +12,8 @@ use tract_onnx::tract_hir::internal::*;
 pub struct Embedding {
     /// Elements of a row.
     pub width: usize,
+    /// Embeddings in the table, which need not be made yet.
+    pub rows: usize,
     /// `[rows, width]`.
     pub table: Shared<EmbeddingTable>,
 }
@@ -22,7 +24,7 @@ impl Op for Embedding {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![format!("{} x {}, {} bytes", self.table.rows(), self.table.width(), self.table.bytes())])
+        Ok(vec![format!("{} x {}, {} bytes", self.rows, self.width, self.table.bytes())])
     }
 
     op_as_typed_op!();
@@ -35,10 +37,9 @@ impl EvalOp for Embedding {
         let ids = inputs[0].try_as_plain_ram()?.as_slice::<i64>()?;
         let mut shape: TVec<usize> = inputs[0].shape().into();
         shape.push(self.width);
-        let rows = self.table.rows();
         let output = f32_tensor(&shape, |out| {
             gather(&self.table, ids, out).map_err(|id| {
-                Error::invalid_input(format!("id {id} is out of range: the table has {rows} rows"))
+                Error::invalid_input(format!("id {id} is out of range: the table has {} rows", self.rows))
                     .remedy("use the tokenizer that belongs to the model, and no more tokens than it has positions")
                     .into()
             })
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn rows_and_ids_out_of_range() {
         let table = EmbeddingTable::from_f32(vec![0f32, 1., 10., 11., 20., 21.], 3, 2);
-        let operator = Embedding { width: 2, table: Shared::new(table) };
+        let operator = Embedding { rows: table.rows(), width: 2, table: Shared::new(table) };
         let cases: [(&[i64], Option<&[f32]>); 4] =
             [(&[2, 0], Some(&[20., 21., 0., 1.])), (&[-1], Some(&[20., 21.])), (&[3], None), (&[0, -4], None)];
         for (ids, expected) in cases {

@@ -16,46 +16,53 @@ pub struct Lookup {
     pub table: Shared<Tensor>,
 }
 
+impl Lookup {
+    /// Checks that the table has a value for each integer of that type.
+    fn check(&self, datum_type: DatumType) -> TractResult<()> {
+        let integers = QuantizedType::of(datum_type);
+        let integers =
+            integers.with_context(|| format!("Lookup takes integers of 8 or 16 bits, not {datum_type:?}"))?;
+        let values = 1 << integers.bits;
+        ensure!(self.table.volume() == values, "a table of {values} values is needed for {datum_type:?}");
+        Ok(())
+    }
+}
+
 impl Plain for Lookup {
     const NAME: &'static str = "Lookup";
 
     fn facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let datum_type = inputs[0].datum_type;
-        let integers = QuantizedType::of(datum_type).context("Lookup takes integers of 8 or 16 bits")?;
-        let values = 1 << integers.bits;
-        ensure!(self.table.volume() == values, "a table of {values} values is needed for {datum_type:?}");
+        self.check(inputs[0].datum_type)?;
         Ok(tvec!(self.table.datum_type().fact(inputs[0].shape.clone())))
     }
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
-        let places = places(&inputs[0])?;
-        ensure!(places.iter().all(|place| *place < self.table.volume()), "the table is too short");
-        macro_rules! values {
-            ($($variant:ident $type:ty),*) => {
-                match self.table.datum_type() {
-                    $(DatumType::$variant => {
-                        let table = elements::<$type>(&self.table)?;
-                        tensor_of(inputs[0].shape(), &places.iter().map(|place| table[*place]).collect::<Vec<_>>())?
-                    })*
-                    other => bail!("a table of {other:?} is not supported"),
-                }
-            };
-        }
-        Ok(tvec!(values!(F32 f32, I8 i8, U8 u8, I16 i16, U16 u16)))
+        let integers: &Tensor = &inputs[0];
+        self.check(integers.datum_type())?;
+        Ok(tvec!(match self.table.datum_type() {
+            DatumType::F32 => looked_up::<f32>(integers, &self.table)?,
+            DatumType::I8 => looked_up::<i8>(integers, &self.table)?,
+            DatumType::U8 => looked_up::<u8>(integers, &self.table)?,
+            DatumType::I16 => looked_up::<i16>(integers, &self.table)?,
+            DatumType::U16 => looked_up::<u16>(integers, &self.table)?,
+            other => bail!("a table of {other:?} is not supported"),
+        }))
     }
 }
 
-/// Where the value of each integer stands.
-fn places(integers: &Tensor) -> TractResult<Vec<usize>> {
-    Ok(match integers.datum_type() {
-        DatumType::U8 => elements::<u8>(integers)?.iter().map(|integer| usize::from(*integer)).collect(),
-        DatumType::I8 => elements::<i8>(integers)?.iter().map(|integer| usize::from(*integer as u8 ^ 0x80)).collect(),
-        DatumType::U16 => elements::<u16>(integers)?.iter().map(|integer| usize::from(*integer)).collect(),
-        DatumType::I16 => {
-            elements::<i16>(integers)?.iter().map(|integer| usize::from(*integer as u16 ^ 0x8000)).collect()
-        }
+/// The values of integers, from a table that has one for each of their type.
+fn looked_up<T: Datum + Copy>(integers: &Tensor, table: &Tensor) -> TractResult<Tensor> {
+    let table = elements::<T>(table)?;
+    let signed_byte = |integer: &i8| table[usize::from(*integer as u8 ^ 0x80)];
+    let signed_word = |integer: &i16| table[usize::from(*integer as u16 ^ 0x8000)];
+    let values: Vec<T> = match integers.datum_type() {
+        DatumType::U8 => elements::<u8>(integers)?.iter().map(|integer| table[usize::from(*integer)]).collect(),
+        DatumType::I8 => elements::<i8>(integers)?.iter().map(signed_byte).collect(),
+        DatumType::U16 => elements::<u16>(integers)?.iter().map(|integer| table[usize::from(*integer)]).collect(),
+        DatumType::I16 => elements::<i16>(integers)?.iter().map(signed_word).collect(),
         other => bail!("Lookup takes integers of 8 or 16 bits, not {other:?}"),
-    })
+    };
+    tensor_of(integers.shape(), &values)
 }
 
 #[cfg(test)]
@@ -83,6 +90,8 @@ mod tests {
             case(tensor1(&[i16::MIN, i16::MAX]), &words, Some(tensor1(&[2u16, 1]))),
             case(tensor1(&[256u16]), &floats, None),
             case(tensor1(&[1i32]), &floats, None),
+            case(tensor1(&[1u8]), &words, None),
+            case(tensor1(&[1u16]), &bytes, None),
         ];
         for case in cases {
             let input = case.input.into_tvalue();

@@ -35,6 +35,14 @@ pub struct Expert {
     pub second: ExpertLayer,
 }
 
+impl Expert {
+    /// Memory that the layers take.
+    pub fn bytes(&self) -> usize {
+        let layer = |layer: &ExpertLayer| layer.weights.bytes() + layer.bias.as_deref().map_or(0, size_of_val);
+        layer(&self.first) + layer(&self.second)
+    }
+}
+
 /// A linear layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpertLayer {

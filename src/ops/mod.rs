@@ -83,7 +83,7 @@ pub use known_sizes::KnownSizes;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use lookup::Lookup;
-pub use mat_mul_integer::MatMulInteger;
+pub use mat_mul_integer::{MatMulInteger, signed_operand};
 pub use matmul::MatMul;
 pub use mixture_of_experts::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts};
 pub use narrow_integer::NarrowInteger;

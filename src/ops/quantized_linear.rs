@@ -9,7 +9,7 @@
 use super::mat_mul_integer::{bytes, integers};
 use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;
-use crate::kernels::integer_linear::{Finish, IntegerRows, IntegerWeights, quantized_linear};
+use crate::kernels::integer_linear::{Dequantisation, IntegerRows, IntegerWeights, quantized_linear};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -76,7 +76,7 @@ impl EvalOp for QuantizedLinear {
         };
         let of_column = |column: usize| scale * self.scales[column % self.scales.len()];
         let scales: Vec<f32> = (0..outputs).map(of_column).collect();
-        let finish = Finish {
+        let finish = Dequantisation {
             scales: &scales,
             bias: self.bias.as_ref().map(|bias| bias.as_slice()),
             activation: self.activation,

@@ -6,7 +6,7 @@
 //! Each pixel of the output is the mean of points that are interpolated between pixels of the image, or, as in ONNX Runtime, the
 //! greatest of what the pixels around all those points contribute to them.
 
-use super::plain::{Plain, wrapped};
+use super::plain::Plain;
 use super::{f32_slice, f32_tensor, i64_slice};
 use tract_onnx::tract_hir::internal::*;
 
@@ -97,7 +97,7 @@ impl Plain for RoiAlign {
         let aligned = f32_tensor(&shape, |aligned| {
             let mut aligned = aligned.iter_mut();
             for (region, image) in f32_slice(&inputs[1])?.chunks_exact(4).zip(which) {
-                let image = wrapped(*image, batch).filter(|_| *image >= 0);
+                let image = usize::try_from(*image).ok().filter(|image| *image < batch);
                 let image =
                     image.with_context(|| format!("a region of one of {batch} images, which it lies outside of"))?;
                 let points = self.points(region, [height, width]);

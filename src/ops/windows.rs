@@ -32,17 +32,12 @@ impl Windows {
         Ok((0..axes).map(count).collect())
     }
 
-    /// Where along an axis a window has its first place, counted from the image's.
-    pub fn start(&self, axis: usize, window: usize) -> isize {
-        (window * self.strides[axis]) as isize - self.padding[axis].0 as isize
-    }
-
     /// The place in an image of these sizes, row-major, that a window reads with a part of it; `None` in the padding.
     pub fn place(&self, image: &[usize], window: &[usize], part: &[usize]) -> Option<usize> {
         let mut place = 0;
         for (axis, size) in image.iter().enumerate() {
-            let at = self.start(axis, window[axis]) + (part[axis] * self.dilations[axis]) as isize;
-            place = place * size + usize::try_from(at).ok().filter(|at| at < size)?;
+            let from_padding = window[axis] * self.strides[axis] + part[axis] * self.dilations[axis];
+            place = place * size + from_padding.checked_sub(self.padding[axis].0).filter(|at| at < size)?;
         }
         Some(place)
     }

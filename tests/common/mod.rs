@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod compare;
 pub mod fixtures;
+pub mod graphs;
 
 use sottovoce::error::Result;
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};

@@ -102,7 +102,7 @@ impl EvalOp for Turning {
         let (states, taken) = rest.split_at(self.names.len() - 2);
         let mut states = states.iter().map(|state| concrete(state, context)).collect::<TractResult<Vec<_>>>()?;
         let mut slices = Slices::new(self.facts.len() - states.len());
-        let (turning, mut turn) = (subgraph::Turning::begin(), 0i64);
+        let (turning, mut turn) = (subgraph::RunningLoop::begin(), 0i64);
         while going && limit.is_none_or(|limit| turn < limit) {
             if turn == MOST_TURNS {
                 return Err(unsupported("it does not end within 65536 turns"));

@@ -7,7 +7,7 @@
 
 use super::{Captured, Carried, Slices, argument, body, settle, stack, stacked_fact, unsupported, wanted, wired};
 use crate::error::{Error, Result};
-use crate::graph::subgraph::{Subgraph, Turning, captured, concrete};
+use crate::graph::subgraph::{RunningLoop, Subgraph, captured, concrete};
 use crate::graph::translate::{Translation, cause};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -145,7 +145,7 @@ impl Scanning {
         if scanned.iter().zip(&self.read).any(|(tensor, track)| tensor.shape()[track.axis] != turns) {
             return Err(unsupported("the tensors that it reads have different lengths"));
         }
-        let (turning, mut slices) = (Turning::begin(), Slices::new(self.written.len()));
+        let (turning, mut slices) = (RunningLoop::begin(), Slices::new(self.written.len()));
         for turn in 0..turns {
             turning.turn()?;
             let mut arguments = self.captured.arguments(taken, context)?;

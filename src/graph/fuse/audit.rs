@@ -50,7 +50,9 @@ fn attention(model: &TypedModel, node: &TypedNode, report: &Report) -> Option<St
     if let Some(reason) = obstacle(model, node) {
         return Some(reason);
     }
-    if let (true, Err(reason)) = (node.op_is::<Softmax>(), scores(model, node.inputs[0])) {
+    if node.op_is::<Softmax>()
+        && let Err(reason) = scores(model, node.inputs[0])
+    {
         return Some(reason);
     }
     let names: Vec<String> = readers.iter().map(|reader| format!("{} `{}`", reader.op.name(), reader.name)).collect();

@@ -28,6 +28,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
+    use tract_onnx::tract_hir::tract_core::ops::math::{mul, neg};
 
     #[test]
     fn concatenations() {
@@ -38,20 +39,37 @@ mod tests {
             input: bool,
             /// Whether the new tokens come with the heads side by side.
             packed: bool,
+            /// What is done with the result.
+            then: fn(&mut Sketch, OutletId) -> OutletId,
             expected: Expected,
         }
-        let case = |what, axis, input, packed, expected| Case { what, axis, input, packed, expected };
+        let plain = |what, axis, input, packed, expected| Case {
+            what,
+            axis,
+            input,
+            packed,
+            then: |_, present| present,
+            expected,
+        };
+        let then = |what, then| Case { what, axis: 2, input: true, packed: false, then, expected: Expected::Fused };
         let cases = [
-            case("new tokens with their heads in front", 2, true, false, Expected::Fused),
-            case("new tokens with their heads side by side", 2, true, true, Expected::Fused),
-            case("over another axis", 3, true, false, Expected::Not("")),
-            case("a past that was computed", 2, false, false, Expected::Not("")),
+            plain("new tokens with their heads in front", 2, true, false, Expected::Fused),
+            plain("new tokens with their heads side by side", 2, true, true, Expected::Fused),
+            plain("over another axis", 3, true, false, Expected::Not("")),
+            plain("a past that was computed", 2, false, false, Expected::Not("")),
+            then("negated in place", |sketch, present| sketch.wire(neg(), &[present])),
+            then("multiplied in place", |sketch, present| {
+                let factor = sketch.number(4, 0.5);
+                sketch.wire(mul(), &[present, factor])
+            }),
+            then("a softmax of it", |sketch, present| sketch.softmax(present, 3)),
+            then("an axis in front", |sketch, present| sketch.wire(AxisOp::Add(0), &[present])),
         ];
         for case in cases {
             let mut sketch = Sketch::new();
             let mut past = sketch.input(&[0, 2, 0, 4]);
             if !case.input {
-                past = sketch.wire(tract_onnx::tract_hir::tract_core::ops::math::neg(), &[past]);
+                past = sketch.wire(neg(), &[past]);
             }
             let new = if case.packed {
                 let new = sketch.input(&[0, 0, 8]);
@@ -60,7 +78,8 @@ mod tests {
                 sketch.input(&[0, 2, 0, 4])
             };
             let present = sketch.wire(TypedConcat { axis: case.axis }, &[past, new]);
-            sketch.check(case.what, &[present], "cache", case.expected);
+            let output = (case.then)(&mut sketch, present);
+            sketch.check(case.what, &[output], "cache", case.expected);
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
 fn unchecked(model: &TypedModel, ids: OutletId, embedding: &Embedding) -> TractResult<OutletId> {
     let node = producer(model, ids);
     let Some(CheckIndices { axis }) = node.op_as::<CheckIndices>() else { return Ok(ids) };
-    let same = model.outlet_fact(node.inputs[1])?.shape[*axis] == embedding.table.rows().to_dim();
+    let same = model.outlet_fact(node.inputs[1])?.shape[*axis] == embedding.rows.to_dim();
     Ok(if same { node.inputs[0] } else { ids })
 }
 
@@ -64,7 +64,7 @@ fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Embedding>>
             let (rows, width, held) = (constant.shape()[0], constant.shape()[1], constant.clone());
             f32_slice(constant)?;
             let table = Shared::of(&[constant], "rows", move || EmbeddingTable::from_f32(HeldTable(held), rows, width));
-            Ok(Some(Embedding { width, table }))
+            Ok(Some(Embedding { rows, width, table }))
         }
         Some(_) => Ok(None),
         None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding(model)),

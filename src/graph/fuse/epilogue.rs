@@ -9,7 +9,6 @@ use tract_onnx::tract_hir::internal::*;
 
 /// A product with constant weights that can take in what follows it.
 trait Product: TypedOp + Clone {
-    fn outputs(&self) -> usize;
     fn bias(&mut self) -> &mut Option<Shared<Vec<f32>>>;
     fn activation(&mut self) -> &mut Activation;
     fn residual(&mut self) -> &mut bool;
@@ -18,10 +17,6 @@ trait Product: TypedOp + Clone {
 macro_rules! products {
     ($($operator:ty),*) => {
         $(impl Product for $operator {
-            fn outputs(&self) -> usize {
-                self.weights.outputs()
-            }
-
             fn bias(&mut self) -> &mut Option<Shared<Vec<f32>>> {
                 &mut self.bias
             }
@@ -67,7 +62,7 @@ fn extended(model: &TypedModel, node: &TypedNode, mut product: impl Product, rea
         if !same_shape(model, OutletId::new(node.id, 0), OutletId::new(reader.id, 0)) || left == right {
             return Ok(Match::None);
         }
-        if let Some(bias) = bias(model, &mut product, other)? {
+        if let Some(bias) = bias(model, node, &mut product, other)? {
             *product.bias() = Some(Shared::new(bias));
         } else if same_shape(model, other, OutletId::new(node.id, 0)) {
             inputs.push(other);
@@ -98,10 +93,17 @@ fn unfolded(model: &TypedModel, node: &TypedNode, linear: &Linear, behind: &Type
 }
 
 /// The constant vector that is added to every row, where that comes before bias, activation and residual.
-fn bias(model: &TypedModel, product: &mut impl Product, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
+fn bias(
+    model: &TypedModel,
+    node: &TypedNode,
+    product: &mut impl Product,
+    outlet: OutletId,
+) -> TractResult<Option<Vec<f32>>> {
     let Some(constant) = model.outlet_fact(outlet)?.konst.clone() else { return Ok(None) };
-    let columns = product.outputs();
-    let vector = constant.shape().last() == Some(&columns) && constant.volume() == columns;
+    // The weights are not asked, which would pack them.
+    let columns = node.outputs[0].fact.shape.last();
+    let size = constant.shape().last().filter(|size| **size == constant.volume());
+    let vector = size.is_some_and(|size| columns == Some(&size.to_dim()));
     let free = product.bias().is_none() && *product.activation() == Activation::Identity;
     Ok(if vector && free { Some(f32_slice(&constant)?.to_vec()) } else { None })
 }

@@ -5,6 +5,7 @@ use super::pattern::producer;
 use crate::kernels::embedding::EmbeddingTable;
 use crate::kernels::linear::{LinearWeights, Quantised};
 use crate::ops::{DequantizeLinear, Embedding, Linear, MatMul, Shared, f32_slice, runs, to_f32};
+use std::borrow::Cow;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 
@@ -134,7 +135,7 @@ fn weights(model: &TypedModel, product: &Product) -> TractResult<Result<Linear, 
     let (outlet, moved) = untransposed(model, product.matrix)?;
     let transposed = product.transposed != moved;
     if let Some(constant) = &model.outlet_fact(outlet)?.konst {
-        return matrix(constant, transposed).map(Ok);
+        return matrix(constant, transposed, 1.0).map(Ok);
     }
     let Some(quantized) = quantized(model, producer(model, outlet))? else {
         return Ok(Err("the weights are quantised in a way that is not supported".into()));
@@ -143,19 +144,23 @@ fn weights(model: &TypedModel, product: &Product) -> TractResult<Result<Linear, 
     Ok(quantized.linear(transposed).ok_or_else(|| varying.to_string()))
 }
 
-/// The operator whose weights are the last two axes of a float32 constant, or these transposed.
+/// The operator whose weights are `factor` times the last two axes of a float32 constant, or these transposed.
 ///
 /// # Errors
 /// When the constant is not of float32.
-pub fn matrix(constant: &Arc<Tensor>, transposed: bool) -> TractResult<Linear> {
+pub fn matrix(constant: &Arc<Tensor>, transposed: bool, factor: f32) -> TractResult<Linear> {
     let &[.., rows, columns] = constant.shape() else { bail!("a matrix of rank {}", constant.rank()) };
     let (inputs, outputs, input_stride, output_stride) =
         if transposed { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) };
     f32_slice(constant)?;
     let held = constant.clone();
-    let weights = Shared::of(&[constant], transposed, move || {
+    let weights = Shared::of(&[constant], (transposed, factor.to_bits()), move || {
         let elements = f32_slice(&held).unwrap_or_default();
-        LinearWeights::from_f32(elements, inputs, outputs, input_stride, output_stride)
+        let elements = match factor {
+            1.0 => Cow::Borrowed(elements),
+            _ => elements.iter().map(|element| element * factor).collect(),
+        };
+        LinearWeights::from_f32(&elements, inputs, outputs, input_stride, output_stride)
     });
     Ok(Linear::new(inputs, outputs, weights))
 }
@@ -249,32 +254,34 @@ impl Quantized {
         })
     }
 
-    fn table_of_blocks(&self, model: &TypedModel) -> TractResult<EmbeddingTable> {
-        let own = self.linear_weights(true, self.operator.block_size);
-        let sizes = (own.inputs(), own.outputs());
+    fn table_of_blocks(self, model: &TypedModel) -> TractResult<EmbeddingTable> {
+        let own = self.linear(true).context("scales vary otherwise than in blocks of a row")?;
         let linears = model.nodes().iter().filter_map(|node| node.op_as::<Linear>());
-        let alike = linears.filter(|linear| (linear.inputs, linear.outputs) == sizes);
-        let shared = alike.map(|linear| &*linear.weights).find(|weights| weights.same_blocks(&own));
-        EmbeddingTable::from_linear(shared.unwrap_or(&own))
-            .context("the blocks of a row are too short, or of odd length")
+        let alike = linears.filter(|linear| (linear.inputs, linear.outputs) == (own.inputs, own.outputs));
+        let shared = alike.map(|linear| &*linear.weights).find(|weights| weights.same_blocks(&own.weights));
+        EmbeddingTable::from_linear(shared.unwrap_or(&own.weights))
+            .context("the blocks of a row are no multiple of 16 long")
     }
 
     /// An embedding: in blocks of a row, or, where bytes hold one element, with one scale for each row or for all. A linear layer
     /// of the model that has the same integers in blocks shares them.
     ///
     /// # Errors
-    /// When a scale is not finite.
-    pub fn embedding(&self, model: &TypedModel) -> TractResult<Option<Embedding>> {
-        let constants: Vec<&Arc<Tensor>> = self.constants.iter().collect();
+    /// When a scale is not finite, or the blocks of a row are no multiple of 16 long.
+    pub fn embedding(self, model: &TypedModel) -> TractResult<Option<Embedding>> {
+        let [rows, width] = self.shape;
+        let constants = self.constants.clone();
+        let constants: Vec<&Arc<Tensor>> = constants.iter().collect();
         let by_row = self.scales.len() == 1 || (self.operator.axis, self.operator.block_size) == (0, 0);
         if self.operator.axis == 1 && self.operator.block_size > 0 && !by_row {
-            let table = Shared::try_of(&constants, (&self.operator, "rows"), || self.table_of_blocks(model))?;
-            return Ok(Some(Embedding { width: self.shape[1], table }));
+            let how = (self.operator.clone(), "rows");
+            let table = Shared::try_of(&constants, how, || self.table_of_blocks(model))?;
+            return Ok(Some(Embedding { rows, width, table }));
         }
         if self.bits() != 8 || !by_row {
             return Ok(None);
         }
-        let ([rows, width], flip) = (self.shape, 0x80 ^ self.offset());
+        let flip = 0x80 ^ self.offset();
         let shift = if flip == 0 { 0.0 } else { 128.0 };
         let zero_points = match &*self.zero_points {
             [] => vec![-shift; self.scales.len()],
@@ -285,7 +292,7 @@ impl Quantized {
             let elements = self.elements.as_bytes().iter().map(|byte| (byte ^ flip) as i8).collect();
             Ok(EmbeddingTable::from_int8(elements, rows, width, self.scales.clone(), zero_points)?)
         })?;
-        Ok(Some(Embedding { width, table }))
+        Ok(Some(Embedding { rows, width, table }))
     }
 }
 
@@ -369,18 +376,6 @@ pub fn quantized_matrix(
     }
     let scales = f32_slice(&scales)?.to_vec();
     Ok(Some(Quantized { shape: [rows, columns], operator: operator.clone(), elements, scales, zero_points, constants }))
-}
-
-/// The elements of an 8-bit tensor, unsigned ones shifted by -128.
-pub fn signed(tensor: &Tensor) -> TractResult<Option<Vec<i8>>> {
-    let view = tensor.try_as_plain_ram()?;
-    Ok(if tensor.datum_type() == i8::datum_type() {
-        Some(view.as_slice::<i8>()?.to_vec())
-    } else if tensor.datum_type() == u8::datum_type() {
-        Some(view.as_slice::<u8>()?.iter().map(|element| (element ^ 0x80) as i8).collect())
-    } else {
-        None
-    })
 }
 
 #[cfg(test)]

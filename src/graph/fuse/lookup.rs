@@ -3,7 +3,7 @@
 
 use super::Match;
 use super::pattern::{producer, sole_reader, unary};
-use super::steps::Grid;
+use super::steps::{Grid, REACH};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{Activate, DequantizeLinear, Lookup, QLinearBinary, QuantizedType, RoundFloat, Shared};
 use std::collections::HashMap;
@@ -11,9 +11,6 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
 use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
-
-/// Nodes above and below an activation that are looked at.
-const REACH: usize = 48;
 
 /// Looks for an activation of which all depends on one quantised tensor.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -85,11 +82,11 @@ fn source(model: &TypedModel, start: OutletId) -> Option<Source> {
     Some(Source { start, integers: outlet, path })
 }
 
-/// Whether a node treats each element by itself.
+/// Whether a node treats each element by itself, and fails for none. (Quotients of integers may.)
 fn is_elementwise(model: &TypedModel, node: &TypedNode) -> bool {
     let quantizes = Grid::of_quantize(model, node).or_else(|| Grid::of_dequantize(model, node)).is_some();
     quantizes
-        || node.op_is::<TypedBinOp>()
+        || (node.op_is::<TypedBinOp>() && node.outputs[0].fact.datum_type.is_float())
         || node.op_is::<ElementWiseOp>()
         || node.op_is::<Activate>()
         || node.op_is::<Cast>()
@@ -105,7 +102,8 @@ fn extent<'a>(model: &'a TypedModel, node: &'a TypedNode, start: OutletId) -> (u
         return (0, node);
     }
     let (mut length, mut last) = (1, node);
-    while let Some(reader) = sole_reader(model, last).filter(|reader| reader.outputs.len() == 1 && is_function(reader))
+    while length < REACH
+        && let Some(reader) = sole_reader(model, last).filter(|reader| reader.outputs.len() == 1 && is_function(reader))
     {
         (length, last) = (length + 1, reader);
     }
@@ -196,6 +194,7 @@ mod tests {
     use super::*;
     use crate::kernels::activation::Activation;
     use std::f32::consts::SQRT_2;
+    use tract_onnx::tract_hir::tract_core::ops::cast::cast;
     use tract_onnx::tract_hir::tract_core::ops::math::{add, div, erf, mul, tanh};
     use tract_onnx::tract_hir::tract_core::ops::nn::sigmoid;
 
@@ -218,7 +217,7 @@ mod tests {
     #[test]
     fn functions_of_integers() {
         use Expected::{Fused, Not};
-        let cases: [(&str, Build, Expected); 8] = [
+        let cases: [(&str, Build, Expected); 9] = [
             ("a GELU", |sketch, x| gelu(sketch, x), Fused),
             (
                 "a GELU behind a reshape",
@@ -269,6 +268,19 @@ mod tests {
                     let bias = sketch.weights(&[1, 1, 4]);
                     let sum = sketch.wire(add(), &[x, bias]);
                     sketch.wire(tanh(), &[sum])
+                },
+                Not(""),
+            ),
+            (
+                "a quotient of integers, which is not there for each",
+                |sketch, x| {
+                    let [factor, two] = [sketch.number(3, 1.7), sketch.constant(tensor3(&[[[2i32]]]))];
+                    let product = sketch.wire(mul(), &[x, factor]);
+                    let integers = sketch.wire(cast(i32::datum_type()), &[product]);
+                    let divisor = sketch.wire(add(), &[integers, two]);
+                    let quotient = sketch.wire(div(), &[two, divisor]);
+                    let number = sketch.wire(cast(f32::datum_type()), &[quotient]);
+                    sketch.wire(tanh(), &[number])
                 },
                 Not(""),
             ),

@@ -19,8 +19,8 @@ use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
 use tract_onnx::tract_hir::tract_core::ops::math::add;
 use tract_onnx::tract_hir::tract_core::ops::nn::{Softmax, SoftmaxKind};
 
-/// Nodes between the products that are followed.
-const DEPTH: usize = 48;
+/// Nodes between the products that are followed, on all ways that are tried.
+const REACH: usize = 256;
 
 /// Up to here f32 holds every integer.
 const EXACT: usize = 1 << 24;
@@ -28,7 +28,7 @@ const EXACT: usize = 1 << 24;
 /// Looks for the product of probabilities and values.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Some([probabilities, values]) = operands(model, node) else { return Ok(Match::None) };
-    let Ok(chain) = followed(model, probabilities.outlet, DEPTH) else { return Ok(Match::None) };
+    let Ok(chain) = followed(model, probabilities.outlet, &mut { REACH }) else { return Ok(Match::None) };
     if !chain.is_softmax || !chain.rounds {
         return Ok(Match::None);
     }
@@ -55,7 +55,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
 /// Why the scores that a softmax is over are not those of an attention that is rounded at each step; `None` if they are, or
 /// if nothing is rounded.
 pub fn obstacle(model: &TypedModel, softmax: &TypedNode) -> Option<String> {
-    match followed(model, OutletId::new(softmax.id, 0), DEPTH) {
+    match followed(model, OutletId::new(softmax.id, 0), &mut { REACH }) {
         Err(obstacle) if obstacle.rounds => Some(obstacle.reason),
         _ => None,
     }
@@ -162,12 +162,13 @@ fn rounds(steps: &[Step]) -> bool {
     steps.contains(&Step::Round)
 }
 
-fn followed(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Chain, Obstacle> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(Obstacle::new("there are too many steps")) };
+/// The scores that `outlet` is made of; of `reach`, what is followed is taken away.
+fn followed(model: &TypedModel, outlet: OutletId, reach: &mut usize) -> Result<Chain, Obstacle> {
+    *reach = reach.checked_sub(1).ok_or_else(|| Obstacle::new("there are too many steps"))?;
     let node = producer(model, outlet);
     if let Some((operand, steps)) = steps(model, node) {
         let rounds = rounds(&steps);
-        return match followed(model, operand, depth) {
+        return match followed(model, operand, reach) {
             Ok(chain) => Ok(Chain { rounds: chain.rounds || rounds, ..chain.then(steps) }),
             Err(obstacle) => Err(Obstacle { rounds: obstacle.rounds || rounds, ..obstacle }),
         };
@@ -180,7 +181,7 @@ fn followed(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Chain,
         return integer_product(model, node, operator);
     }
     if let Some(PlainOperator(operator)) = node.op_as::<PlainOperator<QLinearBinary>>() {
-        let chain = quantized_binary(model, node, *operator, depth);
+        let chain = quantized_binary(model, node, *operator, reach);
         return chain.map_err(|obstacle| Obstacle { rounds: true, ..obstacle });
     }
     if let Some(operator) = node.op_as::<Softmax>() {
@@ -189,28 +190,28 @@ fn followed(model: &TypedModel, outlet: OutletId, depth: usize) -> Result<Chain,
         if !plain || *operator.axes != [last] {
             return Err(Obstacle::new("the softmax is not a plain one over the last axis"));
         }
-        return followed(model, node.inputs[0], depth)?.softmax(ScoreStep::Softmax);
+        return followed(model, node.inputs[0], reach)?.softmax(ScoreStep::Softmax);
     }
     if node.op_is::<PlainOperator<QLinearSoftmax>>() {
         let softmax = quantized_softmax(model, node).ok_or_else(|| Obstacle::new("its scales are not constant"))?;
-        return followed(model, node.inputs[0], depth)?.softmax(ScoreStep::QuantizedSoftmax(softmax));
+        return followed(model, node.inputs[0], reach)?.softmax(ScoreStep::QuantizedSoftmax(softmax));
     }
     // Kept in f32, as in attention that is not quantised.
     if node.op_is::<RoundFloat>() {
-        return followed(model, node.inputs[0], depth);
+        return followed(model, node.inputs[0], reach);
     }
     if let Some(AxisOp::Reshape(0, from, to)) = node.op_as() {
-        return reshaped(followed(model, node.inputs[0], depth)?, from, to);
+        return reshaped(followed(model, node.inputs[0], reach)?, from, to);
     }
     if let Some([left, right]) = binary(node, "Add") {
-        let (chain, mask) = match followed(model, left, depth) {
+        let (chain, mask) = match followed(model, left, reach) {
             Ok(chain) => (chain, right),
-            Err(obstacle) => (followed(model, right, depth).map_err(|_| obstacle)?, left),
+            Err(obstacle) => (followed(model, right, reach).map_err(|_| obstacle)?, left),
         };
         return chain.masked(ScoreStep::AddMask, mask);
     }
     if node.op_is::<Iff>() {
-        return replaced(model, node, depth);
+        return replaced(model, node, reach);
     }
     let name = node.op.name();
     Err(Obstacle::new(format!("the scores come from {name} `{}`, not from a product", node.name)))
@@ -228,17 +229,17 @@ fn reshaped(mut chain: Chain, from: &Split, to: &Split) -> Result<Chain, Obstacl
 }
 
 /// `Where(IsNaN(x), 0, x)`, `Where(condition, scores, value)` and `Where(condition, value, scores)`.
-fn replaced(model: &TypedModel, node: &TypedNode, depth: usize) -> Result<Chain, Obstacle> {
+fn replaced(model: &TypedModel, node: &TypedNode, reach: &mut usize) -> Result<Chain, Obstacle> {
     let [condition, chosen, other] = [node.inputs[0], node.inputs[1], node.inputs[2]];
     if unary(producer(model, condition), "IsNan") == Some(other) && scalar(model, chosen) == Some(0.0) {
-        return Ok(followed(model, other, depth)?.then_step(ScoreStep::ZeroForNan));
+        return Ok(followed(model, other, reach)?.then_step(ScoreStep::ZeroForNan));
     }
     let (kept, operand, value) = match (scalar(model, chosen), scalar(model, other)) {
         (None, Some(value)) => (true, chosen, value),
         (Some(value), None) => (false, other, value),
         _ => return Err(Obstacle::new("masked scores are not replaced by one number")),
     };
-    followed(model, operand, depth)?.masked(ScoreStep::Replace { kept, value }, condition)
+    followed(model, operand, reach)?.masked(ScoreStep::Replace { kept, value }, condition)
 }
 
 /// The product of query and key as integers.
@@ -268,7 +269,7 @@ fn quantized_binary(
     model: &TypedModel,
     node: &TypedNode,
     operator: QLinearBinary,
-    depth: usize,
+    reach: &mut usize,
 ) -> Result<Chain, Obstacle> {
     let other_than = |reason: &str| Obstacle::new(reason);
     let parameters = [1, 2, 4, 5, 6, 7].map(|slot| number(model, node.inputs[slot]));
@@ -280,9 +281,9 @@ fn quantized_binary(
     let Some([lowest, highest]) = integers.map(bounds) else { return Err(other_than("its type is not supported")) };
     let rounded = [Step::Round, Step::Saturate { lowest, highest }];
     let (a, b) = (node.inputs[0], node.inputs[3]);
-    let (chain, other, is_first) = match followed(model, a, depth) {
+    let (chain, other, is_first) = match followed(model, a, reach) {
         Ok(chain) => (chain, b, true),
-        Err(obstacle) => (followed(model, b, depth).map_err(|_| obstacle)?, a, false),
+        Err(obstacle) => (followed(model, b, reach).map_err(|_| obstacle)?, a, false),
     };
     let chain = Chain { rounds: true, ..chain };
     let constant = number(model, other);
@@ -405,9 +406,11 @@ fn mask_input(model: &TypedModel, patch: &mut TypedModelPatch, name: &str, mask:
     let mut wire = patch.tap_model(model, mask.outlet)?;
     if let Some([factor, shift]) = mask.scaled {
         wire = dequantized(patch, name, wire, factor, 0.0)?;
-        let ones = vec![1; patch.outlet_fact(wire)?.rank()];
-        let shift = patch.add_const(format!("{name}.shift"), Tensor::from_shape(&ones, &[shift])?)?;
-        wire = patch.wire_node(format!("{name}.shifted"), add(), &[wire, shift])?[0];
+        if shift != 0.0 {
+            let ones = vec![1; patch.outlet_fact(wire)?.rank()];
+            let shift = patch.add_const(format!("{name}.shift"), Tensor::from_shape(&ones, &[shift])?)?;
+            wire = patch.wire_node(format!("{name}.shifted"), add(), &[wire, shift])?[0];
+        }
     } else if patch.outlet_fact(wire)?.datum_type == bool::datum_type() {
         wire = patch.wire_node(format!("{name}.numbers"), cast(f32::datum_type()), &[wire])?[0];
     }

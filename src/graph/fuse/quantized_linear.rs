@@ -4,12 +4,12 @@
 //! what is left of products with constant weights, whose weights are packed.
 
 use super::Match;
-use super::linear::signed;
 use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::integer_linear::IntegerWeights;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{
-    IntegerLinear, MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice, to_f32,
+    IntegerLinear, MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice,
+    signed_operand, to_f32,
 };
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
@@ -61,17 +61,13 @@ fn weights(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Shared<In
     let &[.., inputs, outputs] = weights.shape() else { return Ok(None) };
     let one_matrix =
         weights.volume() == inputs * outputs && weights.rank() <= model.outlet_fact(node.inputs[X])?.rank();
-    let fits = one_matrix && weights.datum_type() == zero_points.datum_type();
+    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&weights.datum_type());
+    let fits = one_matrix && byte_sized && weights.datum_type() == zero_points.datum_type();
     if !fits || ![1, outputs].contains(&zero_points.volume()) {
         return Ok(None);
     }
-    let byte_sized = [i8::datum_type(), u8::datum_type()].contains(&weights.datum_type());
-    if !byte_sized {
-        return Ok(None);
-    }
     let packed = Shared::try_of(&[&weights, &zero_points], "product", || {
-        let elements = signed(&weights)?.unwrap_or_default();
-        let zero_points = signed(&zero_points)?.unwrap_or_default();
+        let (elements, zero_points) = signed_operand(&weights, &zero_points)?;
         Ok(IntegerWeights::new(&elements, inputs, outputs, &zero_points)?)
     });
     packed.map(Some)
@@ -170,15 +166,17 @@ impl<'a> Requantized<'a> {
     /// The product with factors for scales, or, where a bias comes before them, as it is; then what rounds it.
     fn fused(self, model: &TypedModel, node: &TypedNode, weights: Shared<IntegerWeights>) -> TractResult<Match> {
         let Requantized { node: last, bias, factors, output } = self;
-        if bias.is_some() && !sums_are_exact(model, node, bias.as_deref())? {
+        let is_biased = bias.is_some();
+        if let Some(bias) = &bias
+            && !sums_are_exact(model, node, bias)?
+        {
             return Ok(Match::Almost("sums of products with the weights are too large to be exact in float32".into()));
         }
         let mut patch = TypedModelPatch::default();
         let taps = patch.taps(model, &[node.inputs[X], node.inputs[X_ZERO_POINT]])?;
         let one = patch.add_const(format!("{}.one", node.name), tensor0(1f32))?;
-        let scales = if bias.is_some() { vec![1.0] } else { factors.clone() };
+        let scales = if is_biased { vec![1.0] } else { factors.clone() };
         let rank = model.outlet_fact(OutletId::new(node.id, 0))?.rank();
-        let is_biased = bias.is_some();
         let operator = QuantizedLinear { bias: bias.map(Shared::new), ..QuantizedLinear::new(weights, scales) };
         let mut wire = patch.wire_node(&*node.name, operator, &[taps[0], one, taps[1]])?[0];
         if is_biased {
@@ -199,14 +197,13 @@ impl<'a> Requantized<'a> {
 }
 
 /// Whether f32 holds every sum of products of bytes with the weights, and the bias added to it.
-fn sums_are_exact(model: &TypedModel, node: &TypedNode, bias: Option<&[f32]>) -> TractResult<bool> {
+fn sums_are_exact(model: &TypedModel, node: &TypedNode, bias: &[f32]) -> TractResult<bool> {
     let konst = |slot: usize| model.outlet_fact(node.inputs[slot]).map(|fact| fact.konst.clone());
     let (Some(weights), Some(zero_points)) = (konst(WEIGHTS)?, konst(WEIGHTS_ZERO_POINT)?) else { return Ok(false) };
     let (weights, zero_points) = (to_f32(&weights)?, to_f32(&zero_points)?);
-    let outputs = bias.map_or(1, <[f32]>::len);
-    let mut sums: Vec<f64> = bias.map_or(vec![0.0], |bias| bias.iter().map(|bias| f64::from(bias.abs())).collect());
+    let mut sums: Vec<f64> = bias.iter().map(|bias| f64::from(bias.abs())).collect();
     for (at, weight) in weights.iter().enumerate() {
-        let column = at % outputs;
+        let column = at % bias.len();
         sums[column] += 255.0 * f64::from((weight - zero_points[column % zero_points.len()]).abs());
     }
     Ok(sums.iter().all(|sum| *sum <= f64::from(1 << 24)))

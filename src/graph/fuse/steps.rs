@@ -6,6 +6,9 @@ use crate::kernels::steps::Step;
 use crate::ops::{DequantizeLinear, QuantizeLinear, QuantizedType};
 use tract_onnx::tract_hir::internal::*;
 
+/// Nodes that are looked at, one above or below the other.
+pub const REACH: usize = 48;
+
 /// The scale and the zero point of a whole tensor, and its type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
@@ -102,12 +105,14 @@ pub fn steps(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, Vec<Step
     }
 }
 
-/// The outlet above all nodes that treat each element by itself, and the steps down from it.
+/// The outlet above all nodes that treat each element by itself, up to [`REACH`] of them, and the steps down from it.
 pub fn climbed(model: &TypedModel, mut outlet: OutletId) -> (OutletId, Vec<Step>) {
-    let mut found = Vec::new();
-    while let Some((operand, steps)) = steps(model, model.node(outlet.node)) {
-        found.splice(..0, steps);
+    let mut parts = Vec::new();
+    while parts.len() < REACH
+        && let Some((operand, steps)) = steps(model, model.node(outlet.node))
+    {
+        parts.push(steps);
         outlet = operand;
     }
-    (outlet, found)
+    (outlet, parts.into_iter().rev().flatten().collect())
 }

@@ -13,6 +13,9 @@ use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+/// com.microsoft's attributes of the layout, with the values that they may have.
+const NEUTRAL: [(&str, i64); 4] = [("ndim", 1), ("dilation", 1), ("channels_last", 0), ("state_window", 0)];
+
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct CausalConvWithState {
@@ -26,10 +29,9 @@ impl Wiring for CausalConvWithState {
     const OPERATOR: &'static str = "CausalConvWithState";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        let layout = ["ndim", "dilation", "channels_last", "state_window"];
+        let layout = NEUTRAL.map(|(name, _)| name);
         only_attributes(node, &[&["activation"], &layout[..]].concat())?;
-        if layout.map(|name| int(node, name, if ["ndim", "dilation"].contains(&name) { 1 } else { 0 })) != [1, 1, 0, 0]
-        {
+        if NEUTRAL.into_iter().any(|(name, neutral)| int(node, name, neutral) != neutral) {
             return Err(unsupported("other layouts than one axis behind the channels are not supported"));
         }
         let activated = match &*arguments::string(node, "activation", "none") {

@@ -2,11 +2,23 @@
 
 use super::arguments::string;
 use super::attention_parts::{count, flag};
-use super::{float, int, unsupported};
+use super::{float, int, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
 use crate::ops::{Expert, ExpertActivation, ExpertLayer, f32_slice};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+
+const ATTRIBUTES: &[&str] = &[
+    "k",
+    "activation_type",
+    "normalize_routing_weights",
+    "activation_alpha",
+    "activation_beta",
+    "swiglu_fusion",
+    "swiglu_limit",
+    "swiglu_limit_after_activation",
+    "use_sparse_mixer",
+];
 
 /// How many experts a token goes to: `k`, 1 by default.
 pub fn selected(node: &NodeProto) -> TractResult<usize> {
@@ -43,8 +55,9 @@ fn swiglu(node: &NodeProto) -> TractResult<ExpertActivation> {
     Ok(ExpertActivation::SwiGlu { alpha: alpha.unwrap_or(1.0), beta: beta.unwrap_or(0.0), limit })
 }
 
-/// Refuses the routing and the clipping that are not supported.
-pub fn refuse(node: &NodeProto) -> TractResult<()> {
+/// Refuses the routing and the clipping that are not supported, and attributes that are neither shared nor the operator's `own`.
+pub fn refuse(node: &NodeProto, own: &[&str]) -> TractResult<()> {
+    only_attributes(node, &[ATTRIBUTES, own].concat())?;
     let refused = [
         (flag(node, "use_sparse_mixer")?, "a sparse mixer is"),
         (flag(node, "swiglu_limit_after_activation")?, "clipping after the activation is"),

@@ -3,14 +3,11 @@
 //! `activation_params`.
 
 use super::arguments::{floats, string};
-use super::attention_parts::count;
 use super::compose::Composer;
 use super::named_activation::NamedActivation;
 use super::quantized::{attributes, node};
-use super::{Wiring, attribute, input, is_f32, only_attributes, unsupported, wire_node};
+use super::{Wiring, input, is_f32, only_attributes, unsupported, wire_node};
 use crate::kernels::activation::Activation;
-use crate::ops::extremum::Extremum;
-use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::math::add;
@@ -22,16 +19,8 @@ const CONV: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads"
 pub struct FusedConv {
     conv: NodeProto,
     opset: i64,
-    groups: usize,
     addend: Option<usize>,
-    activation: Following,
-}
-
-/// What follows.
-#[derive(Debug, Clone, Copy)]
-enum Following {
-    Activation(NamedActivation),
-    Clip { low: f32, high: f32 },
+    activation: NamedActivation,
 }
 
 impl Wiring for FusedConv {
@@ -43,9 +32,8 @@ impl Wiring for FusedConv {
         Ok(FusedConv {
             conv: node("Conv", inputs, attributes(proto, CONV)),
             opset,
-            groups: if attribute(proto, "group").is_some() { count(proto, "group")? } else { 1 },
             addend: input(proto, 3),
-            activation: Following::of(proto)?,
+            activation: activation(proto)?,
         })
     }
 
@@ -53,50 +41,30 @@ impl Wiring for FusedConv {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
-        let mut operands: TVec<OutletId> = inputs[..self.conv.input.len()].into();
-        operands[0] = with_channels(&mut Composer::new(prefix, model), [inputs[0], inputs[1]], self.groups)?;
-        let mut sum = wire_node(&self.conv, self.opset, &format!("{prefix}.conv"), model, &operands)?[0];
+        let operands = &inputs[..self.conv.input.len()];
+        let mut sum = wire_node(&self.conv, self.opset, &format!("{prefix}.conv"), model, operands)?[0];
         let composer = &mut Composer::new(prefix, model);
         if let Some(addend) = self.addend {
             sum = composer.binary(add(), sum, inputs[addend])?;
         }
-        let activated = match self.activation {
-            Following::Activation(activation) => activation.wire(composer, sum)?,
-            Following::Clip { low, high } => {
-                let [low, high] = [low, high].map(|bound| composer.constant(tensor0(bound)));
-                let bounded = composer.wire(PlainOperator(Extremum { greatest: true }), &[sum, low?])?;
-                composer.wire(PlainOperator(Extremum { greatest: false }), &[bounded, high?])?
-            }
-        };
-        Ok(Some(tvec!(activated)))
+        Ok(Some(tvec!(self.activation.wire(composer, sum)?)))
     }
 }
 
-/// `x` with as many channels as the kernel `w` takes.
-fn with_channels(composer: &mut Composer, [x, w]: [OutletId; 2], groups: usize) -> TractResult<OutletId> {
-    let (x_shape, w_shape) = (composer.shape(x)?, composer.shape(w)?);
-    ensure!(x_shape.len() > 1 && w_shape.len() > 1, "a convolution of {x_shape:?} with {w_shape:?}");
-    let channels = w_shape[1].clone() * groups;
-    if x_shape[1] == channels { Ok(x) } else { composer.known_sizes(x, tvec!((1, channels))) }
-}
-
-impl Following {
-    fn of(node: &NodeProto) -> TractResult<Following> {
-        let parameters = floats(node, "activation_params").unwrap_or_default();
-        let activation = match (&*string(node, "activation", ""), &*parameters) {
-            ("", []) => NamedActivation::Kernel(Activation::Identity),
-            ("Relu", []) => NamedActivation::Kernel(Activation::Relu),
-            ("Sigmoid", []) => NamedActivation::Kernel(Activation::Sigmoid),
-            ("HardSwish", []) => NamedActivation::Operator { name: "HardSwish", alpha: None },
-            ("Tanh", []) => NamedActivation::Kernel(Activation::Tanh),
-            ("LeakyRelu", [alpha]) => NamedActivation::LeakyRelu { alpha: *alpha },
-            ("HardSigmoid", [alpha, beta]) => NamedActivation::HardSigmoid { alpha: *alpha, beta: *beta },
-            ("Clip", [low, high]) => return Ok(Following::Clip { low: *low, high: *high }),
-            (other, parameters) => {
-                let with = format!("activation `{other}` with {} parameters", parameters.len());
-                return Err(unsupported(format!("{with} is not supported")));
-            }
-        };
-        Ok(Following::Activation(activation))
-    }
+fn activation(node: &NodeProto) -> TractResult<NamedActivation> {
+    let parameters = floats(node, "activation_params").unwrap_or_default();
+    Ok(match (&*string(node, "activation", ""), &*parameters) {
+        ("", []) => NamedActivation::Kernel(Activation::Identity),
+        ("Relu", []) => NamedActivation::Kernel(Activation::Relu),
+        ("Sigmoid", []) => NamedActivation::Kernel(Activation::Sigmoid),
+        ("HardSwish", []) => NamedActivation::Operator { name: "HardSwish", alpha: None },
+        ("Tanh", []) => NamedActivation::Kernel(Activation::Tanh),
+        ("LeakyRelu", [alpha]) => NamedActivation::LeakyRelu { alpha: *alpha },
+        ("HardSigmoid", [alpha, beta]) => NamedActivation::HardSigmoid { alpha: *alpha, beta: *beta },
+        ("Clip", [low, high]) => NamedActivation::Clip { low: *low, high: *high },
+        (other, parameters) => {
+            let with = format!("activation `{other}` with {} parameters", parameters.len());
+            return Err(unsupported(format!("{with} is not supported")));
+        }
+    })
 }

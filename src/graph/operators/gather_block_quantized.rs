@@ -3,8 +3,9 @@
 //!
 //! Inputs: data int4, uint4 or uint8; indices int32 or int64; scales f32; optional zero points of data's type. In uint8
 //! data, and its zero points, several values of `bits` bits lie in a byte along the last axis, which is `quantize_axis`, and
-//! `gather_axis` is 0, another; without zero points each is half the values' range, and 0 for int4 and uint4. float8 and float4 are
-//! refused. An index out of range is an error, where ONNX Runtime gives zeros.
+//! `gather_axis` is 0 and not that axis; int4 and uint4 may be gathered along `quantize_axis` too. Without zero points each is
+//! half the range of the values in uint8 data, and 0 for int4 and uint4. float8 and float4 are refused. An index out of range is
+//! an error, where ONNX Runtime gives zeros.
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
 use crate::onnx::{NARROW_TYPE, PACKED, element_type};

@@ -6,7 +6,7 @@ use super::compose::Composer;
 use super::mat_mul::product;
 use super::{Wiring, constant, constant_f32, float, input, int, only_attributes, unsupported};
 use crate::graph::fuse::matrix;
-use crate::ops::{Linear, Shared, f32_slice};
+use crate::ops::{Linear, Shared};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
@@ -122,12 +122,7 @@ pub fn linear(composer: &mut Composer, right: OutletId, transpose: bool, alpha: 
     let Some(constant) = constant(composer.model(), right)?.filter(|constant| constant.rank() == 2) else {
         return Ok(None);
     };
-    if alpha == 1.0 {
-        return matrix(&constant, transpose).map(Some);
-    }
-    let scaled: Vec<f32> = f32_slice(&constant)?.iter().map(|element| element * alpha).collect();
-    let scaled = Tensor::from_shape(constant.shape(), &scaled)?;
-    matrix(&scaled.into_arc_tensor(), transpose).map(Some)
+    matrix(&constant, transpose, alpha).map(Some)
 }
 
 /// The constant that is added to every row, if there is one.

@@ -1,7 +1,6 @@
 //! ONNX `LogSoftmax` (1 to 13) of floating-point tensors. Before opset 13 the axes from `axis` on count as one.
 
-use super::{Composer, Wiring, int, only_attributes, unsupported};
-use crate::ops::plain::wrapped;
+use super::{Composer, Wiring, arguments, int, only_attributes};
 use crate::ops::{Reduce, Reducer};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -25,7 +24,7 @@ impl Wiring for LogSoftmax {
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
-        let axis = wrapped(self.axis, rank).ok_or_else(|| unsupported(format!("axis {}", self.axis)))?;
+        let axis = arguments::axis(self.axis, rank)?;
         let axes: Vec<usize> = if self.to_the_end { (axis..rank).collect() } else { vec![axis] };
         let composer = &mut Composer::new(prefix, model);
         log_softmax(composer, inputs[0], &axes).map(|outlet| Some(tvec!(outlet)))

@@ -35,11 +35,9 @@ impl Wiring for LpPool {
         let pads = sizes("pads")?.unwrap_or_else(|| tvec!(0; 2 * kernel.len()));
         ensure!(pads.len() == 2 * kernel.len(), "`pads` of {} numbers for {} axes", pads.len(), kernel.len());
         let (before, after) = pads.split_at(kernel.len());
+        window::refuse_valid_with_ceil_mode(node)?;
         let padding = match &*arguments::string(node, "auto_pad", "NOTSET") {
             "NOTSET" => PaddingSpec::ExplicitOnnxPool(before.into(), after.into(), int(node, "ceil_mode", 0) != 0),
-            "VALID" if int(node, "ceil_mode", 0) != 0 => {
-                return Err(unsupported("`ceil_mode` with `auto_pad` of `VALID` is not supported"));
-            }
             "VALID" => PaddingSpec::Valid,
             "SAME_UPPER" => PaddingSpec::SameUpper,
             "SAME_LOWER" => PaddingSpec::SameLower,

@@ -10,7 +10,7 @@
 //! supported with `swiglu_fusion` 1 and has `activation_alpha`, `activation_beta` and `swiglu_limit`.
 
 use super::experts::{activation, bias, checked, constant, normalised, refuse, selected};
-use super::{Wiring, input, is_f32, only_attributes, unsupported};
+use super::{Wiring, input, is_f32, unsupported};
 use crate::kernels::linear::LinearWeights;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts, Shared, f32_slice};
@@ -32,21 +32,7 @@ impl Wiring for Moe {
     const OPERATOR: &'static str = "com.microsoft.MoE";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(
-            node,
-            &[
-                "k",
-                "activation_type",
-                "normalize_routing_weights",
-                "activation_alpha",
-                "activation_beta",
-                "swiglu_fusion",
-                "swiglu_limit",
-                "swiglu_limit_after_activation",
-                "use_sparse_mixer",
-            ],
-        )?;
-        refuse(node)?;
+        refuse(node, &[])?;
         if node.input.iter().skip(6).any(|name| !name.is_empty()) {
             return Err(unsupported("a third layer of experts is not supported"));
         }
@@ -68,12 +54,16 @@ impl Wiring for Moe {
         let first = (constant(model, inputs[2])?, optional(self.first_bias)?);
         let second = (constant(model, inputs[self.second])?, optional(self.second_bias)?);
         let count = *first.0.shape().first().context("the weights of experts are a scalar")?;
+        let constants = [Some(&first.0), first.1.as_ref(), Some(&second.0), second.1.as_ref()];
+        let constants: Vec<&Arc<Tensor>> = constants.into_iter().flatten().collect();
         let expert = |expert: usize| {
             let first = layer(&first.0, first.1.as_deref(), expert, count)?;
             Ok(Expert { first, second: layer(&second.0, second.1.as_deref(), expert, count)? })
         };
-        let experts = (0..count).map(expert).collect::<TractResult<Vec<_>>>()?;
-        let experts = Shared::new(checked(experts, self.selected, self.activation)?);
+        let experts = Shared::try_of(&constants, self, || {
+            let experts = (0..count).map(expert).collect::<TractResult<Vec<_>>>()?;
+            checked(experts, self.selected, self.activation)
+        })?;
         let operator =
             MixtureOfExperts { experts, selected: self.selected, activation: self.activation, mixing: self.mixing };
         model.wire_node(prefix, PlainOperator(operator), &inputs[..2]).map(Some)

@@ -23,6 +23,8 @@ const OPSET: i64 = 22;
 pub enum NamedActivation {
     /// One of the kernels' own.
     Kernel(Activation),
+    /// `x`, at least `low` and at most `high`.
+    Clip { low: f32, high: f32 },
     /// `x` where positive, else `alpha · (e^x - 1)`.
     Elu { alpha: f32 },
     /// `alpha · x + beta`, at least 0 and at most 1.
@@ -75,6 +77,11 @@ impl NamedActivation {
         match self {
             NamedActivation::Kernel(Activation::Identity) => Ok(x),
             NamedActivation::Kernel(activation) => composer.wire(Activate(activation), &[x]),
+            NamedActivation::Clip { low, high } => {
+                let [low, high] = [low, high].map(|bound| composer.constant(tensor0(bound)));
+                let bounded = composer.wire(PlainOperator(Extremum { greatest: true }), &[x, low?])?;
+                composer.wire(PlainOperator(Extremum { greatest: false }), &[bounded, high?])
+            }
             NamedActivation::LeakyRelu { alpha } => composer.wire(leaky_relu(alpha), &[x]),
             NamedActivation::Softplus => softplus(composer, x),
             NamedActivation::Softsign => {
@@ -85,9 +92,7 @@ impl NamedActivation {
             NamedActivation::HardSigmoid { alpha, beta } => {
                 let scaled = composer.binary_with(mul(), x, alpha)?;
                 let shifted = composer.binary_with(add(), scaled, beta)?;
-                let [zero, one] = [0f32, 1.0].map(|bound| composer.constant(tensor0(bound)));
-                let bounded = composer.wire(PlainOperator(Extremum { greatest: false }), &[shifted, one?])?;
-                composer.wire(PlainOperator(Extremum { greatest: true }), &[bounded, zero?])
+                NamedActivation::Clip { low: 0.0, high: 1.0 }.wire(composer, shifted)
             }
             NamedActivation::Operator { name, alpha } => {
                 let alpha = alpha.map(|alpha| AttributeProto {

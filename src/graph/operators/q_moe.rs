@@ -15,8 +15,8 @@
 use super::arguments::string;
 use super::attention_parts::count;
 use super::experts::{activation, bias, checked, constant, normalised, refuse, selected};
-use super::{Wiring, attribute, input, int, is_f32, only_attributes, unsupported};
-use crate::kernels::linear::{LinearWeights, Quantised};
+use super::{Wiring, attribute, input, int, is_f32, unsupported};
+use crate::kernels::linear::{LinearWeights, Quantised, lowest_bits};
 use crate::ops::plain::{PlainOperator, elements};
 use crate::ops::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts, Shared, f32_slice};
 use tract_onnx::pb::NodeProto;
@@ -48,18 +48,9 @@ impl Wiring for QMoe {
     const OPERATOR: &'static str = "com.microsoft.QMoE";
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
-        only_attributes(
+        refuse(
             node,
             &[
-                "k",
-                "activation_type",
-                "normalize_routing_weights",
-                "activation_alpha",
-                "activation_beta",
-                "swiglu_fusion",
-                "swiglu_limit",
-                "swiglu_limit_after_activation",
-                "use_sparse_mixer",
                 "expert_weight_bits",
                 "fc1_expert_weight_bits",
                 "fc2_expert_weight_bits",
@@ -69,7 +60,6 @@ impl Wiring for QMoe {
                 "accuracy_level",
             ],
         )?;
-        refuse(node)?;
         if string(node, "quant_type", "int") != "int" || int(node, "weights_prepacked", -1) == 1 {
             return Err(unsupported("weights that are no plain integers are not supported"));
         }
@@ -92,13 +82,17 @@ impl Wiring for QMoe {
         if !is_f32(model, &floats.map(|at| inputs[at]).collect::<Vec<_>>())? {
             return Err(unsupported("only float activations and scales of 16 and 32 bits are supported"));
         }
-        let [first, second] = [0, 1].map(|at| self.layers[at].read(model, inputs, self.block_size));
-        let (first, second) = (first?, second?);
-        let expert = |(first, second)| Expert { first, second };
-        ensure!(first.len() == second.len(), "layers of {} and {} experts", first.len(), second.len());
-        let experts = first.into_iter().zip(second).map(expert).collect();
+        let positions = self.layers.iter().flat_map(Layer::constants);
+        let constants = positions.map(|at| constant(model, inputs[at])).collect::<TractResult<Vec<_>>>()?;
+        let experts = Shared::try_of(&constants.iter().collect::<Vec<_>>(), self, || {
+            let [first, second] = [0, 1].map(|at| self.layers[at].read(model, inputs, self.block_size));
+            let (first, second) = (first?, second?);
+            ensure!(first.len() == second.len(), "layers of {} and {} experts", first.len(), second.len());
+            let experts = first.into_iter().zip(second).map(|(first, second)| Expert { first, second });
+            checked(experts.collect(), self.selected, self.activation)
+        })?;
         let operator = MixtureOfExperts {
-            experts: Shared::new(checked(experts, self.selected, self.activation)?),
+            experts,
             selected: self.selected,
             activation: self.activation,
             mixing: match self.router_weights {
@@ -127,6 +121,11 @@ impl Layer {
             bias: input(node, weights + 2),
             zero_points: input(node, zero_points),
         })
+    }
+
+    /// Its inputs.
+    fn constants(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.weights), Some(self.scales), self.bias, self.zero_points].into_iter().flatten()
     }
 
     /// This layer of each expert.
@@ -192,24 +191,17 @@ impl Table<'_> {
         let row_bytes = self.width * bits / 8;
         // Zero points are packed along the blocks of a row, or the rows of an expert.
         let zero_point = |bytes: &[u8], block: usize, row: usize| match self.blocked {
-            true => packed(bytes, (rows + row) * (blocks * bits).div_ceil(8), bits, block),
-            false => packed(bytes, expert * (outputs * bits).div_ceil(8), bits, row),
+            true => lowest_bits(&bytes[(rows + row) * (blocks * bits).div_ceil(8)..], bits, block),
+            false => lowest_bits(&bytes[expert * (outputs * bits).div_ceil(8)..], bits, row),
         };
         LinearWeights::from_quantised(Quantised {
             bits,
             inputs: self.width,
             outputs,
             block_size: self.block_size,
-            element: |column, row| packed(self.weights, (rows + row) * row_bytes, bits, column),
+            element: |column, row| lowest_bits(&self.weights[(rows + row) * row_bytes..], bits, column),
             scale: |block, row| self.scales[(rows + row) * blocks + block],
             zero_point: self.zero_points.map(|bytes| move |block, row| f32::from(zero_point(bytes, block, row))),
         })
     }
-}
-
-/// The integer at a position of those that begin at a byte, the lowest bits of a byte first.
-fn packed(bytes: &[u8], first_byte: usize, bits: usize, position: usize) -> u8 {
-    let in_byte = 8 / bits;
-    let shifted = bytes[first_byte + position / in_byte] >> (position % in_byte * bits);
-    shifted & (u8::MAX >> (8 - bits))
 }

@@ -1,6 +1,6 @@
 //! What is relied on of the operators that are left to tract's own parsers, which ignore what they do not know.
 
-use super::{arguments, attribute, input, int, only_attributes, unsupported};
+use super::{arguments, attribute, input, only_attributes, unsupported, window};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -74,11 +74,7 @@ pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> Tr
     }
     check_value(node, "auto_pad", "NOTSET", &["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])?;
     match &*node.op_type {
-        "AveragePool" | "MaxPool"
-            if arguments::string(node, "auto_pad", "NOTSET") == "VALID" && int(node, "ceil_mode", 0) != 0 =>
-        {
-            Err(unsupported("`ceil_mode` with `auto_pad` of `VALID` is not supported"))
-        }
+        "AveragePool" | "MaxPool" => window::refuse_valid_with_ceil_mode(node),
         "DFT" if input(node, 1).is_some() => Err(unsupported("an input `dft_length` is not supported")),
         "Einsum" => check_einsum(&arguments::string(node, "equation", ""), datum_type),
         "GridSample"

@@ -1,6 +1,6 @@
 //! Reading the attributes of nodes that step windows over an image.
 
-use super::{arguments, attribute, unsupported};
+use super::{arguments, int, unsupported};
 use crate::ops::windows::Windows;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -8,15 +8,9 @@ use tract_onnx::tract_hir::internal::*;
 /// Windows of that kernel with the node's `strides`, `dilations` and `pads`.
 ///
 /// # Errors
-/// `UnsupportedOp` for negative numbers, and for padding that is not in numbers (`auto_pad`).
+/// `UnsupportedOp` for negative numbers.
 pub fn windows(node: &NodeProto, kernel: TVec<usize>) -> TractResult<Windows> {
     let axes = kernel.len();
-    if attribute(node, "auto_pad").is_some_and(|auto_pad| auto_pad.s != b"NOTSET") {
-        return Err(unsupported(format!(
-            "`auto_pad` of `{}` is not supported",
-            arguments::string(node, "auto_pad", "")
-        )));
-    }
     let sizes = |name: &str, default: usize, count: usize| {
         let sizes = arguments::ints(node, name).map_or(Ok(tvec!(default; count)), |ints| sizes(name, &ints))?;
         ensure!(sizes.len() == count, "`{name}` of {} numbers for {axes} axes", sizes.len());
@@ -35,4 +29,15 @@ pub fn windows(node: &NodeProto, kernel: TVec<usize>) -> TractResult<Windows> {
 pub fn sizes(what: &str, ints: &[i64]) -> TractResult<TVec<usize>> {
     let sizes = ints.iter().map(|size| usize::try_from(*size)).collect::<Result<TVec<usize>, _>>();
     sizes.map_err(|_| unsupported(format!("negative numbers in `{what}` are not supported")))
+}
+
+/// Refuses `ceil_mode` where `auto_pad` is `VALID`.
+///
+/// # Errors
+/// `UnsupportedOp`.
+pub fn refuse_valid_with_ceil_mode(node: &NodeProto) -> TractResult<()> {
+    match arguments::string(node, "auto_pad", "NOTSET") == "VALID" && int(node, "ceil_mode", 0) != 0 {
+        true => Err(unsupported("`ceil_mode` with `auto_pad` of `VALID` is not supported")),
+        false => Ok(()),
+    }
 }

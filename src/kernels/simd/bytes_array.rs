@@ -7,7 +7,7 @@ use std::ops::{Add, Mul, Sub};
 /// Four i32. Results beyond their range wrap.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(16))]
-pub(in crate::kernels) struct I32x4([i32; 4]);
+pub(in crate::kernels) struct I32x4(pub(super) [i32; 4]);
 
 /// Eight i16.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use std::ops::{Add, Mul, Sub};
 
 /// Four i32. Results beyond their range wrap.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct I32x4(v128);
+pub(in crate::kernels) struct I32x4(pub(super) v128);
 
 /// Eight i16.
 #[derive(Debug, Clone, Copy)]

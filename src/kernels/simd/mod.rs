@@ -32,19 +32,31 @@ pub(super) mod nibbles;
 #[path = "nibbles_wasm.rs"]
 pub(super) mod nibbles;
 
+/// The words of machines on which these hold two 16-bit integers.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
+mod pairs {
+    pub(in crate::kernels) const WORDS: usize = 4;
+
+    #[inline(always)]
+    pub(in crate::kernels) fn words(activations: [i8; 8]) -> [u32; WORDS] {
+        let [a, b, c, d, e, f, g, h] = activations.map(|value| u32::from(i16::from(value) as u16));
+        [a | c << 16, b | d << 16, e | g << 16, f | h << 16]
+    }
+}
+
 pub(super) use lanes::F32x4;
 
 /// Added to a number below 2^22 it leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
-const ROUNDER: f32 = 12_582_912.0;
+pub(super) const ROUNDER: f32 = 12_582_912.0;
 
 /// Lanes of an [`F32x4`].
 pub(super) const LANES: usize = 4;
 
 impl F32x4 {
-    /// The first four elements of `values`, filled up with `fill` where there are fewer.
+    /// The first four elements of `values`, filled up with 0 where there are fewer.
     #[inline(always)]
-    pub(super) fn load_partial(values: &[f32], fill: f32) -> F32x4 {
-        F32x4::load(&std::array::from_fn(|lane| values.get(lane).copied().unwrap_or(fill)))
+    pub(super) fn load_partial(values: &[f32]) -> F32x4 {
+        F32x4::load(&std::array::from_fn(|lane| values.get(lane).copied().unwrap_or(0.0)))
     }
 
     /// Lane-wise absolute value.
@@ -173,7 +185,7 @@ pub(super) fn map_in_place(values: &mut [f32], function: impl Fn(F32x4) -> F32x4
         function(F32x4::load(lanes)).store(lanes);
     }
     if !rest.is_empty() {
-        let last = function(F32x4::load_partial(rest, 0.0)).to_array();
+        let last = function(F32x4::load_partial(rest)).to_array();
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
@@ -191,7 +203,7 @@ pub(super) fn zip_in_place(values: &mut [f32], others: &[f32], function: impl Fn
         function(F32x4::load(lanes), F32x4::load(other)).store(lanes);
     }
     if !rest.is_empty() {
-        let last = function(F32x4::load_partial(rest, 0.0), F32x4::load_partial(other_rest, 0.0)).to_array();
+        let last = function(F32x4::load_partial(rest), F32x4::load_partial(other_rest)).to_array();
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
@@ -209,7 +221,7 @@ pub(super) fn zip_into(out: &mut [f32], left: &[f32], right: &[f32], function: i
         function(F32x4::load(left), F32x4::load(right)).store(out);
     }
     if !out_rest.is_empty() {
-        let last = function(F32x4::load_partial(left_rest, 0.0), F32x4::load_partial(right_rest, 0.0)).to_array();
+        let last = function(F32x4::load_partial(left_rest), F32x4::load_partial(right_rest)).to_array();
         out_rest.iter_mut().zip(last).for_each(|(out, last)| *out = last);
     }
 }
@@ -280,7 +292,7 @@ pub(super) fn sum_of(values: &[f32], function: impl Fn(F32x4) -> F32x4) -> f32 {
     if rest.is_empty() {
         return total.sum();
     }
-    let last = function(F32x4::load_partial(rest, 0.0)).to_array();
+    let last = function(F32x4::load_partial(rest)).to_array();
     last[..rest.len()].iter().fold(total.sum(), |total, value| total + value)
 }
 
@@ -408,7 +420,7 @@ pub(super) mod cases {
 
     fn failures_of_transposing() -> Option<String> {
         let rows = numbers(16, 1);
-        let columns = F32x4::transpose(std::array::from_fn(|row| F32x4::load_partial(&rows[4 * row..], 0.0)));
+        let columns = F32x4::transpose(std::array::from_fn(|row| F32x4::load_partial(&rows[4 * row..])));
         let expected: Vec<f32> = (0..16).map(|at| rows[at % 4 * 4 + at / 4]).collect();
         difference("transposing", columns.map(F32x4::to_array).as_flattened(), &expected, 0.0)
     }

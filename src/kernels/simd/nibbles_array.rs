@@ -1,25 +1,15 @@
 //! [`I32x4`] and products of 4-bit integers as arrays, for every target without WebAssembly's vectors.
 
 use super::F32x4;
+use super::bytes::I32x4;
 use std::array::from_fn;
-
-/// Four i32.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(16))]
-pub(in crate::kernels) struct I32x4([i32; 4]);
 
 /// 4-bit integers of four outputs, two for each, spread out for a product with a word of activations.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(16))]
 pub(in crate::kernels) struct Operand([i16; 8]);
 
-pub(in crate::kernels) const WORDS: usize = 4;
-
-#[inline(always)]
-pub(in crate::kernels) fn words(activations: [i8; 8]) -> [u32; WORDS] {
-    let [a, b, c, d, e, f, g, h] = activations.map(|value| u32::from(i16::from(value) as u16));
-    [a | c << 16, b | d << 16, e | g << 16, f | h << 16]
-}
+pub(in crate::kernels) use super::pairs::{WORDS, words};
 
 #[inline(always)]
 pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
@@ -28,12 +18,6 @@ pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
 }
 
 impl I32x4 {
-    /// The same value in every lane.
-    #[inline(always)]
-    pub(in crate::kernels) fn splat(value: i32) -> I32x4 {
-        I32x4([value; 4])
-    }
-
     /// The low and the high 16 bits of each word.
     #[inline(always)]
     pub(in crate::kernels) fn pair_from_u16(words: &[u32; 4]) -> [I32x4; 2] {
@@ -44,12 +28,6 @@ impl I32x4 {
     #[inline(always)]
     pub(in crate::kernels) fn times_16(self) -> I32x4 {
         I32x4(self.0.map(|lane| lane << 4))
-    }
-
-    /// The lanes as f32, rounded where they are beyond 24 bits.
-    #[inline(always)]
-    pub(in crate::kernels) fn to_f32(self) -> F32x4 {
-        F32x4(self.0.map(|lane| lane as f32))
     }
 
     /// Adds to each lane the products of the word's activations with that lane's part of the operand.

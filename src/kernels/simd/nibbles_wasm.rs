@@ -2,11 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::F32x4;
+use super::bytes::I32x4;
 use core::arch::wasm32::*;
-
-/// Four i32.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct I32x4(v128);
 
 /// 4-bit integers of four outputs, spread out for a product with a word of activations.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +31,7 @@ mod relaxed {
 
     #[inline(always)]
     pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
-        let nibbles = I32x4::load(nibbles).0;
+        let nibbles = load(nibbles);
         let lowest = u8x16_splat(15);
         [Operand(v128_and(nibbles, lowest)), Operand(v128_and(u16x8_shr(nibbles, 4), lowest))]
     }
@@ -50,17 +47,11 @@ mod relaxed {
 mod strict {
     use super::*;
 
-    pub(in crate::kernels) const WORDS: usize = 4;
-
-    #[inline(always)]
-    pub(in crate::kernels) fn words(activations: [i8; 8]) -> [u32; WORDS] {
-        let [a, b, c, d, e, f, g, h] = activations.map(|value| u32::from(i16::from(value) as u16));
-        [a | c << 16, b | d << 16, e | g << 16, f | h << 16]
-    }
+    pub(in crate::kernels) use crate::kernels::simd::pairs::{WORDS, words};
 
     #[inline(always)]
     pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
-        let nibbles = I32x4::load(nibbles).0;
+        let nibbles = load(nibbles);
         let lowest = u16x8_splat(15);
         [
             Operand(v128_and(nibbles, lowest)),
@@ -76,23 +67,17 @@ mod strict {
     }
 }
 
+#[inline(always)]
+fn load(bits: &[u32; 4]) -> v128 {
+    // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
+    unsafe { v128_load(bits.as_ptr().cast()) }
+}
+
 impl I32x4 {
-    /// The same value in every lane.
-    #[inline(always)]
-    pub(in crate::kernels) fn splat(value: i32) -> I32x4 {
-        I32x4(i32x4_splat(value))
-    }
-
-    #[inline(always)]
-    fn load(bits: &[u32; 4]) -> I32x4 {
-        // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
-        I32x4(unsafe { v128_load(bits.as_ptr().cast()) })
-    }
-
     /// The low and the high 16 bits of each word.
     #[inline(always)]
     pub(in crate::kernels) fn pair_from_u16(words: &[u32; 4]) -> [I32x4; 2] {
-        let words = I32x4::load(words).0;
+        let words = load(words);
         [I32x4(v128_and(words, u32x4_splat(0xffff))), I32x4(u32x4_shr(words, 16))]
     }
 
@@ -100,12 +85,6 @@ impl I32x4 {
     #[inline(always)]
     pub(in crate::kernels) fn times_16(self) -> I32x4 {
         I32x4(i32x4_shl(self.0, 4))
-    }
-
-    /// The lanes as f32, rounded where they are beyond 24 bits.
-    #[inline(always)]
-    pub(in crate::kernels) fn to_f32(self) -> F32x4 {
-        F32x4(f32x4_convert_i32x4(self.0))
     }
 
     /// Adds to each lane the products of the word's activations with that lane's part of the operand.
@@ -119,13 +98,13 @@ impl F32x4 {
     /// The f32 of these bits.
     #[inline(always)]
     pub(in crate::kernels) fn from_bits(bits: &[u32; 4]) -> F32x4 {
-        F32x4(I32x4::load(bits).0)
+        F32x4(load(bits))
     }
 
     /// Inputs 0 to 7 of four outputs as numbers from 0 to 15.
     #[inline(always)]
     pub(in crate::kernels) fn inputs_from_nibbles(nibbles: &[u32; 4]) -> [F32x4; 8] {
-        let nibbles = I32x4::load(nibbles).0;
+        let nibbles = load(nibbles);
         let input = |shift| F32x4(f32x4_convert_i32x4(v128_and(u32x4_shr(nibbles, shift), u32x4_splat(15))));
         [input(0), input(8), input(16), input(24), input(4), input(12), input(20), input(28)]
     }
