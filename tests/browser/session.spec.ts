@@ -70,9 +70,9 @@ test('an output that stays in the engine is fed from there', async ({ library })
   const found = await library.evaluate(async ({ InferenceSession, Tensor }, address) => {
     const session = await InferenceSession.create(address, { preferredOutputLocation: { product: 'cpu-pinned' } });
     const row = new Tensor('float32', [3], [1, 1]);
-    let column = new Tensor('float32', [1, 2], [2, 1]);
-    const locations: string[] = [];
-    for (let run = 0; run < 3; run += 1) {
+    let column = (await session.run({ column: new Tensor('float32', [1, 2], [2, 1]), row }))['product']!;
+    const locations = [column.location];
+    for (let run = 0; run < 2; run += 1) {
       const { product, sine } = await session.run({ column, row });
       column.dispose();
       column = product!;
@@ -87,7 +87,7 @@ test('an output that stays in the engine is fed from there', async ({ library })
     return { locations, copy, refusal };
   }, OUTER_PRODUCT);
   expect(found).toEqual({
-    locations: Array<string[]>(3).fill(['cpu-pinned', 'cpu']).flat(),
+    locations: ['cpu-pinned', 'cpu-pinned', 'cpu', 'cpu-pinned', 'cpu'],
     copy: [27, 54],
     refusal: 'InvalidInput column',
   });
