@@ -21,6 +21,11 @@ export const ENGINES = {
 /** The engines of the suites that time, in the order of the tables. */
 export const TIMED_ENGINES = [PEER, 'relaxed', 'simd', 'relaxed-worker'];
 
+/** Whether an engine computes in the page's own thread. */
+export function computesInPage(name) {
+  return !ENGINES[name].worker;
+}
+
 /** Models by name, `path` below models/. Token ids are drawn from `firstId` up to, not including, `vocabSize`. */
 export const MODELS = {
   'all-MiniLM-L6-v2': { path: 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', firstId: 999, vocabSize: 30522 },
@@ -30,6 +35,11 @@ export const MODELS = {
 /** Models of the suite `memory` alone: large for their speed. */
 export const LARGE_MODELS = {
   'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx' },
+};
+
+/** Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens. */
+export const DECODERS = {
+  'SmolLM2-135M-Instruct-q4': { path: 'SmolLM2-135M-Instruct/onnx/model_q4.onnx', pastDims: [1, 3, 0, 64], vocabSize: 49152 },
 };
 
 /** Shapes of the suite `encoder`, as batch × sequence. */

@@ -11,7 +11,8 @@ const RELAXED_INSTRUCTIONS = [
 /**
  * Imports an engine's JavaScript.
  *
- * @returns `Tensor`, and `open(url)`, which loads a model and gives its `session`
+ * @returns `Tensor`, and `open(url, { hold })`, which loads a model and gives its `session`; with `hold` its outputs stay where they
+ *   can be fed again fastest, and are read by `getData`
  */
 export function importEngine(name) {
   return name === PEER ? importPeer() : importOurs(ENGINES[name]);
@@ -26,9 +27,11 @@ async function importPeer() {
 
 async function importOurs({ variant, worker, device }) {
   const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
-  const create = (url) => InferenceSession.create(url, { executionProviders: [device], numThreads: 1, worker });
-  const open = async (url) => {
-    const session = await (variant === 'simd' ? withoutRelaxedSimd(() => create(url)) : create(url));
+  const open = async (url, { hold = false } = {}) => {
+    const preferredOutputLocation = hold ? 'cpu-pinned' : 'cpu';
+    const options = { executionProviders: [device], numThreads: 1, worker, preferredOutputLocation };
+    const create = () => InferenceSession.create(url, options);
+    const session = await (variant === 'simd' ? withoutRelaxedSimd(create) : create());
     if (!performance.getEntriesByType('resource').some((entry) => entry.name.includes(`/wasm/${variant}/sottovoce_bg.wasm`))) {
       throw new Error(`the package did not choose its build \`${variant}\` in this browser`);
     }

@@ -2,8 +2,10 @@
 
 import { memoryBytes } from './memories.js';
 import { LARGE_MODELS, MODELS, PEER } from '../cases.mjs';
+import { timeDecoder } from './decoder.js';
 import { importEngine } from './engines.js';
 import { encoderFeeds } from './inputs.js';
+import { limits } from './limits.js';
 
 /** Sessions by the name of their engine, each with a function that makes the inputs of a shape. */
 const opened = new Map();
@@ -152,4 +154,4 @@ function urlOf({ path }) {
   return new URL(`/models/${path}`, location.href).href;
 }
 
-window.bench = { open, differences, time, create, loadingMemory, repeat, countersOfRun };
+window.bench = { open, differences, time, create, loadingMemory, repeat, countersOfRun, timeDecoder, limits };

@@ -1,6 +1,6 @@
 // From nothing to the first answer, each sample in a fresh page with nothing cached; and WebAssembly memory after it.
 
-import { ENGINES, FIRST_RUN_SHAPE, PEER } from '../cases.mjs';
+import { computesInPage, FIRST_RUN_SHAPE, PEER } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { mebibytes, millis, ratio, spread, table } from '../report.mjs';
 import { pairwiseRatio, summary } from '../statistics.mjs';
@@ -40,7 +40,7 @@ function figuresOf(samples) {
       createMs: summary(taken.map(({ createMs }) => createMs)),
       firstRunMs: summary(taken.map(({ firstRunMs }) => firstRunMs)),
       // The memory of a worker is out of the page's sight.
-      ...(ENGINES[name].worker ? {} : { heapBytes: summary(taken.map(({ heapBytes }) => heapBytes)).median }),
+      ...(computesInPage(name) && { heapBytes: summary(taken.map(({ heapBytes }) => heapBytes)).median }),
       ...(name === PEER ? {} : { ratio: pairwiseRatio(samples[PEER].map(total), taken.map(total)) }),
     };
   }

@@ -1,6 +1,6 @@
 // WebAssembly memory that loading a model takes, each in a fresh page. It never shrinks: its growth is the peak.
 
-import { ENGINES, LARGE_MODELS } from '../cases.mjs';
+import { computesInPage, LARGE_MODELS } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { mebibytes, ratio, table } from '../report.mjs';
 
@@ -8,7 +8,7 @@ export const memory = {
   async run({ browser, address, engines, models }) {
     const results = [];
     // The memory of a worker is out of the page's sight.
-    for (const engine of engines.filter((name) => !ENGINES[name].worker)) {
+    for (const engine of engines.filter(computesInPage)) {
       for (const model of [...models, ...Object.keys(LARGE_MODELS)]) {
         const evaluate = (page) => page.evaluate((given) => bench.loadingMemory(...given), [engine, model]);
         results.push({ engine, model, ...(await withPage(browser, address, evaluate)) });

@@ -1,6 +1,6 @@
 // Where our time goes: self time by function, sampled by V8 in the page's thread. Functions have names in a debug build only.
 
-import { ENGINES, PEER, PROFILE_SHAPE } from '../cases.mjs';
+import { computesInPage, PEER, PROFILE_SHAPE } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { percent, table } from '../report.mjs';
 
@@ -14,7 +14,7 @@ export const profile = {
   async run({ browser, address, engines, models, shapes, quick }) {
     const results = [];
     for (const model of models) {
-      for (const engine of engines.filter((name) => name !== PEER && !ENGINES[name].worker)) {
+      for (const engine of engines.filter((name) => name !== PEER && computesInPage(name))) {
         await withPage(browser, address, async (page) => {
           await page.evaluate(([name, model]) => bench.open([name], model), [engine, model]);
           for (const shape of shapes ?? [PROFILE_SHAPE]) {

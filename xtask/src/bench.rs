@@ -24,7 +24,7 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<()> {
     let folder = process::root().join("benches");
-    models::fetch(models::Purpose::Test)?;
+    models::fetch(models::Purpose::Agree)?;
     if !options.no_build {
         build::run(&build::Options { release: true, variant: Selection::All, selftest: false })?;
     }
