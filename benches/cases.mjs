@@ -29,12 +29,8 @@ export function computesInPage(name) {
 /** Models by name, `path` below models/. Token ids are drawn from `firstId` up to, not including, `vocabSize`. */
 export const MODELS = {
   'all-MiniLM-L6-v2': { path: 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', firstId: 999, vocabSize: 30522 },
+  'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx', firstId: 999, vocabSize: 30522 },
   rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730 },
-};
-
-/** Models of the suite `memory` alone: large for their speed. */
-export const LARGE_MODELS = {
-  'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx' },
 };
 
 /** Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens. */

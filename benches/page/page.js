@@ -1,7 +1,7 @@
 // The browser's side of the suites: `window.bench`. Whatever goes in or out is JSON.
 
 import { memoryBytes } from './memories.js';
-import { LARGE_MODELS, MODELS, PEER } from '../cases.mjs';
+import { DECODERS, MODELS, PEER } from '../cases.mjs';
 import { timeDecoder } from './decoder.js';
 import { importEngine } from './engines.js';
 import { encoderFeeds } from './inputs.js';
@@ -83,7 +83,7 @@ async function create(engineName, modelName, shape) {
  * @returns bytes that WebAssembly memory grew by since a model of a few bytes was loaded, and bytes of the model's file
  */
 async function loadingMemory(engineName, modelName) {
-  const url = urlOf(MODELS[modelName] ?? LARGE_MODELS[modelName]);
+  const url = urlOf(MODELS[modelName] ?? DECODERS[modelName]);
   const { open: openModel } = await importEngine(engineName);
   await openModel(new URL('/tests/browser/fixtures/lookup.onnx', location.href).href);
   const before = memoryBytes();

@@ -1,6 +1,6 @@
 // WebAssembly memory that loading a model takes, each in a fresh page. It never shrinks: its growth is the peak.
 
-import { computesInPage, LARGE_MODELS } from '../cases.mjs';
+import { computesInPage, DECODERS } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { mebibytes, ratio, table } from '../report.mjs';
 
@@ -9,7 +9,7 @@ export const memory = {
     const results = [];
     // The memory of a worker is out of the page's sight.
     for (const engine of engines.filter(computesInPage)) {
-      for (const model of [...models, ...Object.keys(LARGE_MODELS)]) {
+      for (const model of [...models, ...Object.keys(DECODERS)]) {
         const evaluate = (page) => page.evaluate((given) => bench.loadingMemory(...given), [engine, model]);
         results.push({ engine, model, ...(await withPage(browser, address, evaluate)) });
       }

@@ -14,6 +14,13 @@ use crate::{files, node, process};
 const BASE_FEATURES: &str =
     "+simd128,+bulk-memory,+mutable-globals,+nontrapping-fptoint,+sign-ext,+reference-types,+multivalue";
 
+/// What a page downloads is small where it is not hot: dependencies are optimised for size, but for those whose loops run over tensors.
+const RELEASE_PROFILE: [&str; 3] = [
+    "profile.release.package.\"*\".opt-level=\"s\"",
+    "profile.release.package.tract-linalg.opt-level=3",
+    "profile.release.package.tract-data.opt-level=3",
+];
+
 /// tract walks graphs recursively: the usual 1 MiB is too little for deep ones.
 const STACK_BYTES: usize = 4 << 20;
 
@@ -164,6 +171,7 @@ pub fn cargo_for_wasm(subcommand: &str) -> Command {
         .args([subcommand, "--target", "wasm32-unknown-unknown", "-Zbuild-dir-new-layout"])
         // They would halve the speed of the kernels in development builds.
         .arg("--config=profile.dev.package.sottovoce.debug-assertions=false")
+        .args(RELEASE_PROFILE.map(|setting| format!("--config={setting}")))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_TARGET_DIR", wasm_target_folder())
