@@ -43,7 +43,9 @@ pub fn check_parameters(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Re
     for (_, position, negative) in COUNTS.iter().filter(|(operator, ..)| of(operator)) {
         check_range(&parameters(*position), if *negative { -LARGEST_SIZE } else { 0 })?;
     }
-    if let ("Range", [start], [limit], [step]) = (&*node.op_type, &*parameters(0), &*parameters(1), &*parameters(2)) {
+    if of("Range")
+        && let ([start], [limit], [step]) = (&*parameters(0), &*parameters(1), &*parameters(2))
+    {
         check_steps(*start, *limit, *step)?;
     }
     Ok(())
@@ -65,7 +67,7 @@ fn check_steps(start: i64, limit: i64, step: i64) -> Result<()> {
     check_bytes(&[u64::try_from(steps.max(0)).unwrap_or(u64::MAX)], size_of::<i64>())
 }
 
-/// The integers of a small constant; those that are symbolic are left out.
+/// The integers of a constant that says sizes; those that are symbolic are left out.
 fn integers(fact: &TypedFact) -> Option<Vec<i64>> {
     let constant: &Tensor = fact.konst.as_deref()?;
     match constant.datum_type() {
