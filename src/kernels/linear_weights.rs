@@ -378,7 +378,11 @@ impl Panels {
 }
 
 impl NBits<'_> {
-    fn check(&self) -> Result<()> {
+    /// Checks what [`LinearWeights::from_nbits`] checks.
+    ///
+    /// # Errors
+    /// Those of [`LinearWeights::from_nbits`].
+    pub fn check(&self) -> Result<()> {
         let NBits { bits, inputs, outputs, block_size, b, scales, zero_points, groups } = *self;
         if !matches!(bits, 2 | 4 | 8) {
             return Err(Error::unsupported_op(format!("weights of {bits} bits are not supported"))

@@ -77,28 +77,50 @@ impl Wiring for MatMulNBits {
         if groups.is_some() && (self.bits != 4 || packed) {
             return Err(unsupported("g_idx is supported with 4 bits and without packed zero points only"));
         }
-        let constants = [Some(&b), Some(&scales), zero_points.as_ref(), groups.as_ref()];
-        let constants: Vec<&Arc<Tensor>> = constants.into_iter().flatten().collect();
-        let weights = NBits {
-            bits: self.bits,
-            inputs: self.inputs,
-            outputs: self.outputs,
-            block_size: self.block_size,
-            b: b.try_as_plain_ram()?.as_slice::<u8>()?,
-            scales: f32_slice(&scales)?,
-            zero_points: zero_points.as_deref().map_or(Ok(NBitsZeroPoints::None), nbits_zero_points)?,
-            groups: groups.as_ref().map(|groups| groups.try_as_plain_ram()?.as_slice::<i32>()).transpose()?,
-        };
+        let matrix = Matrix { operator: self.clone(), b, scales, zero_points, groups };
+        matrix.view()?.check()?;
         let bias = bias.as_ref().map(|bias| f32_slice(bias)).transpose()?;
         ensure!(bias.is_none_or(|bias| bias.len() == self.outputs), "the bias must have N elements");
         let bias = bias.map(|bias| Shared::new(bias.to_vec()));
-        let how = (self.bits, self.inputs, self.outputs, self.block_size, groups.is_some(), self.int8);
-        let weights = Shared::try_of(&constants, how, || {
-            let weights = LinearWeights::from_nbits(weights)?;
-            Ok(if self.int8 { weights.rounding_activations() } else { weights })
-        })?;
+        let how = (self.bits, self.inputs, self.outputs, self.block_size, matrix.groups.is_some(), self.int8);
+        let constants = [Some(&matrix.b), Some(&matrix.scales), matrix.zero_points.as_ref(), matrix.groups.as_ref()];
+        let constants: Vec<Arc<Tensor>> = constants.into_iter().flatten().cloned().collect();
+        let weights = Shared::of(&constants.iter().collect::<Vec<_>>(), how, move || matrix.pack());
         let linear = Linear { bias, ..Linear::new(self.inputs, self.outputs, weights) };
         model.wire_node(prefix, linear, &inputs[..1]).map(Some)
+    }
+}
+
+/// The constants of an operator.
+struct Matrix {
+    operator: MatMulNBits,
+    b: Arc<Tensor>,
+    scales: Arc<Tensor>,
+    zero_points: Option<Arc<Tensor>>,
+    groups: Option<Arc<Tensor>>,
+}
+
+impl Matrix {
+    fn view(&self) -> TractResult<NBits<'_>> {
+        let groups = self.groups.as_ref().map(|groups| groups.try_as_plain_ram()?.as_slice::<i32>());
+        Ok(NBits {
+            bits: self.operator.bits,
+            inputs: self.operator.inputs,
+            outputs: self.operator.outputs,
+            block_size: self.operator.block_size,
+            b: self.b.try_as_plain_ram()?.as_slice::<u8>()?,
+            scales: f32_slice(&self.scales)?,
+            zero_points: self.zero_points.as_deref().map_or(Ok(NBitsZeroPoints::None), nbits_zero_points)?,
+            groups: groups.transpose()?,
+        })
+    }
+
+    /// # Panics
+    /// Where the constants do not fit: they are checked before.
+    fn pack(self) -> LinearWeights {
+        let view = self.view().expect("constants of the types that were checked");
+        let weights = LinearWeights::from_nbits(view).expect("constants that were checked");
+        if self.operator.int8 { weights.rounding_activations() } else { weights }
     }
 }
 
