@@ -31,7 +31,7 @@ export function launchBrowser({ webgpu = false } = {}) {
 }
 
 /**
- * Opens a page with nothing cached, lets `use` work in it, and closes it with all its memory. An uncaught error of the
+ * Opens the page at an address with nothing cached, lets `use` work in it, and closes it with all its memory. An uncaught error of the
  * page is the run's error.
  */
 export async function withPage(browser, address, use) {
@@ -44,7 +44,7 @@ export async function withPage(browser, address, use) {
       page.once('crash', () => reject(new Error('the page crashed')));
     });
     const work = async () => {
-      await page.goto(`${address}/benches/page/index.html`);
+      await page.goto(address);
       return use(page);
     };
     return await Promise.race([work(), failure]);

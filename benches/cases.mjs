@@ -6,6 +6,9 @@ export const TOLERANCE = 1e-3;
 /** The peer that every ratio is taken against. */
 export const PEER = 'onnxruntime-web';
 
+/** A peer of the suite `decoder` alone, on its own format of the same weights. */
+export const GGUF_PEER = 'wllama';
+
 /**
  * Engines by name: the build of ours (`variant`) and whether it runs in a worker. The peer computes in the page's thread
  * (`wasm.proxy` is false), so ours is compared in the page's thread; in a worker is how users run it by default.
@@ -14,12 +17,16 @@ export const ENGINES = {
   relaxed: { variant: 'relaxed', worker: false, device: 'wasm' },
   simd: { variant: 'simd', worker: false, device: 'wasm' },
   'relaxed-worker': { variant: 'relaxed', worker: true, device: 'wasm' },
+  'relaxed-threads': { variant: 'relaxed-threads', worker: true, device: 'wasm' },
+  'simd-threads': { variant: 'simd-threads', worker: true, device: 'wasm' },
   webgpu: { variant: 'relaxed', worker: false, device: 'webgpu' },
   [PEER]: { device: 'wasm' },
 };
 
-/** The engines of the suites that time, in the order of the tables. */
-export const TIMED_ENGINES = [PEER, 'relaxed', 'simd', 'relaxed-worker'];
+/** The engines of the suites that time, in the order of the tables; on several threads, ours on one is there to be compared. */
+export function timedEngines(threads) {
+  return threads > 1 ? [PEER, 'relaxed-threads', 'simd-threads', 'relaxed-worker'] : [PEER, 'relaxed', 'simd', 'relaxed-worker'];
+}
 
 /** Whether an engine computes in the page's own thread. */
 export function computesInPage(name) {
@@ -33,9 +40,14 @@ export const MODELS = {
   rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730 },
 };
 
-/** Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens. */
+/** Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens, and the same weights for wllama. */
 export const DECODERS = {
-  'SmolLM2-135M-Instruct-q4': { path: 'SmolLM2-135M-Instruct/onnx/model_q4.onnx', pastDims: [1, 3, 0, 64], vocabSize: 49152 },
+  'SmolLM2-135M-Instruct-q4': {
+    path: 'SmolLM2-135M-Instruct/onnx/model_q4.onnx',
+    gguf: 'SmolLM2-135M-Instruct/model.Q4_1.gguf',
+    pastDims: [1, 3, 0, 64],
+    vocabSize: 49152,
+  },
 };
 
 /** Shapes of the suite `encoder`, as batch × sequence. */

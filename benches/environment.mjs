@@ -5,11 +5,11 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
-import { PEER } from './cases.mjs';
+import { ENGINES, GGUF_PEER, PEER } from './cases.mjs';
 import { mebibytes, table } from './report.mjs';
 
 /** The environment of a run, for the JSON and for {@link printEnvironment}. Sizes in bytes. */
-export function environmentOf(root, browser) {
+export function environmentOf(root, browser, threads, engines) {
   const peer = join('benches/node_modules', PEER);
   return {
     date: new Date().toISOString(),
@@ -17,20 +17,19 @@ export function environmentOf(root, browser) {
     processor: cpus()[0].model,
     cores: availableParallelism(),
     loadAverage: loadavg()[0],
-    threads: 1,
-    versions: { sottovoce: versionOf(join(root, 'pkg')), [PEER]: versionOf(join(root, peer)) },
+    threads,
+    versions: { sottovoce: versionOf(join(root, 'pkg')), [PEER]: versionOf(join(root, peer)), [GGUF_PEER]: versionOf(join(root, 'benches/node_modules/@wllama/wllama')) },
     wasm: {
-      relaxed: wasmFile(root, 'pkg/dist/wasm/relaxed/sottovoce_bg.wasm'),
-      simd: wasmFile(root, 'pkg/dist/wasm/simd/sottovoce_bg.wasm'),
+      ...Object.fromEntries(variants(engines).map((name) => [name, wasmFile(root, `pkg/dist/wasm/${name}/sottovoce_bg.wasm`)])),
       [PEER]: wasmFile(root, join(peer, 'dist/ort-wasm-simd-threaded.wasm')),
     },
   };
 }
 
-export function printEnvironment({ date, browser, processor, cores, loadAverage, versions, wasm }) {
+export function printEnvironment({ date, browser, processor, cores, loadAverage, threads, versions, wasm }) {
   console.log(`${date}, ${browser}, ${processor}, ${cores} cores, load ${loadAverage.toFixed(1)}`);
   if (loadAverage > 0.5) console.log('Other work runs on this machine: trust the ratios, not the times.');
-  console.log(`sottovoce ${versions.sottovoce} beside ${PEER} ${versions[PEER]}: one thread each, the page's own unless said otherwise\n`);
+  console.log(`sottovoce ${versions.sottovoce} beside ${PEER} ${versions[PEER]}: ${threads === 1 ? "one thread each, the page's own" : `${threads} threads each`} unless said otherwise\n`);
   const rows = Object.entries(wasm).map(([name, { build, rawBytes, gzipBytes }]) => ({
     wasm: name,
     build,
@@ -38,6 +37,11 @@ export function printEnvironment({ date, browser, processor, cores, loadAverage,
     'MiB, gzip': mebibytes(gzipBytes),
   }));
   console.log(table(rows));
+}
+
+/** The builds of ours that are timed. */
+function variants(engines) {
+  return [...new Set(engines.flatMap((name) => ENGINES[name].variant ?? []))];
 }
 
 function versionOf(folder) {

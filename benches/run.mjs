@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { launchBrowser } from './browser.mjs';
-import { dimensionsOf, MODELS, PEER, TIMED_ENGINES } from './cases.mjs';
+import { dimensionsOf, MODELS, PEER, timedEngines } from './cases.mjs';
+import { barChart } from './chart.mjs';
 import { environmentOf, printEnvironment } from './environment.mjs';
 import { startServer } from './server.mjs';
 import { create } from './suites/create.mjs';
@@ -24,11 +25,17 @@ const DEFAULT_SUITES = ['limits', 'encoder', 'decoder', 'create', 'memory'];
 const USAGE = `Usage: node benches/run.mjs [options]
   --suite NAME    one of ${Object.keys(SUITES).join(', ')}; may be repeated; ${DEFAULT_SUITES.join(', ')} by default
   --model NAME    one of ${Object.keys(MODELS).join(', ')}; may be repeated; all by default
-  --engine NAME   one of ${TIMED_ENGINES.filter((name) => name !== PEER).join(', ')}; may be repeated; all by default
+  --threads N     threads of every engine; 1 by default
+  --engine NAME   one of ${ours(1).join(', ')}, or with more threads ${ours(2).join(', ')}; may be repeated; all by default
   --shape SHAPE   batch and sequence, such as 1x128; may be repeated; each suite's own by default
   --quick         few samples: shows that the benches work, not how fast anything is
   --json FILE     also write the figures to FILE
+  --svg FILE      also write a bar chart of the ratios to FILE
   --help          print this`;
+
+function ours(threads) {
+  return timedEngines(threads).filter((name) => name !== PEER);
+}
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -38,21 +45,25 @@ function readOptions() {
     options: {
       suite: { ...strings, default: DEFAULT_SUITES },
       model: { ...strings, default: Object.keys(MODELS) },
-      engine: { ...strings, default: TIMED_ENGINES.filter((name) => name !== PEER) },
+      threads: { type: 'string', default: '1' },
+      engine: strings,
       shape: strings,
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
+      svg: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   checkNames('suite', values.suite, Object.keys(SUITES));
   checkNames('model', values.model, Object.keys(MODELS));
-  checkNames('engine', values.engine, TIMED_ENGINES);
+  if (!/^[1-9]\d?$/.test(values.threads)) throw new Error(`--threads ${values.threads}: a number from 1 to 99`);
+  const threads = Number(values.threads);
+  checkNames('engine', values.engine ?? [], ours(threads));
   for (const shape of values.shape ?? []) {
     if (!/^[1-9]\d*x[1-9]\d*$/.test(shape)) throw new Error(`--shape ${shape}: a shape is such as 8x128`);
     if (dimensionsOf(shape)[1] > 512) throw new Error(`--shape ${shape}: the models take up to 512 tokens`);
   }
-  return values;
+  return { ...values, threads, engine: values.engine ?? ours(threads) };
 }
 
 function checkNames(option, names, known) {
@@ -63,16 +74,18 @@ function checkNames(option, names, known) {
 
 /** Runs the suites, printing each as it ends. */
 async function runSuites(options) {
-  const server = await startServer(root);
+  const { threads } = options;
+  const server = await startServer(root, { isolated: threads > 1 });
   const browser = await launchBrowser();
   try {
-    const environment = environmentOf(root, browser);
+    const engines = timedEngines(threads).filter((name) => name === PEER || options.engine.includes(name));
+    const environment = environmentOf(root, browser, threads, engines);
     printEnvironment(environment);
-    const engines = TIMED_ENGINES.filter((name) => name === PEER || options.engine.includes(name));
+    const address = `${server.address}/benches/page/index.html?threads=${threads}`;
     const { model: models, shape: shapes, quick } = options;
     const suites = {};
     for (const name of options.suite) {
-      suites[name] = await SUITES[name].run({ browser, address: server.address, engines, models, shapes, quick });
+      suites[name] = await SUITES[name].run({ browser, address, engines, models, shapes, quick });
       SUITES[name].print(suites[name]);
     }
     return { environment, quick, suites };
@@ -90,6 +103,7 @@ async function main() {
   }
   const figures = await runSuites(options);
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+  if (options.svg !== undefined) writeFileSync(options.svg, await barChart(figures));
   const disagreeing = Object.entries(figures.suites).filter(([name, results]) => !SUITES[name].agrees(results));
   if (disagreeing.length > 0) {
     throw new Error(`outputs differ from the peer's in: ${disagreeing.map(([name]) => name).join(', ')}`);

@@ -14,8 +14,10 @@ const TYPES = {
   '.wasm': 'application/wasm',
 };
 
-/** Serves the folders below `root` on any free port; `close` ends it. */
-export async function startServer(root) {
+const ISOLATION = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+
+/** Serves the folders below `root` on any free port, on request cross-origin isolated; `close` ends it. */
+export async function startServer(root, { isolated }) {
   const server = createServer((request, response) => {
     const file = fileOf(root, new URL(request.url, 'http://localhost').pathname);
     const stat = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
@@ -24,7 +26,8 @@ export async function startServer(root) {
       return;
     }
     const type = TYPES[extname(file)] ?? 'application/octet-stream';
-    response.writeHead(200, { 'content-type': type, 'content-length': stat.size, 'cache-control': 'no-store' });
+    const headers = { 'content-type': type, 'content-length': stat.size, 'cache-control': 'no-store', ...(isolated && ISOLATION) };
+    response.writeHead(200, headers);
     createReadStream(file).pipe(response);
   });
   await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));

@@ -1,27 +1,42 @@
 // Times language models with a cache.
 
-import { DECODERS, PEER } from '../cases.mjs';
-import { importEngine } from './engines.js';
+import { DECODERS, GGUF_PEER, PEER } from '../cases.mjs';
+import { importEngine, THREADS } from './engines.js';
+import { openWllama, timeWllama } from './wllama.js';
 
 /**
  * Times engines in turns, each on the same tokens: a prompt at once, then a token at a time with the cache that the step before gave.
  * The first round warms up and is not counted; in it the engines' logits are compared.
  *
+ * wllama chooses its own tokens, which makes no difference to its time.
+ *
  * @param plan - `promptLength`, `steps`, `rounds`
- * @returns by engine: `prefillMs` and `decodeMs` (of all steps), one of each a round; `cosine`, the smallest of a row of logits with the peer's
+ * @returns by engine: `prefillMs` and `decodeMs` (of all steps), one of each a round; `cosine`, the smallest of a row of logits with the peer's,
+ *   but for wllama, which shows none
  */
 export async function timeDecoder(engineNames, modelName, { promptLength, steps, rounds }) {
-  const decoders = new Map();
-  for (const name of engineNames) decoders.set(name, await open(name, DECODERS[modelName]));
-  const tokens = Array.from({ length: promptLength + steps }, (_, place) => BigInt(1 + ((place * 7919) % (DECODERS[modelName].vocabSize - 1))));
+  const generators = new Map();
+  const model = DECODERS[modelName];
+  const tokens = Array.from({ length: promptLength + steps }, (_, place) => BigInt(1 + ((place * 7919) % (model.vocabSize - 1))));
+  for (const name of engineNames) {
+    if (name === GGUF_PEER) {
+      const wllama = await openWllama({ path: model.gguf, threads: THREADS, context: 2 * tokens.length });
+      generators.set(name, () => timeWllama(wllama, promptLength, steps));
+    } else {
+      const decoder = await open(name, model);
+      generators.set(name, () => generate(decoder, tokens, promptLength));
+    }
+  }
   const measured = Object.fromEntries(engineNames.map((name) => [name, { prefillMs: [], decodeMs: [] }]));
   const logits = {};
-  for (const name of engineNames) logits[name] = (await generate(decoders.get(name), tokens, promptLength)).logits;
-  for (const name of engineNames) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
+  for (const name of engineNames) logits[name] = (await generators.get(name)()).logits;
+  for (const name of engineNames) {
+    if (logits[name] !== undefined) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
+  }
   for (let round = 0; round < rounds; round += 1) {
     for (let turn = 0; turn < engineNames.length; turn += 1) {
       const name = engineNames[(round + turn) % engineNames.length];
-      const { prefillMs, decodeMs } = await generate(decoders.get(name), tokens, promptLength);
+      const { prefillMs, decodeMs } = await generators.get(name)();
       measured[name].prefillMs.push(prefillMs);
       measured[name].decodeMs.push(decodeMs);
     }

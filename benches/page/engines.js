@@ -2,6 +2,9 @@
 
 import { ENGINES, PEER } from '../cases.mjs';
 
+/** Threads of the peer, and of our builds that have more than one. */
+export const THREADS = Number(new URL(location.href).searchParams.get('threads'));
+
 /** The second and third byte of the relaxed instructions that our package looks for before it chooses a build. */
 const RELAXED_INSTRUCTIONS = [
   [0x85, 0x02],
@@ -20,7 +23,7 @@ export function importEngine(name) {
 
 async function importPeer() {
   const { env, InferenceSession, Tensor } = await import('../node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs');
-  env.wasm.numThreads = 1;
+  env.wasm.numThreads = THREADS;
   env.wasm.proxy = false;
   return { Tensor, open: (url) => InferenceSession.create(url, { executionProviders: ['wasm'], graphOptimizationLevel: 'all' }) };
 }
@@ -29,9 +32,9 @@ async function importOurs({ variant, worker, device }) {
   const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
   const open = async (url, { hold = false } = {}) => {
     const preferredOutputLocation = hold ? 'cpu-pinned' : 'cpu';
-    const options = { executionProviders: [device], numThreads: 1, worker, preferredOutputLocation };
+    const options = { executionProviders: [device], numThreads: variant.endsWith('-threads') ? THREADS : 1, worker, preferredOutputLocation };
     const create = () => InferenceSession.create(url, options);
-    const session = await (variant === 'simd' ? withoutRelaxedSimd(create) : create());
+    const session = await (variant.startsWith('simd') ? withoutRelaxedSimd(create) : create());
     if (!performance.getEntriesByType('resource').some((entry) => entry.name.includes(`/wasm/${variant}/sottovoce_bg.wasm`))) {
       throw new Error(`the package did not choose its build \`${variant}\` in this browser`);
     }

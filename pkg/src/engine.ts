@@ -2,7 +2,7 @@ import { openBytes } from './bytes.js';
 import type { Checkpoint } from './checkpoint.js';
 import { isPlainError, SottovoceError, typedError } from './errors.js';
 import type { EnginePipeline, EngineSession, Glue } from './glue.js';
-import type { Answer, Command, CommandName, Commands } from './protocol.js';
+import type { Answer, Command, CommandName, Commands, SharedEngine } from './protocol.js';
 
 type Input<Name extends CommandName> = Commands[Name]['input'];
 type Output<Name extends CommandName> = Commands[Name]['output'];
@@ -22,12 +22,15 @@ export class EngineFailure extends SottovoceError {}
 /** One model in one WebAssembly instance; the same in a worker and in the page's own thread. */
 export class Engine {
   readonly #glue: Glue;
+  readonly #onStarted: (engine: SharedEngine) => void;
   #memory: WebAssembly.Memory | undefined;
   #session: EngineSession | undefined;
   #pipeline: EnginePipeline | undefined;
 
-  constructor(glue: Glue) {
+  /** @param onStarted - told of the instance once there is one */
+  constructor(glue: Glue, onStarted: (engine: SharedEngine) => void = () => {}) {
     this.#glue = glue;
+    this.#onStarted = onStarted;
   }
 
   /**
@@ -73,8 +76,9 @@ export class Engine {
   }
 
   async #load(input: Input<'load'>, checkpoint: Checkpoint): Promise<void> {
-    const exports = (await this.#glue.default({ module_or_path: input.module })) as { memory?: WebAssembly.Memory };
+    const exports = (await this.#glue.default({ module_or_path: input.module })) as { memory: WebAssembly.Memory };
     this.#memory = exports.memory;
+    this.#onStarted({ module: input.module, memory: exports.memory });
     const opened = input.externalData.map(async ({ path, bytes }) => ({ path, source: await openBytes(bytes) }));
     const options = { device: input.device, externalData: await Promise.all(opened), checkpoint };
     this.#session = await this.#glue.Session.load(await openBytes(input.model), options);

@@ -1,7 +1,10 @@
 import { typedError } from './errors.js';
 
-/** The build of the engine: `relaxed` uses relaxed SIMD, `simd` only what every current browser has. */
-export type Variant = 'relaxed' | 'simd';
+/** A build of the engine for one thread: `relaxed` uses relaxed SIMD, `simd` only what every current browser has. */
+export type UnthreadedVariant = 'relaxed' | 'simd';
+
+/** A build of the engine. */
+export type Variant = UnthreadedVariant | `${UnthreadedVariant}-threads`;
 
 const V128 = 0x7b;
 const END = 0x0b;
@@ -24,10 +27,18 @@ const PROBES = {
  *
  * @throws `DeviceLost` where WebAssembly or its SIMD are missing.
  */
-export function chooseVariant(): Variant {
+export function chooseVariant(): UnthreadedVariant {
   if (typeof WebAssembly === 'undefined') throw cannotRun('WebAssembly');
   if (!supports('simd128')) throw cannotRun('WebAssembly SIMD');
   return supports('relaxedMadd') && supports('relaxedDot') ? 'relaxed' : 'simd';
+}
+
+/**
+ * Whether threads can share memory here: where the page is cross-origin isolated, and `Atomics.waitAsync` lets the engine
+ * wait for JavaScript.
+ */
+export function supportsThreads(): boolean {
+  return globalThis.crossOriginIsolated === true && 'waitAsync' in Atomics;
 }
 
 function supports(instruction: keyof typeof PROBES): boolean {

@@ -124,6 +124,19 @@ export interface Glue {
   Pipeline: new (task: string, files: TaskFiles) => EnginePipeline;
   /** What a panic said that ended the instance, if it was one; may be called after a trap. */
   panicMessage(): string | undefined;
+}
+
+/** A {@link Glue} for one thread. */
+export interface UnthreadedGlue extends Glue {
   /** Replaces the instance by a fresh one. */
   __wbg_reset_state(): void;
+}
+
+/** A {@link Glue} whose instances share their memory: one of them holds the model, the others help it. */
+export interface ThreadedGlue extends Glue {
+  default(input: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory; thread_stack_size?: number }): Promise<unknown>;
+  /** Helps, and never returns. */
+  help(): never;
+  /** To be called when `help` trapped. */
+  helperFailed(): void;
 }

@@ -5,6 +5,8 @@ import type { CommandName, Commands, SessionState } from './protocol.js';
 export interface Host {
   /** The session as of the last answer; `undefined` before it is loaded. */
   readonly state: SessionState | undefined;
+  /** Threads that compute. */
+  readonly threads: number;
   /**
    * Carries out one command after all earlier ones. The signal takes a waiting command out of the queue and stops a
    * running one at its next checkpoint.

@@ -27,6 +27,8 @@ export interface LoadRequest {
   readonly files: readonly LoadFile[];
   readonly device: EngineDevice;
   readonly worker: boolean | undefined;
+  /** Threads that compute; `undefined` or 0: as many as are of use. */
+  readonly numThreads: number | undefined;
   readonly digests: ExpectedDigests;
   readonly progress: ProgressReporter;
   readonly signal: AbortSignal | undefined;
@@ -48,7 +50,7 @@ const DOING = 'loading the model';
 export async function loadModel(request: LoadRequest): Promise<Host> {
   throwIfAborted(request.signal, DOING);
   return withLinkedSignal(request.signal, async (signal) => {
-    const opening = openHost(request.worker);
+    const opening = openHost(request.worker, request.numThreads);
     try {
       const [files, { host, module }] = await Promise.all([readFiles({ ...request, signal }), opening]);
       throwIfAborted(request.signal, DOING);

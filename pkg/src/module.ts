@@ -24,9 +24,16 @@ export function engineModule(variant: Variant): Promise<WebAssembly.Module> {
 
 /** The addresses are written out in full, as bundlers need them to be. */
 function engineUrl(variant: Variant): URL {
-  return variant === 'relaxed'
-    ? new URL('./wasm/relaxed/sottovoce_bg.wasm', import.meta.url)
-    : new URL('./wasm/simd/sottovoce_bg.wasm', import.meta.url);
+  switch (variant) {
+    case 'relaxed':
+      return new URL('./wasm/relaxed/sottovoce_bg.wasm', import.meta.url);
+    case 'simd':
+      return new URL('./wasm/simd/sottovoce_bg.wasm', import.meta.url);
+    case 'relaxed-threads':
+      return new URL('./wasm/relaxed-threads/sottovoce_bg.wasm', import.meta.url);
+    case 'simd-threads':
+      return new URL('./wasm/simd-threads/sottovoce_bg.wasm', import.meta.url);
+  }
 }
 
 async function compile(url: URL): Promise<WebAssembly.Module> {

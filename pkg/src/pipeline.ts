@@ -67,6 +67,8 @@ export interface LoadedPipeline {
   readonly device: 'cpu' | 'webgpu';
   /** Why the model runs there, in a sentence. */
   readonly deviceReason: string;
+  /** Threads that compute on the CPU. */
+  readonly threads: number;
   /** What the session underneath has done, as of the last finished call. */
   counters(): Counters;
   /** Ends the model and gives its memory back. Calls under way fail; disposing again does nothing. */
@@ -160,6 +162,7 @@ export async function pipeline<Name extends TaskName>(
     files,
     device: options.device === 'wasm' ? 'cpu' : (options.device ?? 'auto'),
     worker: options.worker ?? sessionOptions.worker,
+    numThreads: sessionOptions.numThreads,
     digests: expectedDigests(options.integrity, names[0]!, names),
     progress,
     signal: options.signal,
@@ -178,6 +181,7 @@ function callable(taskName: TaskName, host: Host): LoadedPipeline {
     task: { value: taskName },
     device: { get: () => host.state!.info.device },
     deviceReason: { get: () => host.state!.info.deviceReason },
+    threads: { value: host.threads },
     counters: { value: () => ({ ...host.state!.counters }) },
     dispose: { value: () => host.close(releasedError()) },
   }) as typeof call & LoadedPipeline;

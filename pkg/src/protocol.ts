@@ -58,11 +58,23 @@ export interface Answer<Name extends CommandName = CommandName> {
   state: SessionState;
 }
 
+/** What instances of a threaded engine have in common. */
+export interface SharedEngine {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+}
+
 /** From the page to the worker. */
-export type Request = { kind: 'perform'; id: number; command: Command } | { kind: 'abort'; id: number };
+export type Request =
+  | { kind: 'perform'; id: number; command: Command }
+  | { kind: 'abort'; id: number }
+  /** The worker is to help an engine in another one; it answers nothing any more. */
+  | ({ kind: 'help' } & SharedEngine);
 
 /** From the worker to the page. After a failure that is `fatal` the engine is of no further use. */
 export type Response =
   | { kind: 'started' }
+  /** What a threaded engine is made of: those may share it that are to help it. */
+  | ({ kind: 'memory' } & SharedEngine)
   | { kind: 'answer'; id: number; answer: Answer }
   | { kind: 'failure'; id: number; error: PlainError; fatal: boolean };

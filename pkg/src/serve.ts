@@ -1,13 +1,20 @@
 import { createCheckpoint } from './checkpoint.js';
 import { Engine, EngineFailure } from './engine.js';
 import type { SottovoceError } from './errors.js';
-import type { Glue } from './glue.js';
+import type { Glue, ThreadedGlue } from './glue.js';
+import { help } from './help.js';
 import type { Command, Request, Response } from './protocol.js';
 import { transferAnswer } from './transfer.js';
 
-/** A worker's whole life: one engine, answering the page's commands one by one. */
-export function serve(glue: Glue): void {
-  const engine = new Engine(glue);
+/**
+ * A worker's whole life: one engine, answering the page's commands one by one; or a thread that helps another worker's engine.
+ *
+ * @param threaded - the same glue, where it is one for threads
+ */
+export function serve(glue: Glue, threaded?: ThreadedGlue): void {
+  const engine = new Engine(glue, (shared) => {
+    if (threaded !== undefined) post({ kind: 'memory', ...shared });
+  });
   const aborted = new Set<number>();
 
   const perform = async (id: number, command: Command): Promise<void> => {
@@ -28,6 +35,7 @@ export function serve(glue: Glue): void {
 
   globalThis.addEventListener('message', ({ data }: MessageEvent<Request>) => {
     if (data.kind === 'abort') aborted.add(data.id);
+    else if (data.kind === 'help') void help(threaded!, data);
     else void perform(data.id, data.command);
   });
   post({ kind: 'started' });

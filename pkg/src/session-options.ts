@@ -17,7 +17,10 @@ export interface SessionOptions {
    * WebGPU where an adapter exists, else the CPU; `device` and `deviceReason` tell.
    */
   executionProviders?: readonly (string | { readonly name: string })[];
-  /** Threads on the CPU: 1, which is what this build has. */
+  /**
+   * Threads that compute on the CPU. More than one need a page that is cross-origin isolated (headers COOP and COEP), and a
+   * worker of its own for the model. Left out, or 0: in such a page as many as the machine has cores, up to 4; elsewhere 1.
+   */
   numThreads?: number;
   /**
    * Where outputs go: `'cpu'` (the default), JavaScript's memory; `'cpu-pinned'`, the engine's own, from where they can be fed
@@ -81,14 +84,18 @@ export function checkLoadOptions(
   }
 }
 
+/** More threads than browsers give a page workers. */
+const MOST_THREADS = 64;
+
 /** Checks the options that say how the engine computes. */
 export function checkComputeOptions(
   options: Pick<SessionOptions, 'numThreads' | 'graphOptimizationLevel' | 'externalData'>,
 ): void {
-  if (options.numThreads !== undefined && options.numThreads !== 1) {
-    throw invalidInput(`option \`numThreads\` is ${describe(options.numThreads)}, but this build runs on one thread`, {
-      remedy: 'leave it out or pass 1',
-    });
+  const { numThreads } = options;
+  if (numThreads !== undefined && !(Number.isInteger(numThreads) && numThreads >= 0 && numThreads <= MOST_THREADS)) {
+    throw invalidInput(
+      `option \`numThreads\` must be an integer from 0 to ${MOST_THREADS}, got ${describe(numThreads)}`,
+    );
   }
   if (options.graphOptimizationLevel !== undefined) {
     checkChoice(options.graphOptimizationLevel, ['all'], 'graphOptimizationLevel');

@@ -70,6 +70,7 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
       files,
       device: deviceOf(options.executionProviders),
       worker: options.worker,
+      numThreads: options.numThreads,
       digests: expectedDigests(
         options.integrity,
         modelFile.name,
@@ -113,6 +114,11 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   /** Why the model runs there, in a sentence. */
   get deviceReason(): string {
     return this.#info.deviceReason;
+  }
+
+  /** Threads that compute on the CPU. */
+  get threads(): number {
+    return this.#host.threads;
   }
 
   /** What the session has done, as of the last finished call. */

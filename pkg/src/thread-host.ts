@@ -1,8 +1,8 @@
 import { createCheckpoint } from './checkpoint.js';
 import { Engine, EngineFailure } from './engine.js';
 import type { SottovoceError } from './errors.js';
-import type { Variant } from './features.js';
-import type { Glue } from './glue.js';
+import type { UnthreadedVariant } from './features.js';
+import type { UnthreadedGlue } from './glue.js';
 import { closedError, type Host } from './host.js';
 import type { Command, CommandName, Commands, SessionState } from './protocol.js';
 import { CallQueue } from './queue.js';
@@ -14,8 +14,8 @@ interface Instance {
   failure: SottovoceError | undefined;
 }
 
-const GLUES: Record<Variant, Glue> = { relaxed, simd };
-const instances = new Map<Variant, Instance>();
+const GLUES: Record<UnthreadedVariant, UnthreadedGlue> = { relaxed, simd };
+const instances = new Map<UnthreadedVariant, Instance>();
 
 /**
  * An engine in the calling thread, for places without workers. The imports are static because service workers know no
@@ -23,12 +23,13 @@ const instances = new Map<Variant, Instance>();
  */
 export class ThreadHost implements Host {
   state: SessionState | undefined;
+  readonly threads = 1;
   readonly #engine: Engine;
   readonly #instance: Instance;
   readonly #queue = new CallQueue();
   #closed: SottovoceError | undefined;
 
-  constructor(variant: Variant) {
+  constructor(variant: UnthreadedVariant) {
     this.#engine = new Engine(GLUES[variant]);
     this.#instance = liveInstance(variant);
   }
@@ -65,7 +66,7 @@ export class ThreadHost implements Host {
 }
 
 /** The thread's instance; after a trap a fresh one in its place. */
-function liveInstance(variant: Variant): Instance {
+function liveInstance(variant: UnthreadedVariant): Instance {
   let instance = instances.get(variant);
   if (instance === undefined || instance.failure !== undefined) {
     if (instance !== undefined) GLUES[variant].__wbg_reset_state();

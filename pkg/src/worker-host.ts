@@ -17,21 +17,37 @@ interface Pending {
 /** An engine in a worker of its own. */
 export class WorkerHost implements Host {
   state: SessionState | undefined;
+  readonly #variant: Variant;
   readonly #worker: Worker;
+  readonly #helpers: Worker[] = [];
   readonly #queue = new CallQueue();
-  #started = false;
   #closed: SottovoceError | undefined;
   #pending: Pending | undefined;
   #lastId = 0;
 
-  constructor(variant: Variant) {
-    this.#worker = startWorker(variant);
-    this.#worker.onmessage = ({ data }: MessageEvent<Response>) => this.#receive(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      void this.close(this.#started ? uncaughtError(event) : notStartedError(event));
+  /** @param threads - more than 1 for a threaded variant only */
+  constructor(
+    variant: Variant,
+    readonly threads: number,
+  ) {
+    this.#variant = variant;
+    this.#worker = this.#startWorker();
+    for (let number = 1; number < threads; number++) this.#helpers.push(this.#startWorker());
+  }
+
+  #startWorker(): Worker {
+    const worker = startWorker(this.#variant);
+    let started = false;
+    worker.onmessage = ({ data }: MessageEvent<Response>) => {
+      started = true;
+      this.#receive(data);
     };
-    this.#worker.onmessageerror = () => void this.close(notStartedError());
+    worker.onerror = (event) => {
+      event.preventDefault();
+      void this.close(started ? uncaughtError(event) : notStartedError(event));
+    };
+    worker.onmessageerror = () => void this.close(notStartedError());
+    return worker;
   }
 
   async perform<Name extends CommandName>(
@@ -47,7 +63,7 @@ export class WorkerHost implements Host {
   async close(reason: SottovoceError): Promise<void> {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
-    this.#worker.terminate();
+    for (const worker of [this.#worker, ...this.#helpers]) worker.terminate();
     this.#pending?.reject(reason);
     this.#pending = undefined;
   }
@@ -88,8 +104,9 @@ export class WorkerHost implements Host {
   }
 
   #receive(response: Response): void {
-    if (response.kind === 'started') {
-      this.#started = true;
+    if (response.kind === 'started') return;
+    if (response.kind === 'memory') {
+      for (const helper of this.#helpers) helper.postMessage({ ...response, kind: 'help' } satisfies Request);
       return;
     }
     const pending = this.#pending;
@@ -106,9 +123,16 @@ export class WorkerHost implements Host {
 
 /** The addresses are written out in full, as bundlers need them to be. */
 function startWorker(variant: Variant): Worker {
-  return variant === 'relaxed'
-    ? new Worker(new URL('./worker-relaxed.js', import.meta.url), { type: 'module' })
-    : new Worker(new URL('./worker-simd.js', import.meta.url), { type: 'module' });
+  switch (variant) {
+    case 'relaxed':
+      return new Worker(new URL('./worker-relaxed.js', import.meta.url), { type: 'module' });
+    case 'simd':
+      return new Worker(new URL('./worker-simd.js', import.meta.url), { type: 'module' });
+    case 'relaxed-threads':
+      return new Worker(new URL('./worker-relaxed-threads.js', import.meta.url), { type: 'module' });
+    case 'simd-threads':
+      return new Worker(new URL('./worker-simd-threads.js', import.meta.url), { type: 'module' });
+  }
 }
 
 function notStartedError(event?: ErrorEvent): SottovoceError {

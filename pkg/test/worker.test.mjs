@@ -46,6 +46,27 @@ test('each load, trap and release has its own worker', async () => {
   await other.release();
 });
 
+test('workers that share its memory help a threaded engine, and end with it', { timeout: 60_000 }, async () => {
+  await assert.rejects(InferenceSession.create(ECHO, { numThreads: 3 }), {
+    code: 'InvalidInput',
+    message: /`numThreads` is 3, but threads cannot share memory here/,
+  });
+  globalThis.crossOriginIsolated = true;
+  try {
+    const session = await InferenceSession.create(ECHO, { numThreads: 3 });
+    assert.equal(session.threads, 3);
+    while (!session.deviceReason.endsWith('helped by 2')) await session.run({ ids: IDS });
+    const before = Worker.ended;
+    await session.release();
+    assert.equal(Worker.ended, before + 3);
+    const alone = await InferenceSession.create(ECHO, { numThreads: 1 });
+    assert.equal(alone.threads, 1);
+    await alone.release();
+  } finally {
+    delete globalThis.crossOriginIsolated;
+  }
+});
+
 test('errors of the engine cross the border whole', async () => {
   const session = await InferenceSession.create(fakeModel({ run: 'typed' }));
   await assert.rejects(session.run({ ids: IDS }), {

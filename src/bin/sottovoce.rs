@@ -134,9 +134,7 @@ fn load(model: &Path, on: &On) -> Result<Session> {
             return Err(Error::invalid_input(format!("{threads} threads are too many"))
                 .remedy(format!("pass --threads {MOST_THREADS} or fewer")));
         }
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
+        sottovoce::kernels::pool::start(Some(threads))
             .map_err(|error| Error::out_of_memory(format!("the threads cannot be started: {error}")))?;
     }
     let preference = match on.device {

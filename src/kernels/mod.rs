@@ -5,8 +5,8 @@
 //! panic when these do not fit: that is a defect of the caller, not of the user's model.
 //!
 //! Vectors come from one small abstraction, `simd`; matrix products from `panel` (f32), `dot` (rows that are read where they
-//! lie), `integer_panel` (bytes) and `block_linear` (blocks of integers); threads from `parallel`. `simd`, `panel`, `dot`,
-//! `parallel`, and the kernels that write one output from several threads are the only `unsafe` code.
+//! lie), `integer_panel` (bytes) and `block_linear` (blocks of integers); threads from `pool`, by way of `parallel`. `simd`, `panel`, `dot`,
+//! `parallel`, `pool`, and the kernels that write one output from several threads are the only `unsafe` code.
 
 pub mod activation;
 pub mod attention;
@@ -24,6 +24,8 @@ mod linear_weights;
 pub mod norm;
 mod panel;
 mod parallel;
+#[cfg_attr(all(target_arch = "wasm32", not(target_feature = "atomics")), expect(dead_code, reason = "one thread"))]
+pub mod pool;
 pub mod quantize;
 pub mod rotary_embedding;
 pub mod score_steps;

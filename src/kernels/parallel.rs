@@ -1,38 +1,35 @@
 //! Spreading independent tasks over threads, and writing one buffer from all of them.
 #![allow(unsafe_code)]
 
+use super::pool;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Multiply-adds from which on it pays to wake other threads.
-#[cfg(not(target_arch = "wasm32"))]
-const WORTH_SPREADING: usize = 1 << 18;
+/// Multiply-adds from which on it pays to share them.
+const WORTH_SHARING: usize = 1 << 18;
 
-/// Runs `task(scratch, index)` for every index below `count`. Natively, `work` (multiply-adds of all tasks together)
-/// decides whether rayon's threads share them; each thread then has its own scratch.
-#[cfg(not(target_arch = "wasm32"))]
+/// Runs `task(scratch, index)` for every index below `count`. `work` (multiply-adds of all tasks together) decides whether the
+/// threads of the pool share them; each thread then has its own scratch.
 pub(super) fn for_each<Scratch>(
     count: usize,
     work: usize,
-    scratch: impl Fn() -> Scratch + Sync + Send,
-    task: impl Fn(&mut Scratch, usize) + Sync + Send,
+    scratch: impl Fn() -> Scratch + Sync,
+    task: impl Fn(&mut Scratch, usize) + Sync,
 ) {
-    use rayon::iter::{IntoParallelIterator, ParallelIterator};
-    if count > 1 && work >= WORTH_SPREADING && rayon::current_num_threads() > 1 {
-        (0..count).into_par_iter().for_each_init(scratch, task);
-    } else {
-        run_in_order(count, scratch, task);
+    if count < 2 || work < WORTH_SHARING || pool::threads() < 2 {
+        return run_in_order(count, scratch, task);
     }
-}
-
-/// Runs `task(scratch, index)` for every index below `count`, in order, on this thread.
-#[cfg(target_arch = "wasm32")]
-pub(super) fn for_each<Scratch>(
-    count: usize,
-    _work: usize,
-    scratch: impl Fn() -> Scratch + Sync + Send,
-    task: impl Fn(&mut Scratch, usize) + Sync + Send,
-) {
-    run_in_order(count, scratch, task);
+    let next = AtomicUsize::new(0);
+    pool::share(&|| {
+        let mut own = None;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            task(own.get_or_insert_with(&scratch), index);
+        }
+    });
 }
 
 fn run_in_order<Scratch>(count: usize, scratch: impl Fn() -> Scratch, task: impl Fn(&mut Scratch, usize)) {

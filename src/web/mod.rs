@@ -7,6 +7,8 @@ mod pipeline;
 mod self_test;
 mod session;
 mod source;
+#[cfg(target_feature = "atomics")]
+mod threads;
 mod values;
 
 use std::sync::Mutex;

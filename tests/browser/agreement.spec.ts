@@ -13,7 +13,7 @@ const RECORDED = join(import.meta.dirname, '../fixtures/agreement');
 const INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
 const CASES = [1, 8].flatMap((batch) => [1, 7, 128, 512].map((length) => ({ batch, length })));
 
-const VARIANTS: Variant[] = ['simd', 'relaxed'];
+const VARIANTS: Variant[] = ['simd', 'relaxed', 'relaxed-threads'];
 const WASM_TOLERANCE = 1e-4;
 const WEBGPU_TOLERANCE = 1e-3;
 
@@ -25,7 +25,9 @@ for (const model of MODELS) {
       test(`${model.name} agrees with ONNX Runtime`, async ({ library, page }) => {
         test.setTimeout(300_000);
         const session = await library.evaluateHandle(({ InferenceSession }, file) => InferenceSession.create(file), model.file);
-        expect(page.workers().map((worker) => worker.url())).toEqual([expect.stringContaining(`worker-${variant}.js`)]);
+        const threads = variant.endsWith('-threads') ? Math.min(4, await page.evaluate(() => navigator.hardwareConcurrency)) : 1;
+        expect(await session.evaluate((session) => session.threads)).toBe(threads);
+        expect(page.workers().map((worker) => worker.url())).toEqual(Array(threads).fill(expect.stringContaining(`worker-${variant}.js`)));
         await expectAgreement(session, model, WASM_TOLERANCE);
         expect(await session.evaluate(({ device }) => device)).toBe('cpu');
       });

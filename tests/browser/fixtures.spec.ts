@@ -3,7 +3,7 @@
 import { expect } from '@playwright/test';
 
 import { type Model, NO_BFLOAT16, type Result } from './pages/models.js';
-import { exportedModels, expectedRefusals, knownDifference, malformedFiles, nodeTests, ROUNDED_APART } from './support/fixtures.ts';
+import { exportedModels, expectedRefusals, malformedFiles, nodeTests } from './support/fixtures.ts';
 import { runInPage } from './support/run-in-page.ts';
 import { test, type Variant } from './support/test.ts';
 
@@ -35,7 +35,7 @@ for (const variant of VARIANTS) {
     for (const { name, models } of GROUPS) {
       test(`${name}: right or refused`, async ({ library, page, origin }) => {
         const results = await runInPage(library, page, origin, models(), 'wasm');
-        expectRightOrRefused(results, expectedRefusals(name), variant === 'relaxed' ? Object.keys(ROUNDED_APART) : []);
+        expectRightOrRefused(results, expectedRefusals(name));
       });
     }
 
@@ -63,19 +63,13 @@ test('WebGPU: exports are right or refused, and their attention runs there', { t
   }
 });
 
-/** JavaScript has no bfloat16: what needs it is refused here only. Models that are `apart` must be wrong as is known of them. */
-function expectRightOrRefused(
-  results: Result[],
-  refusals: Readonly<Record<string, string>>,
-  apart: readonly string[] = [],
-): void {
+/** JavaScript has no bfloat16: what needs it is refused here only. */
+function expectRightOrRefused(results: Result[], refusals: Readonly<Record<string, string>>): void {
   const complaints: string[] = [];
-  for (const result of results) {
-    const { name, outcome, reason } = result;
+  for (const { name, outcome, reason } of results) {
     if (outcome === 'refused') console.log(`    refused: ${name}: ${reason}`);
     const expected = name in refusals || reason === NO_BFLOAT16 ? 'refused' : 'right';
-    const isExpected = apart.includes(name) ? knownDifference(result) !== undefined : outcome === expected;
-    if (!isExpected) complaints.push(`${name}: ${outcome} ${reason}`);
+    if (outcome !== expected) complaints.push(`${name}: ${outcome} ${reason}`);
   }
   console.log(`    ${results.filter(({ outcome }) => outcome === 'right').length} of ${results.length} right`);
   expect.soft(complaints).toEqual([]);

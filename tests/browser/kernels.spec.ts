@@ -11,7 +11,7 @@ interface SelfTest {
   gpu_self_test(): Promise<string>;
 }
 
-const VARIANTS: Variant[] = ['simd', 'relaxed'];
+const VARIANTS: Variant[] = ['simd', 'relaxed', 'relaxed-threads'];
 
 for (const variant of VARIANTS) {
   test(`kernels hold all their cases: ${variant}`, async ({ page, origin }) => {
@@ -32,5 +32,5 @@ async function openSelfTest(page: Page, origin: string, variant: Variant): Promi
     const module = (await import(`${folder}/sottovoce.js`)) as SelfTest;
     await module.default({ module_or_path: await WebAssembly.compileStreaming(fetch(`${folder}/sottovoce_bg.wasm`)) });
     return module;
-  }, `${origin}/pkg/dist/wasm/selftest-${variant}`);
+  }, `${origin}/pkg/dist/wasm/${variant}`);
 }

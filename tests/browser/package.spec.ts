@@ -62,7 +62,7 @@ test('a page without a bundler runs under a strict policy', async ({ page, origi
   await expectEmbedding(page, `${origin}/tests/browser/pages/plain.html`);
 });
 
-test('a page that is cross-origin isolated runs too', async ({ page }) => {
+test('a page that is cross-origin isolated runs, on several threads', async ({ page }) => {
   const server = await serve({ folders: { '/': REPOSITORY }, isolated: true });
   try {
     await expectEmbedding(page, `${server.address}/tests/browser/pages/plain.html`);
@@ -79,7 +79,8 @@ async function expectEmbedding(page: Page, address: string): Promise<void> {
   const response = await page.goto(address);
   expect(response!.headers()['content-security-policy']).toContain("script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'");
   await expect.poll(async () => [await page.locator('html').getAttribute('data-state'), ...complaints], { timeout: 60_000 }).toEqual(['ready']);
-  expect(page.workers().length).toBe(1);
+  const isolatedCores = () => (crossOriginIsolated ? navigator.hardwareConcurrency : 1);
+  expect(page.workers().length).toBe(Math.min(4, await page.evaluate(isolatedCores)));
   expect(requests.filter((request) => !request.startsWith(new URL(address).origin) && !request.startsWith('data:'))).toEqual([]);
   const loaded = requests.length;
   await page.getByRole('button').click();
@@ -98,7 +99,7 @@ async function pack(folder: string): Promise<{ tarball: string; files: string[] 
 /** The files that the package's sources and its two engines give. */
 async function expectedFiles(): Promise<string[]> {
   const sources = (await readdir(join(PACKAGE, 'src'))).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length));
-  const engines = ['relaxed', 'simd'].flatMap((variant) => ENGINE_FILES.map((file) => `dist/wasm/${variant}/${file}`));
+  const engines = ['relaxed', 'simd', 'relaxed-threads', 'simd-threads'].flatMap((variant) => ENGINE_FILES.map((file) => `dist/wasm/${variant}/${file}`));
   return [...TEXTS, ...sources.flatMap((name) => [`dist/${name}.js`, `dist/${name}.d.ts`]), ...engines];
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::build::{self, Selection};
+use crate::build;
 use crate::serve::Server;
+use crate::wasm::Variant;
 use crate::{files, models, node, process, system};
 
 #[derive(Args)]
@@ -25,7 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
     models::fetch(models::Purpose::Agree)?;
     files::unpack_fixtures()?;
     if !options.no_build {
-        build::run(&build::Options { release: true, variant: Selection::All, selftest: false })?;
+        build::run(&build::Options { release: true, variant: Variant::UNTHREADED.to_vec(), selftest: false })?;
         process::run(process::cargo().args(["build", "--release", "--package", "sottovoce", "--bin", "sottovoce"]))?;
     }
     let root = Server::start_anywhere(process::root())?;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use crate::build::{self, Selection};
+use crate::build;
 use crate::serve::{AddressOptions, Server};
+use crate::wasm::Variant;
 use crate::{files, models, process};
 
 #[derive(Args)]
@@ -24,7 +25,10 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<()> {
     models::fetch(models::Purpose::Demo)?;
-    build::run(&build::Options { release: options.release, variant: Selection::All, selftest: false })?;
+    // Only pages that are isolated take the modules for threads; a release may be put on any host.
+    let with_threads = options.release || options.address.isolated;
+    let variant = if with_threads { Variant::ALL.to_vec() } else { Variant::UNTHREADED.to_vec() };
+    build::run(&build::Options { release: options.release, variant, selftest: false })?;
     let folder = assemble()?;
     if options.no_serve {
         println!("The site is in {}", folder.display());
@@ -46,9 +50,6 @@ pub fn assemble() -> Result<PathBuf> {
         let place = Path::new("models").join(place);
         wanted.insert(place.clone(), process::root().join(place));
     }
-    wanted.retain(|place, _| {
-        !place.starts_with("sottovoce/wasm/selftest-simd") && !place.starts_with("sottovoce/wasm/selftest-relaxed")
-    });
     files::mirror(&folder, &wanted)?;
     Ok(folder)
 }

@@ -27,7 +27,7 @@ pub struct AddressOptions {
     port: Option<u16>,
     /// Send COOP and COEP, which give the page SharedArrayBuffer and so threads
     #[arg(long)]
-    isolated: bool,
+    pub isolated: bool,
 }
 
 pub fn run(options: &Options) -> Result<()> {

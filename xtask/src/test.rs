@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::build::{self, Selection};
+use crate::build;
 use crate::serve::Server;
+use crate::wasm::Variant;
 use crate::{demo, files, models, node, process, system, toolchain, wasm};
 
 #[derive(Args)]
@@ -98,7 +99,7 @@ impl Stage {
 /// The kernels differ by target feature: each variant is linted.
 fn clippy_wasm() -> Result<()> {
     for feature in ["+simd128", "+relaxed-simd"] {
-        let mut command = wasm::cargo_for_wasm("clippy");
+        let mut command = wasm::cargo_for_wasm("clippy", false);
         command.args(["--package", "sottovoce", "--lib", "--all-features", "--", "-Dwarnings"]);
         process::run(command.arg(format!("-Ctarget-feature={feature}")))?;
     }
@@ -106,20 +107,23 @@ fn clippy_wasm() -> Result<()> {
 }
 
 fn rust_tests(require_gpu: bool) -> Result<()> {
-    let mut command = process::cargo();
-    command.args(["test", "--workspace"]);
     if require_gpu {
         system::ensure_vulkan()?;
-        command.env("SOTTOVOCE_REQUIRE_GPU", "1");
     }
-    process::run(&mut command)
+    // One by one: together they would share the features of their dependencies, and this program's would be compiled again.
+    for package in ["xtask", "sottovoce"] {
+        let mut command = process::cargo();
+        command.args(["test", "--package", package]);
+        if require_gpu {
+            command.env("SOTTOVOCE_REQUIRE_GPU", "1");
+        }
+        process::run(&mut command)?;
+    }
+    Ok(())
 }
 
 fn build_all() -> Result<()> {
-    for selftest in [false, true] {
-        build::run(&build::Options { release: false, variant: Selection::All, selftest })?;
-    }
-    Ok(())
+    build::run(&build::Options { release: false, variant: Variant::ALL.to_vec(), selftest: true })
 }
 
 fn package_script(name: &str) -> Result<()> {

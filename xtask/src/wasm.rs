@@ -21,6 +21,17 @@ const RELEASE_PROFILE: [&str; 3] = [
     "profile.release.package.tract-data.opt-level=3",
 ];
 
+/// What the linker needs to make a module whose instances share a memory.
+const SHARED_MEMORY: [&str; 7] = [
+    "--shared-memory",
+    "--import-memory",
+    "--max-memory=4294967296",
+    "--export=__wasm_init_tls",
+    "--export=__tls_size",
+    "--export=__tls_align",
+    "--export=__tls_base",
+];
+
 /// tract walks graphs recursively: the usual 1 MiB is too little for deep ones.
 const STACK_BYTES: usize = 4 << 20;
 
@@ -33,14 +44,33 @@ pub enum Variant {
     Simd,
     /// simd128 and relaxed SIMD
     Relaxed,
+    /// simd128, for several threads, which share the memory
+    SimdThreads,
+    /// simd128 and relaxed SIMD, for several threads, which share the memory
+    RelaxedThreads,
 }
 
 impl Variant {
+    pub const ALL: [Self; 4] = [Self::Simd, Self::Relaxed, Self::SimdThreads, Self::RelaxedThreads];
+
+    /// Those that run in pages that are not isolated.
+    pub const UNTHREADED: [Self; 2] = [Self::Simd, Self::Relaxed];
+
     fn name(self) -> &'static str {
         match self {
             Self::Simd => "simd",
             Self::Relaxed => "relaxed",
+            Self::SimdThreads => "simd-threads",
+            Self::RelaxedThreads => "relaxed-threads",
         }
+    }
+
+    fn is_relaxed(self) -> bool {
+        matches!(self, Self::Relaxed | Self::RelaxedThreads)
+    }
+
+    fn has_threads(self) -> bool {
+        matches!(self, Self::SimdThreads | Self::RelaxedThreads)
     }
 }
 
@@ -50,7 +80,7 @@ pub struct Module {
     pub variant: Variant,
     /// Optimised for speed and size, without debug names.
     pub release: bool,
-    /// With the cargo feature `selftest`: the tables of cases inside, for the browser tests.
+    /// With the cargo feature `selftest`: the tables of cases inside.
     pub selftest: bool,
 }
 
@@ -62,7 +92,7 @@ impl Module {
         let identity = self.identity(compiled)?;
         let output = self.output_folder().join(format!("{OUT_NAME}_bg.wasm"));
         if output.exists() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == identity) {
-            println!("wasm {}: unchanged", self.name());
+            println!("wasm {}: unchanged", self.variant.name());
             return Ok(());
         }
         files::write_atomically(&stamp, b"in work")?;
@@ -72,7 +102,7 @@ impl Module {
         }
         files::write_atomically(&stamp, identity.as_bytes())?;
         let mib = fs::metadata(&output)?.len() as f64 / f64::from(1 << 20);
-        println!("wasm {}: {mib:.1} MiB, packaged in {:.0} s", self.name(), start.elapsed().as_secs_f64());
+        println!("wasm {}: {mib:.1} MiB, packaged in {:.0} s", self.variant.name(), start.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -82,16 +112,12 @@ impl Module {
         Ok(format!("{} {} {}", files::sha256(&fs::read(compiled)?), files::sha256(&program), self.profile()))
     }
 
-    fn name(self) -> String {
-        format!("{}{}", if self.selftest { "selftest-" } else { "" }, self.variant.name())
-    }
-
     fn target_folder(self) -> PathBuf {
-        wasm_target_folder().join(self.name())
+        wasm_target_folder().join(self.variant.name())
     }
 
     fn output_folder(self) -> PathBuf {
-        process::root().join("pkg/dist/wasm").join(self.name())
+        process::root().join("pkg/dist/wasm").join(self.variant.name())
     }
 
     fn profile(self) -> &'static str {
@@ -101,7 +127,7 @@ impl Module {
     /// Runs cargo and returns the module that it linked.
     fn compile(self) -> Result<PathBuf> {
         let target_folder = self.target_folder();
-        let mut command = cargo_for_wasm("rustc");
+        let mut command = cargo_for_wasm("rustc", self.variant.has_threads());
         command
             .args(["--package", "sottovoce", "--lib", "--crate-type", "cdylib"])
             .env("CARGO_TARGET_DIR", &target_folder);
@@ -112,8 +138,12 @@ impl Module {
             command.args(["--features", "selftest"]);
         }
         // Behind `--` a flag reaches the last crate only, which holds the kernels: the variants share all that lies below.
-        if self.variant == Variant::Relaxed {
-            command.args(["--", "-Ctarget-feature=+relaxed-simd"]);
+        command.arg("--");
+        if self.variant.is_relaxed() {
+            command.arg("-Ctarget-feature=+relaxed-simd");
+        }
+        if self.variant.has_threads() {
+            command.args(SHARED_MEMORY.map(|argument| format!("-Clink-arg={argument}")));
         }
         process::run(&mut command)?;
         Ok(target_folder.join("wasm32-unknown-unknown").join(self.profile()).join("sottovoce.wasm"))
@@ -131,8 +161,8 @@ impl Module {
             .keep_debug(false)
             .remove_name_section(self.release)
             .remove_producers_section(true)
-            // In-thread sessions replace a trapped instance by a fresh one.
-            .reset_state_function(true)
+            // In-thread sessions, which have one thread, replace a trapped instance by a fresh one.
+            .reset_state_function(!self.variant.has_threads())
             .generate(&folder)
             .with_context(|| format!("wasm-bindgen refused {}", compiled.display()))
     }
@@ -159,10 +189,10 @@ pub fn build(modules: &[Module]) -> Result<()> {
 ///
 /// Cargo's layout with one folder per unit keeps the variants, whose files have the same names, apart in one build folder; it is
 /// offered behind RUSTC_BOOTSTRAP. That variable changes what build scripts of common crates emit: hence a build folder apart
-/// from the native one.
-pub fn cargo_for_wasm(subcommand: &str) -> Command {
+/// from the native one. Threads need a standard library of their own, and all crates built for atomics.
+pub fn cargo_for_wasm(subcommand: &str, threads: bool) -> Command {
     let flags = [
-        format!("-Ctarget-feature={BASE_FEATURES}"),
+        format!("-Ctarget-feature={BASE_FEATURES}{}", if threads { ",+atomics" } else { "" }),
         format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
         "--cfg=getrandom_backend=\"wasm_js\"".to_owned(),
     ];
@@ -176,6 +206,9 @@ pub fn cargo_for_wasm(subcommand: &str) -> Command {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_TARGET_DIR", wasm_target_folder())
         .env("CARGO_BUILD_BUILD_DIR", wasm_target_folder().join("build"));
+    if threads {
+        command.arg("-Zbuild-std=std,panic_abort");
+    }
     command
 }
 
@@ -226,6 +259,7 @@ fn optimise(module: &Path) -> Result<()> {
         "--enable-sign-ext",
         "--enable-reference-types",
         "--enable-multivalue",
+        "--enable-threads",
     ]);
     process::run(&mut command)?;
     files::rename(&optimised, module)

@@ -11,13 +11,22 @@ const trapping = new WebAssembly.Module(
 );
 
 let instances = 0;
+let shared;
 let panic;
 
-export default async function init({ module_or_path }) {
+export default async function init({ module_or_path, memory }) {
   if (!(module_or_path instanceof WebAssembly.Module)) throw new TypeError('no module');
   instances ||= 1;
-  return { memory: new WebAssembly.Memory({ initial: 1, maximum: 1000 }) };
+  shared = memory ?? new WebAssembly.Memory({ initial: 1, maximum: 1000, shared: true });
+  return { memory: shared };
 }
+
+/** Counts the helpers in the memory that they share with the model's thread. */
+export function help() {
+  Atomics.add(new Int32Array(shared.buffer), 0, 1);
+}
+
+export function helperFailed() {}
 
 export function __wbg_reset_state() {
   instances += 1;
@@ -118,7 +127,7 @@ export class Session {
       device: this.#options.device === 'webgpu' ? 'webgpu' : 'cpu',
       deviceReason:
         `asked for ${this.#options.device}, external data ${external.join() || 'none'}, ` +
-        `instance ${instances}, holding ${this.#held.size}`,
+        `instance ${instances}, holding ${this.#held.size}, helped by ${Atomics.load(new Int32Array(shared.buffer), 0)}`,
       weightBytes: 0,
       heapBytes: 0,
     };

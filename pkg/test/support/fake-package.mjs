@@ -13,7 +13,7 @@ export function makeFakePackage() {
   process.once('exit', () => rmSync(folder, { recursive: true }));
   cpSync(dist, folder, { recursive: true, filter: (path) => !path.includes(`dist${sep}wasm`) });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-  for (const variant of ['simd', 'relaxed']) {
+  for (const variant of ['simd', 'relaxed', 'simd-threads', 'relaxed-threads']) {
     mkdirSync(join(folder, 'wasm', variant), { recursive: true });
     cpSync(engine, join(folder, 'wasm', variant, 'sottovoce.js'));
     writeFileSync(join(folder, 'wasm', variant, 'sottovoce_bg.wasm'), EMPTY_MODULE);

@@ -82,12 +82,27 @@ impl F32x4 {
     /// square whose coefficients are linear: so half as many operations wait for each other as in Horner's scheme.
     #[inline(always)]
     pub(super) fn polynomial<const COUNT: usize>(self, coefficients: [F32x4; COUNT]) -> F32x4 {
+        self.polynomial_by(F32x4::mul_add, coefficients)
+    }
+
+    /// [`F32x4::polynomial`] where every product is rounded: the same on every machine.
+    #[inline(always)]
+    pub(super) fn rounded_polynomial<const COUNT: usize>(self, coefficients: [F32x4; COUNT]) -> F32x4 {
+        self.polynomial_by(|value, factor, addend| value * factor + addend, coefficients)
+    }
+
+    #[inline(always)]
+    fn polynomial_by<const COUNT: usize>(
+        self,
+        multiply_add: impl Fn(F32x4, F32x4, F32x4) -> F32x4,
+        coefficients: [F32x4; COUNT],
+    ) -> F32x4 {
         let square = self * self;
-        let pair = |index: usize| self.mul_add(coefficients[2 * index + 1], coefficients[2 * index]);
+        let pair = |index: usize| multiply_add(self, coefficients[2 * index + 1], coefficients[2 * index]);
         let highest = (COUNT - 1) / 2;
         let mut value = if COUNT % 2 == 1 { coefficients[COUNT - 1] } else { pair(highest) };
         for index in (0..highest).rev() {
-            value = value.mul_add(square, pair(index));
+            value = multiply_add(value, square, pair(index));
         }
         value
     }

@@ -1,7 +1,7 @@
 // docs/agreement.md, from figures.
 
 import { NO_BFLOAT16, type Result } from '../pages/models.js';
-import { knownDifference, LEAST_TOP_ONES } from './fixtures.ts';
+import { LEAST_TOP_ONES } from './fixtures.ts';
 
 export type BackendName = 'native' | 'wasm simd' | 'wasm relaxed' | 'WebGPU';
 
@@ -34,8 +34,6 @@ export function agreementReport(figures: Figures): string {
 export interface Difference {
   readonly backend: BackendName;
   readonly result: Result;
-  /** Why, where it is known and let be. */
-  readonly known: string | undefined;
 }
 
 /** All models that are wrong or failed. */
@@ -43,7 +41,7 @@ export function differences({ backends }: Figures): Difference[] {
   return backends.flatMap(({ name: backend, real, exports, nodes }) =>
     [...real, ...exports, ...nodes]
       .filter(({ outcome }) => outcome === 'wrong' || outcome === 'failed')
-      .map((result) => ({ backend, result, known: backend === 'wasm relaxed' ? knownDifference(result) : undefined })),
+      .map((result) => ({ backend, result })),
   );
 }
 
@@ -106,8 +104,8 @@ function topOne(results: readonly Result[]): string {
 }
 
 function differenceTable(differences: readonly Difference[]): string {
-  const rows = differences.map(({ backend, result, known }) => [result.name, backend, errorOf(result), result.reason, known ?? '']);
-  return rows.length === 0 ? 'None.' : table(['model', 'backend', 'error', 'what differs', 'why'], rows);
+  const rows = differences.map(({ backend, result }) => [result.name, backend, errorOf(result), result.reason]);
+  return rows.length === 0 ? 'None.' : table(['model', 'backend', 'error', 'what differs'], rows);
 }
 
 function refusalTable(refusals: Figures['refusals']): string {

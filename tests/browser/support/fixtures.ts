@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import type { MalformedFile } from '../pages/malformed.js';
-import type { Model, Result } from '../pages/models.js';
+import type { Model } from '../pages/models.js';
 
 const FIXTURES = join(import.meta.dirname, '../../fixtures');
 
@@ -35,20 +35,6 @@ export function exportedModels(): Model[] {
     cases: cases.map((recorded) => ({ tolerance: recorded.tolerance ?? tolerance, masked: recorded.compare !== undefined })),
     decodes: inputs.some((input) => /past|decoder_input_ids/.test(input.name)) || /^(gpt2|llama|qwen)/.test(name),
   }));
-}
-
-/** Exports that relaxed SIMD on the CPU answers otherwise than the manifest allows: why, and by how much at most. */
-export const ROUNDED_APART: Readonly<Record<string, { reason: string; maxAbsError: number }>> = {
-  'bert__dyn-int8': {
-    reason: 'a fused multiply-add moves an activation across a rounding boundary of its 8 bits',
-    maxAbsError: 5e-3,
-  },
-};
-
-/** Why an answer of relaxed SIMD on the CPU is wrong, where that is known and it is no further off than is known. */
-export function knownDifference({ name, outcome, maxAbsError }: Result): string | undefined {
-  const known = outcome === 'wrong' ? ROUNDED_APART[name] : undefined;
-  return known !== undefined && maxAbsError <= known.maxAbsError ? known.reason : undefined;
 }
 
 /**

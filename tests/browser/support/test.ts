@@ -1,12 +1,17 @@
+import { join } from 'node:path';
+
 import { type JSHandle, type Page, test as base } from '@playwright/test';
 
 import { environment } from './environment.ts';
+import { serve } from './server.ts';
+
+const REPOSITORY = join(import.meta.dirname, '../../..');
 
 /** What the npm package exports. */
 export type Library = typeof import('../../../pkg/dist/index.js');
 
 /** The build of the engine that a page takes. */
-export type Variant = 'simd' | 'relaxed';
+export type Variant = 'simd' | 'relaxed' | 'relaxed-threads';
 
 /** A typed error as a page caught it. */
 export interface Failure {
@@ -27,7 +32,7 @@ declare global {
 }
 
 interface Fixtures {
-  /** Address of a server of the repository's root. */
+  /** Address of a server of the repository's root, cross-origin isolated for a variant with threads. */
   origin: string;
   /** `simd`: the page finds no relaxed SIMD, as in browsers that lack it. */
   variant: Variant;
@@ -36,7 +41,12 @@ interface Fixtures {
 }
 
 export const test = base.extend<Fixtures>({
-  origin: [environment('SOTTOVOCE_ROOT_URL'), { option: true }],
+  origin: async ({ variant }, use) => {
+    if (!variant.endsWith('-threads')) return use(environment('SOTTOVOCE_ROOT_URL'));
+    const server = await serve({ folders: { '/': REPOSITORY }, isolated: true });
+    await use(server.address);
+    await server.close();
+  },
   variant: ['relaxed', { option: true }],
   library: async ({ page, origin, variant }, use) => {
     await use(await openLibrary(page, origin, variant));

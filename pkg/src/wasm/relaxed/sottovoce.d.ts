@@ -1,8 +1,8 @@
-import type { Glue } from '../../glue.js';
+import type { UnthreadedGlue } from '../../glue.js';
 
-declare const init: Glue['default'];
+declare const init: UnthreadedGlue['default'];
 export default init;
-export declare const Session: Glue['Session'];
-export declare const Pipeline: Glue['Pipeline'];
-export declare const panicMessage: Glue['panicMessage'];
-export declare const __wbg_reset_state: Glue['__wbg_reset_state'];
+export declare const Session: UnthreadedGlue['Session'];
+export declare const Pipeline: UnthreadedGlue['Pipeline'];
+export declare const panicMessage: UnthreadedGlue['panicMessage'];
+export declare const __wbg_reset_state: UnthreadedGlue['__wbg_reset_state'];
