@@ -131,7 +131,8 @@ impl Pool {
     }
 
     fn help(&self) -> ! {
-        let mut seen = self.posted.load(Ordering::Acquire);
+        // What is being done when this one comes is not too late for it.
+        let mut seen = self.posted.load(Ordering::Acquire).wrapping_sub(1);
         #[cfg(target_arch = "wasm32")]
         self.helpers.fetch_add(1, Ordering::Relaxed);
         loop {

@@ -32,6 +32,16 @@ const SHARED_MEMORY: [&str; 7] = [
     "--export=__tls_base",
 ];
 
+/// Development builds are linked four times: what is not hot is compiled quickly, and nobody reads debug information of a module.
+/// Debug assertions would halve the speed of the kernels.
+const DEVELOPMENT_PROFILE: [&str; 5] = [
+    "profile.dev.debug=false",
+    "profile.dev.package.sottovoce.debug-assertions=false",
+    "profile.dev.package.\"*\".opt-level=1",
+    "profile.dev.package.tract-linalg.opt-level=2",
+    "profile.dev.package.tract-data.opt-level=2",
+];
+
 /// tract walks graphs recursively: the usual 1 MiB is too little for deep ones.
 const STACK_BYTES: usize = 4 << 20;
 
@@ -199,9 +209,7 @@ pub fn cargo_for_wasm(subcommand: &str, threads: bool) -> Command {
     let mut command = process::cargo();
     command
         .args([subcommand, "--target", "wasm32-unknown-unknown", "-Zbuild-dir-new-layout"])
-        // They would halve the speed of the kernels in development builds.
-        .arg("--config=profile.dev.package.sottovoce.debug-assertions=false")
-        .args(RELEASE_PROFILE.map(|setting| format!("--config={setting}")))
+        .args(DEVELOPMENT_PROFILE.iter().chain(&RELEASE_PROFILE).map(|setting| format!("--config={setting}")))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_TARGET_DIR", wasm_target_folder())
