@@ -22,7 +22,7 @@ test('the package holds what it needs and nothing else', () => {
     /^LICENSE-(MIT|APACHE)$/,
     /^dist\/[\w-]+\.(js|d\.ts)$/,
     /^dist\/vendor\/onnxruntime-common\/(LICENSE|[\w-]+\.(js|d\.ts))$/,
-    /^dist\/wasm\/(simd|relaxed)\/sottovoce(_bg)?\.(js|d\.ts|wasm|wasm\.d\.ts)$/,
+    /^dist\/wasm\/(?:relaxed|simd)(?:-threads)?\/sottovoce(_bg)?\.(js|d\.ts|wasm|wasm\.d\.ts)$/,
   ];
   for (const name of names)
     assert.ok(
