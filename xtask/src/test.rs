@@ -77,9 +77,7 @@ impl Stage {
     fn run(self, require_gpu: bool) -> Result<()> {
         match self {
             Self::Format => process::run(process::cargo().args(["fmt", "--all", "--check"])),
-            Self::Clippy => {
-                process::run(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))
-            }
+            Self::Clippy => clippy(),
             Self::ClippyWasm => clippy_wasm(),
             Self::Models => models::fetch(models::Purpose::Test),
             Self::Rust => rust_tests(require_gpu),
@@ -96,6 +94,16 @@ impl Stage {
     }
 }
 
+/// Checked one by one: together they would share the features of their dependencies, and these would be compiled again for each
+/// command that is for one package only.
+const PACKAGES: [&str; 2] = ["xtask", "sottovoce"];
+
+fn clippy() -> Result<()> {
+    PACKAGES.iter().try_for_each(|package| {
+        process::run(process::cargo().args(["clippy", "--package", package, "--all-targets", "--", "-Dwarnings"]))
+    })
+}
+
 /// The kernels differ by target feature: each variant is linted.
 fn clippy_wasm() -> Result<()> {
     for feature in ["+simd128", "+relaxed-simd"] {
@@ -110,8 +118,7 @@ fn rust_tests(require_gpu: bool) -> Result<()> {
     if require_gpu {
         system::ensure_vulkan()?;
     }
-    // One by one: together they would share the features of their dependencies, and this program's would be compiled again.
-    for package in ["xtask", "sottovoce"] {
+    for package in PACKAGES {
         let mut command = process::cargo();
         command.args(["test", "--package", package]);
         if require_gpu {
