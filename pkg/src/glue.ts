@@ -136,7 +136,5 @@ export interface UnthreadedGlue extends Glue {
 export interface ThreadedGlue extends Glue {
   default(input: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory; thread_stack_size?: number }): Promise<unknown>;
   /** Helps, and never returns. */
-  help(): never;
-  /** To be called when `help` trapped. */
-  helperFailed(): void;
+  help(): void;
 }

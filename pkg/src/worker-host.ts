@@ -17,7 +17,6 @@ interface Pending {
 /** An engine in a worker of its own. */
 export class WorkerHost implements Host {
   state: SessionState | undefined;
-  readonly #variant: Variant;
   readonly #worker: Worker;
   readonly #helpers: Worker[] = [];
   readonly #queue = new CallQueue();
@@ -30,13 +29,12 @@ export class WorkerHost implements Host {
     variant: Variant,
     readonly threads: number,
   ) {
-    this.#variant = variant;
-    this.#worker = this.#startWorker();
-    for (let number = 1; number < threads; number++) this.#helpers.push(this.#startWorker());
+    this.#worker = this.#startWorker(variant);
+    for (let number = 1; number < threads; number++) this.#helpers.push(this.#startWorker(variant));
   }
 
-  #startWorker(): Worker {
-    const worker = startWorker(this.#variant);
+  #startWorker(variant: Variant): Worker {
+    const worker = startWorker(variant);
     let started = false;
     worker.onmessage = ({ data }: MessageEvent<Response>) => {
       started = true;

@@ -51,16 +51,10 @@ pub fn threads() -> usize {
     POOL.helpers.load(Ordering::Relaxed) + 1
 }
 
-/// Makes the calling thread a helper, for ever.
+/// Makes the calling thread a helper, for ever. If it traps, its caller waits for ever: whoever started the threads has to end them.
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 pub fn help() -> ! {
     POOL.help()
-}
-
-/// To be called after a helper trapped: the work that it had is never finished, so that its caller has to end too.
-#[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
-pub fn helper_failed() {
-    POOL.failed.store(true, Ordering::SeqCst);
 }
 
 /// Starts helpers, unless there are some: `threads` in all, or as many as the machine has.
@@ -187,9 +181,6 @@ impl Drop for Closing<'_> {
         self.0.gate.fetch_and(!OPEN, Ordering::Relaxed);
         while self.0.gate.load(Ordering::Acquire) != 0 {
             spin_loop();
-            // A helper that trapped stays inside for ever; the panic ends the instance, and with it what the others use.
-            #[cfg(target_arch = "wasm32")]
-            assert!(!self.0.failed.load(Ordering::Relaxed), "a helping thread failed");
         }
     }
 }

@@ -8,9 +8,3 @@ use wasm_bindgen::prelude::wasm_bindgen;
 pub fn help() {
     pool::help()
 }
-
-/// To be called when `help` trapped: the run at hand cannot end well any more. May be called after a trap.
-#[wasm_bindgen(js_name = helperFailed)]
-pub fn helper_failed() {
-    pool::helper_failed();
-}

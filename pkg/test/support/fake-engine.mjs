@@ -1,5 +1,5 @@
 // Stands in for the engine's JavaScript. A model's bytes are JSON and say how it behaves:
-//   { "run": "echo" | "loop" | "stuck" | "trap" | "lateTrap" | "panic" | "typed", "load": the same without "echo" }
+//   { "run": "echo" | "loop" | "stuck" | "trap" | "lateTrap" | "panic" | "typed", "load": the same without "echo", "help": "trap" }
 // `echo` answers with the feeds; `loop` goes on until the checkpoint ends it; `stuck` never returns to the event loop;
 // `lateTrap` traps in a microtask, where the engine polls its futures, and leaves its promise pending.
 
@@ -21,12 +21,17 @@ export default async function init({ module_or_path, memory }) {
   return { memory: shared };
 }
 
-/** Counts the helpers in the memory that they share with the model's thread. */
-export function help() {
-  Atomics.add(new Int32Array(shared.buffer), 0, 1);
-}
+/** What helpers find in the second number of the memory that they share with the model's thread, once it has read the model. */
+const HELP = 1;
+const TRAP = 2;
 
-export function helperFailed() {}
+/** Counts the helpers in the first number of that memory. */
+export function help() {
+  const numbers = new Int32Array(shared.buffer);
+  Atomics.wait(numbers, 1, 0);
+  if (numbers[1] === TRAP) new WebAssembly.Instance(trapping).exports.f();
+  Atomics.add(numbers, 0, 1);
+}
 
 export function __wbg_reset_state() {
   instances += 1;
@@ -83,6 +88,9 @@ export class Session {
     const session = new Session();
     session.#behaviour = JSON.parse(new TextDecoder().decode(readAll(source)));
     session.#options = options;
+    const numbers = new Int32Array(shared.buffer);
+    Atomics.store(numbers, 1, session.#behaviour.help === 'trap' ? TRAP : HELP);
+    Atomics.notify(numbers, 1);
     await behave(session.#behaviour.load, options.checkpoint);
     return session;
   }

@@ -6,4 +6,3 @@ export declare const Session: ThreadedGlue['Session'];
 export declare const Pipeline: ThreadedGlue['Pipeline'];
 export declare const panicMessage: ThreadedGlue['panicMessage'];
 export declare const help: ThreadedGlue['help'];
-export declare const helperFailed: ThreadedGlue['helperFailed'];
