@@ -7,6 +7,7 @@ use common::fixtures::{Case, Model, Outcome, Shapes, check_all, judge, manifest,
 use common::{devices, load};
 use serde::Deserialize;
 use sottovoce::exec::DevicePreference;
+use sottovoce::graph::Report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ fn every_layer_is_recognised() {
         let path = folder.join(&model.name).join("model.onnx");
         // What is not loaded has its place in the other test.
         if let Ok(session) = load(&path, DevicePreference::Cpu) {
-            let missed = missed(&model, &session.report().operators_after);
+            let missed = missed(&model, session.report());
             let outcome = if missed.is_empty() { Outcome::Right } else { Outcome::Refused(missed.join(", ")) };
             outcomes.push((model.name, outcome));
         }
@@ -98,8 +99,8 @@ fn every_layer_is_recognised() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-fn missed(model: &ManifestModel, after: &BTreeMap<String, usize>) -> Vec<String> {
-    let count = |name: &str| after.get(name).copied().unwrap_or(0);
+fn missed(model: &ManifestModel, report: &Report) -> Vec<String> {
+    let count = |name: &str| report.operators_after.get(name).copied().unwrap_or(0);
     let mut missed = Vec::new();
     let attentions: usize = ATTENTIONS.iter().filter_map(|name| model.ops.get(*name)).sum();
     if count("Attention") != attentions {
@@ -110,5 +111,6 @@ fn missed(model: &ManifestModel, after: &BTreeMap<String, usize>) -> Vec<String>
     if products > PRODUCTS_ELSEWHERE {
         missed.push(format!("{products} products left"));
     }
+    missed.extend(report.not_fused.iter().map(|miss| format!("{} `{}`: {}", miss.pattern, miss.node, miss.reason)));
     missed
 }

@@ -64,7 +64,7 @@ impl Wiring for Attention {
 }
 
 /// `x · weights + bias`.
-pub fn project(
+fn project(
     prefix: &str,
     model: &mut TypedModel,
     x: OutletId,

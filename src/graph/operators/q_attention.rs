@@ -1,4 +1,4 @@
-//! com.microsoft `QAttention`: `Attention` on 8-bit input and weights, which are dequantised.
+//! com.microsoft `QAttention`: `Attention` on 8-bit input and weights, which are multiplied as integers.
 //!
 //! Inputs: `input` int8 or uint8 `[batch, seq, width]`; `weight` int8 or uint8 `[width, 3 * columns]`; `bias` f32
 //! `[3 * columns]`; `input_scale` f32, one element; `weight_scale` f32, one element or one for each column; optionally
@@ -7,12 +7,13 @@
 //!
 //! Outputs and attributes: those of com.microsoft `Attention`.
 
-use super::attention_microsoft::{Attend, project};
-use super::attention_parts::wire;
+use super::attention_microsoft::Attend;
+use super::compose::Composer;
+use super::quantized::{integer_product, scaled};
 use super::{Wiring, input, is_f32, unsupported};
-use crate::ops::DequantizeLinear;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -43,25 +44,28 @@ impl Wiring for QAttention {
             return Err(unsupported("only float32 bias, scales and past are supported"));
         }
         let at = |position: Option<usize>| position.map(|position| inputs[position]);
-        let x = dequantize(prefix, model, [inputs[0], inputs[3]], at(self.input_zero_point), 2)?;
-        let weights = dequantize(prefix, model, [inputs[1], inputs[4]], at(self.weight_zero_point), 1)?;
-        let projected = project(prefix, model, x, weights, Some(inputs[2]))?;
+        let zero_points = [at(self.input_zero_point), at(self.weight_zero_point)];
+        let projected = project(&mut Composer::new(prefix, model), inputs, zero_points)?;
         let optional = [at(self.mask_index), at(self.past), None];
         self.attend.wire(prefix, model, projected, optional).map(Some)
     }
 }
 
-fn dequantize(
-    prefix: &str,
-    model: &mut TypedModel,
-    quantized: [OutletId; 2],
-    zero_point: Option<OutletId>,
-    axis: usize,
+/// `x · weights + bias`, of x, weights, bias and the scales of the first two.
+fn project(
+    composer: &mut Composer,
+    inputs: &[OutletId],
+    zero_points: [Option<OutletId>; 2],
 ) -> TractResult<OutletId> {
-    let datum_type = model.outlet_fact(quantized[0])?.datum_type;
-    if ![i8::datum_type(), u8::datum_type()].contains(&datum_type) {
-        return Err(unsupported("only int8 and uint8 are supported"));
+    let &[x, weights, bias, x_scale, weights_scale, ..] = inputs else { bail!("five inputs are needed") };
+    for operand in [x, weights] {
+        if ![i8::datum_type(), u8::datum_type()].contains(&composer.fact(operand)?.datum_type) {
+            return Err(unsupported("only int8 and uint8 are supported"));
+        }
     }
-    let inputs: TVec<OutletId> = quantized.into_iter().chain(zero_point).collect();
-    wire(prefix, "dequantized", model, DequantizeLinear { axis, block_size: 0, packed: None }, &inputs)
+    let ranks = [composer.fact(x)?.rank(), composer.fact(weights)?.rank(), composer.fact(bias)?.rank()];
+    ensure!(ranks == [3, 2, 1], "input, weights and bias must have the ranks 3, 2 and 1, not {ranks:?}");
+    let sums = integer_product(composer, [x, weights], zero_points)?;
+    let product = scaled(composer, sums, [x_scale, weights_scale], 2)?;
+    composer.binary(add(), product, bias)
 }
