@@ -1,13 +1,19 @@
 // What is measured: the models, the shapes, and the engines that run them. Read by Node.js and by the page.
 
-/** A difference above this between an engine's output and the peer's makes their times incomparable. */
-export const TOLERANCE = 1e-3;
+/**
+ * A difference above this between an engine's output and the peer's makes their times incomparable: the largest absolute one, or, where
+ * activations are rounded, which one rounding apart changes visibly, 1 less the cosine.
+ */
+export function toleranceOf(modelName) {
+  return MODELS[modelName].rounds ? 5e-3 : 1e-3;
+}
 
 /** The peer that every ratio is taken against. */
 export const PEER = 'onnxruntime-web';
 
-/** A peer of the suite `decoder` alone, on its own format of the same weights. */
+/** Peers of the suite `decoder` alone: on its own format of the same weights, and the first one on the format that it is fastest with. */
 export const GGUF_PEER = 'wllama';
+export const INT8_PEER = `${PEER} int8`;
 
 /**
  * Engines by name: the build of ours (`variant`) and whether it runs in a worker. The peer computes in the page's thread
@@ -33,18 +39,26 @@ export function computesInPage(name) {
   return !ENGINES[name].worker;
 }
 
-/** Models by name, `path` below models/. Token ids are drawn from `firstId` up to, not including, `vocabSize`. */
+/**
+ * Models by name, `path` below models/. Token ids are drawn from `firstId` up to, not including, `vocabSize`. Where the model quantises
+ * activations as it runs, it `rounds`.
+ */
 export const MODELS = {
   'all-MiniLM-L6-v2': { path: 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', firstId: 999, vocabSize: 30522 },
   'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx', firstId: 999, vocabSize: 30522 },
+  'all-MiniLM-L6-v2-int8': { path: 'all-MiniLM-L6-v2/onnx/model_int8.onnx', firstId: 999, vocabSize: 30522, rounds: true },
   rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730 },
 };
 
-/** Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens, and the same weights for wllama. */
+/**
+ * Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens, and the same weights for wllama and, with products
+ * of int8, for the peer.
+ */
 export const DECODERS = {
   'SmolLM2-135M-Instruct-q4': {
     path: 'SmolLM2-135M-Instruct/onnx/model_q4.onnx',
     gguf: 'SmolLM2-135M-Instruct/model.Q4_1.gguf',
+    int8: 'SmolLM2-135M-Instruct/onnx/model_int8.onnx',
     pastDims: [1, 3, 0, 64],
     vocabSize: 49152,
   },

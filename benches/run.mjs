@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { launchBrowser } from './browser.mjs';
-import { dimensionsOf, MODELS, PEER, timedEngines } from './cases.mjs';
+import { DECODERS, dimensionsOf, MODELS, PEER, timedEngines } from './cases.mjs';
 import { barChart } from './chart.mjs';
 import { environmentOf, printEnvironment } from './environment.mjs';
 import { startServer } from './server.mjs';
@@ -22,9 +22,11 @@ import { webgpu } from './suites/webgpu.mjs';
 const SUITES = { limits, encoder, long, decoder, create, memory, webgpu, profile };
 const DEFAULT_SUITES = ['limits', 'encoder', 'decoder', 'create', 'memory'];
 
+const ALL_MODELS = [...Object.keys(MODELS), ...Object.keys(DECODERS)];
+
 const USAGE = `Usage: node benches/run.mjs [options]
   --suite NAME    one of ${Object.keys(SUITES).join(', ')}; may be repeated; ${DEFAULT_SUITES.join(', ')} by default
-  --model NAME    one of ${Object.keys(MODELS).join(', ')}; may be repeated; all by default
+  --model NAME    one of ${ALL_MODELS.join(', ')}; may be repeated; all by default
   --threads N     threads of every engine; 1 by default
   --engine NAME   one of ${ours(1).join(', ')}, or with more threads ${ours(2).join(', ')}; may be repeated; all by default
   --shape SHAPE   batch and sequence, such as 1x128; may be repeated; each suite's own by default
@@ -44,7 +46,7 @@ function readOptions() {
   const { values } = parseArgs({
     options: {
       suite: { ...strings, default: DEFAULT_SUITES },
-      model: { ...strings, default: Object.keys(MODELS) },
+      model: { ...strings, default: ALL_MODELS },
       threads: { type: 'string', default: '1' },
       engine: strings,
       shape: strings,
@@ -55,7 +57,7 @@ function readOptions() {
     },
   });
   checkNames('suite', values.suite, Object.keys(SUITES));
-  checkNames('model', values.model, Object.keys(MODELS));
+  checkNames('model', values.model, ALL_MODELS);
   if (!/^[1-9]\d?$/.test(values.threads)) throw new Error(`--threads ${values.threads}: a number from 1 to 99`);
   const threads = Number(values.threads);
   checkNames('engine', values.engine ?? [], ours(threads));
@@ -82,10 +84,12 @@ async function runSuites(options) {
     const environment = environmentOf(root, browser, threads, engines);
     printEnvironment(environment);
     const address = `${server.address}/benches/page/index.html?threads=${threads}`;
-    const { model: models, shape: shapes, quick } = options;
+    const { shape: shapes, quick } = options;
+    const models = options.model.filter((name) => name in MODELS);
+    const decoders = options.model.filter((name) => name in DECODERS);
     const suites = {};
     for (const name of options.suite) {
-      suites[name] = await SUITES[name].run({ browser, address, engines, models, shapes, quick });
+      suites[name] = await SUITES[name].run({ browser, address, engines, models, decoders, shapes, quick });
       SUITES[name].print(suites[name]);
     }
     return { environment, quick, suites };

@@ -322,7 +322,7 @@ fn load_and_run(bytes: &[u8], random: &mut Random) -> Result<()> {
     let deadline = Deadline(Instant::now() + INTERRUPT_AFTER);
     let source = ("changed", bytes);
     let mut session = pollster::block_on(Session::load(&source, &[], DevicePreference::Cpu, &deadline))?;
-    let feeds = session.info().inputs.iter().map(|input| feed(input, random)).collect::<Result<Vec<_>>>()?;
+    let feeds = session.inputs().iter().map(|input| feed(input, random)).collect::<Result<Vec<_>>>()?;
     pollster::block_on(session.run(&feeds, &[], &deadline)).map(drop)
 }
 

@@ -99,7 +99,7 @@ fn outcome(path: &Path, expect: Expectation) -> Outcome {
 
 fn load_and_run(path: &Path) -> Result<()> {
     let mut session = load(path, DevicePreference::Cpu)?;
-    let feeds = session.info().inputs.iter().map(feed).collect::<Result<Vec<_>>>()?;
+    let feeds = session.inputs().iter().map(feed).collect::<Result<Vec<_>>>()?;
     pollster::block_on(session.run(&feeds, &[], &Deadline(Instant::now() + INTERRUPT_AFTER))).map(drop)
 }
 

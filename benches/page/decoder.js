@@ -1,6 +1,7 @@
 // Times language models with a cache.
 
-import { DECODERS, GGUF_PEER, PEER } from '../cases.mjs';
+import { DECODERS, ENGINES, GGUF_PEER, INT8_PEER, PEER } from '../cases.mjs';
+import { cosine } from './cosine.js';
 import { importEngine, THREADS } from './engines.js';
 import { openWllama, timeWllama } from './wllama.js';
 
@@ -8,22 +9,22 @@ import { openWllama, timeWllama } from './wllama.js';
  * Times engines in turns, each on the same tokens: a prompt at once, then a token at a time with the cache that the step before gave.
  * The first round warms up and is not counted; in it the engines' logits are compared.
  *
- * wllama chooses its own tokens, which makes no difference to its time.
+ * wllama chooses its own tokens, which makes no difference to its time. The logits of the peer with products of int8 are of other weights.
  *
  * @param plan - `promptLength`, `steps`, `rounds`
  * @returns by engine: `prefillMs` and `decodeMs` (of all steps), one of each a round; `cosine`, the smallest of a row of logits with the peer's,
- *   but for wllama, which shows none
+ *   of our engines
  */
 export async function timeDecoder(engineNames, modelName, { promptLength, steps, rounds }) {
   const generators = new Map();
   const model = DECODERS[modelName];
-  const tokens = Array.from({ length: promptLength + steps }, (_, place) => BigInt(1 + ((place * 7919) % (model.vocabSize - 1))));
+  const tokens = tokensOf(model, promptLength + steps);
   for (const name of engineNames) {
     if (name === GGUF_PEER) {
       const wllama = await openWllama({ path: model.gguf, threads: THREADS, context: 2 * tokens.length });
       generators.set(name, () => timeWllama(wllama, promptLength, steps));
     } else {
-      const decoder = await open(name, model);
+      const decoder = await (name === INT8_PEER ? open(PEER, { ...model, path: model.int8 }) : open(name, model));
       generators.set(name, () => generate(decoder, tokens, promptLength));
     }
   }
@@ -31,7 +32,7 @@ export async function timeDecoder(engineNames, modelName, { promptLength, steps,
   const logits = {};
   for (const name of engineNames) logits[name] = (await generators.get(name)()).logits;
   for (const name of engineNames) {
-    if (logits[name] !== undefined) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
+    if (name in ENGINES && name !== PEER) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
   }
   for (let round = 0; round < rounds; round += 1) {
     for (let turn = 0; turn < engineNames.length; turn += 1) {
@@ -42,6 +43,25 @@ export async function timeDecoder(engineNames, modelName, { promptLength, steps,
     }
   }
   return measured;
+}
+
+/** Decoders that {@link repeatDecoder} opened, by engine and model. */
+const opened = new Map();
+
+/** Runs one engine for a while. */
+export async function repeatDecoder(engineName, modelName, { promptLength, steps }, durationMs) {
+  const model = DECODERS[modelName];
+  const key = `${engineName} ${modelName}`;
+  if (!opened.has(key)) opened.set(key, await open(engineName, model));
+  const tokens = tokensOf(model, promptLength + steps);
+  const start = performance.now();
+  do {
+    await generate(opened.get(key), tokens, promptLength);
+  } while (performance.now() - start < durationMs);
+}
+
+function tokensOf({ vocabSize }, length) {
+  return Array.from({ length }, (_, place) => BigInt(1 + ((place * 7919) % (vocabSize - 1))));
 }
 
 async function open(engineName, { path, pastDims }) {
@@ -78,6 +98,5 @@ async function generate({ Tensor, session, pastDims }, tokens, promptLength) {
 
 /** The smallest cosine of an answer with the one expected; NaN, which no bound lets pass, where one is not finite. */
 function smallestCosine(expected, actual) {
-  const dot = (one, other) => one.reduce((sum, value, index) => sum + value * other[index], 0);
-  return Math.min(...expected.map((row, index) => dot(row, actual[index]) / Math.sqrt(dot(row, row) * dot(actual[index], actual[index]))));
+  return Math.min(...expected.map((row, index) => cosine(row, actual[index])));
 }

@@ -2,8 +2,9 @@
 
 import { memoryBytes } from './memories.js';
 import { DECODERS, MODELS, PEER } from '../cases.mjs';
-import { timeDecoder } from './decoder.js';
+import { repeatDecoder, timeDecoder } from './decoder.js';
 import { importEngine } from './engines.js';
+import { cosine } from './cosine.js';
 import { encoderFeeds } from './inputs.js';
 import { limits } from './limits.js';
 
@@ -20,12 +21,17 @@ async function open(engineNames, modelName) {
   }
 }
 
-/** Largest absolute difference of each engine's outputs from the peer's; null where one is not finite. */
-async function differences(shape) {
+/** Difference of each engine's outputs from the peer's, as `toleranceOf` says; null where one is not finite. */
+async function differences(modelName, shape) {
+  const differenceOf = MODELS[modelName].rounds ? lackOfCosine : largestDifference;
   const expected = await runOnce(PEER, shape);
   const found = {};
   for (const name of opened.keys()) {
-    if (name !== PEER) found[name] = largestDifference(expected, await runOnce(name, shape));
+    if (name === PEER) continue;
+    const actual = await runOnce(name, shape);
+    checkLayout(expected, actual);
+    found[name] = Math.max(...Object.entries(expected).map(([output, { data }]) => differenceOf(data, actual[output].data)));
+    if (!Number.isFinite(found[name])) found[name] = null;
   }
   return found;
 }
@@ -135,23 +141,22 @@ function idle() {
 }
 
 /** @throws where the outputs differ in name, type or shape */
-function largestDifference(expected, actual) {
+function checkLayout(expected, actual) {
   const layout = (outputs) => JSON.stringify(Object.entries(outputs).map(([name, { type, dims }]) => [name, type, dims]));
   if (layout(expected) !== layout(actual)) throw new Error(`outputs are ${layout(actual)} instead of ${layout(expected)}`);
-  let largest = 0;
-  for (const [name, { data }] of Object.entries(expected)) {
-    const other = actual[name].data;
-    for (let index = 0; index < data.length; index += 1) {
-      const difference = Math.abs(data[index] - other[index]);
-      if (!Number.isFinite(difference)) return null;
-      largest = Math.max(largest, difference);
-    }
-  }
-  return largest;
+}
+
+/** The largest absolute difference of two arrays' elements; NaN where one is. */
+function largestDifference(expected, actual) {
+  return expected.reduce((largest, value, index) => Math.max(largest, Math.abs(value - actual[index])), 0);
+}
+
+function lackOfCosine(expected, actual) {
+  return 1 - cosine(expected, actual);
 }
 
 function urlOf({ path }) {
   return new URL(`/models/${path}`, location.href).href;
 }
 
-window.bench = { open, differences, time, create, loadingMemory, repeat, countersOfRun, timeDecoder, limits };
+window.bench = { open, differences, time, create, loadingMemory, repeat, countersOfRun, timeDecoder, repeatDecoder, limits };

@@ -1,6 +1,6 @@
 // Tokens a second of a language model with a cache: reading a prompt, then a token at a time; ours and the peer's in turns.
 
-import { DECODERS, GGUF_PEER, PEER } from '../cases.mjs';
+import { GGUF_PEER, INT8_PEER, PEER } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { ratio, spread, table } from '../report.mjs';
 import { pairwiseRatio, summary } from '../statistics.mjs';
@@ -8,18 +8,18 @@ import { pairwiseRatio, summary } from '../statistics.mjs';
 const FULL = { promptLength: 256, steps: 24, rounds: 7 };
 const QUICK = { promptLength: 16, steps: 3, rounds: 1 };
 
-const PEERS = [PEER, GGUF_PEER];
+const PEERS = [PEER, INT8_PEER, GGUF_PEER];
 
 /** Below this, logits tell that engines do not compute the same: each may round activations to 8 bits in its own way. */
 const LEAST_COSINE = 0.95;
 
 export const decoder = {
-  async run({ browser, address, engines, quick }) {
+  async run({ browser, address, engines, decoders, quick }) {
     const plan = quick ? QUICK : FULL;
     const results = [];
-    for (const model of Object.keys(DECODERS)) {
+    for (const model of decoders) {
       const measured = await withPage(browser, address, (page) =>
-        page.evaluate((given) => bench.timeDecoder(...given), [[...engines, GGUF_PEER], model, plan]),
+        page.evaluate((given) => bench.timeDecoder(...given), [[...engines, INT8_PEER, GGUF_PEER], model, plan]),
       );
       results.push({ model, ...plan, engines: figuresOf(measured, plan) });
     }

@@ -1,6 +1,6 @@
 // Time of one run of an encoder at several shapes, ours and the peer's in turns.
 
-import { ENCODER_SHAPES, LONG_SHAPES, PEER, TOLERANCE } from '../cases.mjs';
+import { ENCODER_SHAPES, LONG_SHAPES, PEER, toleranceOf } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { count, millis, ratio, scientific, spread, table } from '../report.mjs';
 import { pairwiseRatio, summary } from '../statistics.mjs';
@@ -19,13 +19,13 @@ function timingSuite(title, allShapes) {
         await withPage(browser, address, async (page) => {
           await page.evaluate(([names, name]) => bench.open(names, name), [engines, model]);
           for (const shape of shapes ?? allShapes) {
-            results.push({ model, shape, ...(await measure(page, shape, quick ? QUICK : FULL)) });
+            results.push({ model, shape, ...(await measure(page, model, shape, quick ? QUICK : FULL)) });
           }
         });
       }
       return results;
     },
-    agrees: (results) => results.every(({ differences }) => Object.values(differences).every(isSmall)),
+    agrees: (results) => results.every(({ model, differences }) => areSmall(differences, model)),
     print(results) {
       for (const model of new Set(results.map((result) => result.model))) {
         console.log(`\n${title}, ${model}: ms; × is the peer's time over ours, above 1 where ours is faster; median [quartiles]`);
@@ -36,9 +36,9 @@ function timingSuite(title, allShapes) {
 }
 
 /** Times one shape once all engines have been found to agree; else the differences are all there is. */
-async function measure(page, shape, plan) {
-  const differences = await page.evaluate((shape) => bench.differences(shape), shape);
-  if (!Object.values(differences).every(isSmall)) return { differences };
+async function measure(page, model, shape, plan) {
+  const differences = await page.evaluate((given) => bench.differences(...given), [model, shape]);
+  if (!areSmall(differences, model)) return { differences };
   const { samples, runsPerSample } = await page.evaluate(([shape, plan]) => bench.time(shape, plan), [shape, plan]);
   const engines = {};
   for (const [name, times] of Object.entries(samples)) {
@@ -47,16 +47,20 @@ async function measure(page, shape, plan) {
   return { differences, rounds: samples[PEER].length, runsPerSample, engines };
 }
 
-function isSmall(difference) {
-  return difference !== null && difference <= TOLERANCE;
+function areSmall(differences, model) {
+  return Object.values(differences).every((difference) => isSmall(difference, model));
 }
 
-function rows({ shape, differences, rounds, runsPerSample, engines }) {
+function isSmall(difference, model) {
+  return difference !== null && difference <= toleranceOf(model);
+}
+
+function rows({ model, shape, differences, rounds, runsPerSample, engines }) {
   if (engines === undefined) {
     return Object.entries(differences).map(([name, difference]) => ({
       shape,
       engine: name,
-      'largest difference': isSmall(difference) ? scientific(difference) : `${scientific(difference)}: DISAGREES, not timed`,
+      difference: isSmall(difference, model) ? scientific(difference) : `${scientific(difference)}: DISAGREES, not timed`,
     }));
   }
   return Object.entries(engines).map(([name, figures]) => ({
@@ -64,7 +68,7 @@ function rows({ shape, differences, rounds, runsPerSample, engines }) {
     engine: name,
     ms: spread(figures.ms, millis),
     '×': figures.ratio === undefined ? '' : spread(figures.ratio, ratio),
-    'largest difference': name === PEER ? '' : scientific(differences[name]),
+    difference: name === PEER ? '' : scientific(differences[name]),
     samples: `${count(rounds)} of ${count(runsPerSample)}`,
   }));
 }

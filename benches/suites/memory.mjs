@@ -1,15 +1,15 @@
 // WebAssembly memory that loading a model takes, each in a fresh page. It never shrinks: its growth is the peak.
 
-import { computesInPage, DECODERS } from '../cases.mjs';
+import { computesInPage } from '../cases.mjs';
 import { withPage } from '../browser.mjs';
 import { mebibytes, ratio, table } from '../report.mjs';
 
 export const memory = {
-  async run({ browser, address, engines, models }) {
+  async run({ browser, address, engines, models, decoders }) {
     const results = [];
     // The memory of a worker is out of the page's sight.
     for (const engine of engines.filter(computesInPage)) {
-      for (const model of [...models, ...Object.keys(DECODERS)]) {
+      for (const model of [...models, ...decoders]) {
         const evaluate = (page) => page.evaluate((given) => bench.loadingMemory(...given), [engine, model]);
         results.push({ engine, model, ...(await withPage(browser, address, evaluate)) });
       }

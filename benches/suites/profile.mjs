@@ -10,16 +10,28 @@ const FULL_MS = 8000;
 const QUICK_MS = 500;
 const FUNCTIONS_SHOWN = 25;
 
+/** What a language model is given: a prompt alone, or next to nothing and then a token at a time. */
+const DECODER_PLANS = { 'a prompt': { promptLength: 256, steps: 0 }, steps: { promptLength: 1, steps: 255 } };
+
 export const profile = {
-  async run({ browser, address, engines, models, shapes, quick }) {
+  async run({ browser, address, engines, models, decoders, shapes, quick }) {
     const results = [];
-    for (const model of models) {
-      for (const engine of engines.filter((name) => name !== PEER && computesInPage(name))) {
+    const duration = quick ? QUICK_MS : FULL_MS;
+    for (const engine of engines.filter((name) => name !== PEER && computesInPage(name))) {
+      for (const model of models) {
         await withPage(browser, address, async (page) => {
           await page.evaluate(([name, model]) => bench.open([name], model), [engine, model]);
           for (const shape of shapes ?? [PROFILE_SHAPE]) {
-            const functions = await sample(page, engine, shape, quick ? QUICK_MS : FULL_MS);
-            results.push({ model, shape, engine, functions });
+            const repeat = (ms) => page.evaluate((given) => bench.repeat(...given), [engine, shape, ms]);
+            results.push({ model, shape, engine, functions: await sample(page, repeat, duration) });
+          }
+        });
+      }
+      for (const model of decoders) {
+        await withPage(browser, address, async (page) => {
+          for (const [shape, plan] of Object.entries(DECODER_PLANS)) {
+            const repeat = (ms) => page.evaluate((given) => bench.repeatDecoder(...given), [engine, model, plan, ms]);
+            results.push({ model, shape, engine, functions: await sample(page, repeat, duration) });
           }
         });
       }
@@ -37,8 +49,7 @@ export const profile = {
 };
 
 /** Functions by their share of the time that the page was busy, the largest first. */
-async function sample(page, engine, shape, durationMs) {
-  const repeat = (duration) => page.evaluate((given) => bench.repeat(...given), [engine, shape, duration]);
+async function sample(page, repeat, durationMs) {
   const devtools = await page.context().newCDPSession(page);
   await repeat(WARM_UP_MS);
   await devtools.send('Profiler.enable');

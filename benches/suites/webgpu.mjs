@@ -1,6 +1,6 @@
 // What one run asks of the GPU. Times on a software adapter say nothing of real ones and are not taken.
 
-import { PEER, TOLERANCE, WEBGPU_SHAPES } from '../cases.mjs';
+import { PEER, toleranceOf, WEBGPU_SHAPES } from '../cases.mjs';
 import { launchBrowser, withPage } from '../browser.mjs';
 import { count, scientific, table } from '../report.mjs';
 
@@ -13,7 +13,7 @@ export const webgpu = {
         await withPage(browser, address, async (page) => {
           await page.evaluate(([names, name]) => bench.open(names, name), [[PEER, 'webgpu'], model]);
           for (const shape of shapes ?? WEBGPU_SHAPES) {
-            const { webgpu: difference } = await page.evaluate((shape) => bench.differences(shape), shape);
+            const { webgpu: difference } = await page.evaluate((given) => bench.differences(...given), [model, shape]);
             const counters = await page.evaluate((shape) => bench.countersOfRun('webgpu', shape), shape);
             results.push({ model, shape, difference, counters });
           }
@@ -24,7 +24,7 @@ export const webgpu = {
     }
     return results;
   },
-  agrees: (results) => results.every(({ difference }) => difference !== null && difference <= TOLERANCE),
+  agrees: (results) => results.every(({ model, difference }) => difference !== null && difference <= toleranceOf(model)),
   print(results) {
     console.log('\nWebGPU on a software adapter: counts of one run, no times');
     console.log(
@@ -32,7 +32,7 @@ export const webgpu = {
         results.map(({ model, shape, difference, counters }) => ({
           model,
           shape,
-          'largest difference': scientific(difference),
+          difference: scientific(difference),
           ...Object.fromEntries(Object.entries(counters).map(([name, value]) => [name, count(value)])),
         })),
       ),

@@ -1,7 +1,7 @@
 import { openBytes } from './bytes.js';
 import type { Checkpoint } from './checkpoint.js';
 import { isPlainError, SottovoceError, typedError } from './errors.js';
-import type { EnginePipeline, EngineSession, Glue } from './glue.js';
+import type { EnginePipeline, EngineSession, Glue, HeldOutput, NamedTensor, SessionInfo, SessionState } from './glue.js';
 import type { Answer, Command, CommandName, Commands, SharedEngine } from './protocol.js';
 
 type Input<Name extends CommandName> = Commands[Name]['input'];
@@ -43,7 +43,7 @@ export class Engine {
     try {
       const output = await orTrap(this.#dispatch(command, checkpoint));
       const session = this.#session!;
-      return { output, state: { info: session.info(), counters: session.counters() } };
+      return { output, state: JSON.parse(session.state()) as SessionState };
     } catch (thrown) {
       if (isPlainError(thrown)) throw SottovoceError.fromPlain(thrown);
       throw this.#failure(thrown, doing);
@@ -65,7 +65,7 @@ export class Engine {
       case 'prepare':
         return this.#prepare(command.input);
       case 'run':
-        return this.#session!.run(command.input.feeds, command.input.fetches, command.input.hold, checkpoint);
+        return this.#run(command.input, checkpoint);
       case 'download':
         return this.#download(command.input);
       case 'discard':
@@ -75,13 +75,24 @@ export class Engine {
     }
   }
 
-  async #load(input: Input<'load'>, checkpoint: Checkpoint): Promise<void> {
-    const exports = (await this.#glue.default({ module_or_path: input.module })) as { memory: WebAssembly.Memory };
+  async #load(input: Input<'load'>, checkpoint: Checkpoint): Promise<Output<'load'>> {
+    const exports = await this.#glue.default({ module_or_path: input.module });
+    exports.__wasm_call_ctors();
     this.#memory = exports.memory;
     this.#onStarted({ module: input.module, memory: exports.memory });
     const opened = input.externalData.map(async ({ path, bytes }) => ({ path, source: await openBytes(bytes) }));
     const options = { device: input.device, externalData: await Promise.all(opened), checkpoint };
     this.#session = await this.#glue.Session.load(await openBytes(input.model), options);
+    return JSON.parse(this.#session.info()) as SessionInfo;
+  }
+
+  async #run({ feeds, fetches, hold }: Input<'run'>, checkpoint: Checkpoint): Promise<Output<'run'>> {
+    const headers = feeds.map((feed) => ('held' in feed ? feed : { name: feed.name, type: feed.type, dims: feed.dims }));
+    const given = feeds.flatMap((feed) => ('held' in feed ? [] : [feed.data]));
+    const [json, ...data] = await this.#session!.run(JSON.stringify({ feeds: headers, fetches, hold }), given, checkpoint);
+    const outputs = JSON.parse(json) as (Omit<NamedTensor, 'data'> | HeldOutput)[];
+    let next = 0;
+    return outputs.map((output) => ('held' in output ? output : { ...output, data: data[next++]! }));
   }
 
   async #prepare(input: Input<'prepare'>): Promise<void> {

@@ -49,15 +49,19 @@ export interface ValueInfo {
 /** Where a model may run: `auto` is WebGPU where an adapter exists, else the CPU. */
 export type EngineDevice = 'cpu' | 'webgpu' | 'auto';
 
-/** What is known of a loaded model. Sizes in bytes. */
+/** What a model takes and gives. */
 export interface SessionInfo {
   inputs: ValueInfo[];
   outputs: ValueInfo[];
+}
+
+/** A session as it stands after a command; the device changes when a GPU is lost. */
+export interface SessionState {
   device: 'cpu' | 'webgpu';
   deviceReason: string;
+  /** The GPU, where there is one. */
   adapter?: string;
-  weightBytes: number;
-  heapBytes: number;
+  counters: Counters;
 }
 
 /** What a session has done so far. */
@@ -78,21 +82,24 @@ export interface Counters {
   attentionOnCpu: number;
 }
 
-/** A model, loaded. */
+/** A model, loaded. Crossing the border costs more than the text of what crosses it: hence the JSON. */
 export interface EngineSession {
-  /** Outputs named by `hold` stay in the engine's memory. */
-  run(
-    feeds: EngineFeed[],
-    fetches: string[] | undefined,
-    hold: string[],
-    checkpoint?: Checkpoint,
-  ): Promise<(NamedTensor | HeldOutput)[]>;
+  /**
+   * Runs the graph.
+   *
+   * @param request - the JSON of a `RunRequest`
+   * @param data - the elements of those feeds that the engine does not hold, in their order
+   * @returns the JSON of the outputs, {@link NamedTensor} without `data` or {@link HeldOutput}; and the data of the former
+   */
+  run(request: string, data: TensorData[], checkpoint?: Checkpoint): Promise<[json: string, ...data: TensorData[]]>;
   /** A copy of what a run left in the engine's memory. */
   download(held: number): PlainTensor;
   /** Forgets what a run left in the engine's memory. */
   discard(held: number): void;
-  info(): SessionInfo;
-  counters(): Counters;
+  /** The JSON of a {@link SessionInfo}. */
+  info(): string;
+  /** The JSON of a {@link SessionState}. */
+  state(): string;
   free(): void;
 }
 
@@ -112,9 +119,16 @@ export interface EnginePipeline {
   free(): void;
 }
 
+/** What a WebAssembly instance exports beside what its JavaScript wraps. */
+export interface EngineExports {
+  memory: WebAssembly.Memory;
+  /** Constructs statics: to be called before anything else. Calling it again does nothing. */
+  __wasm_call_ctors(): void;
+}
+
 /** The module that holds one WebAssembly instance. */
 export interface Glue {
-  default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  default(input: { module_or_path: WebAssembly.Module }): Promise<EngineExports>;
   Session: {
     load(
       source: ByteSource,
@@ -134,7 +148,7 @@ export interface UnthreadedGlue extends Glue {
 
 /** A {@link Glue} whose instances share their memory: one of them holds the model, the others help it. */
 export interface ThreadedGlue extends Glue {
-  default(input: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory; thread_stack_size?: number }): Promise<unknown>;
+  default(input: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory; thread_stack_size?: number }): Promise<EngineExports>;
   /** Helps, and never returns. */
   help(): void;
 }

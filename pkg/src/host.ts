@@ -1,5 +1,6 @@
 import { type SottovoceError, typedError } from './errors.js';
-import type { CommandName, Commands, SessionState } from './protocol.js';
+import type { SessionState } from './glue.js';
+import type { CommandName, Commands } from './protocol.js';
 
 /** Where an engine lives. */
 export interface Host {

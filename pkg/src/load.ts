@@ -1,7 +1,7 @@
 import type { FileBytes } from './bytes.js';
 import { abortedError, type SottovoceError, throwIfAborted } from './errors.js';
 import { DEFAULT_STALL_TIMEOUT, download, isMissing } from './fetch.js';
-import type { EngineDevice } from './glue.js';
+import type { EngineDevice, SessionInfo } from './glue.js';
 import type { Host } from './host.js';
 import { checkDigest, type ExpectedDigests } from './integrity.js';
 import { withLinkedSignal } from './linked-signal.js';
@@ -42,12 +42,14 @@ type LoadInput = Commands['load']['input'];
 
 const DOING = 'loading the model';
 
-/**
- * Starts an engine while the files arrive, and loads the model into it. Whatever fails, nothing is left behind.
- *
- * @returns the host of the loaded model
- */
-export async function loadModel(request: LoadRequest): Promise<Host> {
+/** A loaded model: where it lives, and what it takes and gives. */
+export interface Loaded {
+  readonly host: Host;
+  readonly info: SessionInfo;
+}
+
+/** Starts an engine while the files arrive, and loads the model into it. Whatever fails, nothing is left behind. */
+export async function loadModel(request: LoadRequest): Promise<Loaded> {
   throwIfAborted(request.signal, DOING);
   return withLinkedSignal(request.signal, async (signal) => {
     const opening = openHost(request.worker, request.numThreads);
@@ -55,9 +57,9 @@ export async function loadModel(request: LoadRequest): Promise<Host> {
       const [files, { host, module }] = await Promise.all([readFiles({ ...request, signal }), opening]);
       throwIfAborted(request.signal, DOING);
       signal.addEventListener('abort', () => void host.close(abortedError(DOING, request.signal)));
-      await host.perform('load', { module, device: request.device, ...modelOf(request.files, files) });
+      const info = await host.perform('load', { module, device: request.device, ...modelOf(request.files, files) });
       if (request.prepare !== undefined) await host.perform('prepare', request.prepare(files));
-      return host;
+      return { host, info };
     } catch (error) {
       void opening.then(({ host }) => host.close(error as SottovoceError)).catch(() => {});
       throw error;

@@ -158,7 +158,7 @@ export async function pipeline<Name extends TaskName>(
   const files = [...modelFiles(model, options, needsConfig), ...externalDataFiles(sessionOptions.externalData)];
   const names = files.map(({ name }) => name);
   const progress = new ProgressReporter(options.progress_callback, String(model), files);
-  const host = await loadModel({
+  const { host } = await loadModel({
     files,
     device: options.device === 'wasm' ? 'cpu' : (options.device ?? 'auto'),
     worker: options.worker ?? sessionOptions.worker,
@@ -179,8 +179,8 @@ function callable(taskName: TaskName, host: Host): LoadedPipeline {
   const call = (texts: string | readonly string[], options?: CallOptions) => callTask(task, host, texts, options);
   return Object.defineProperties(call, {
     task: { value: taskName },
-    device: { get: () => host.state!.info.device },
-    deviceReason: { get: () => host.state!.info.deviceReason },
+    device: { get: () => host.state!.device },
+    deviceReason: { get: () => host.state!.deviceReason },
     threads: { value: host.threads },
     counters: { value: () => ({ ...host.state!.counters }) },
     dispose: { value: () => host.close(releasedError()) },

@@ -3,16 +3,23 @@
 import type { FileBytes } from './bytes.js';
 import type { PlainError } from './errors.js';
 import type {
-  Counters,
   EngineDevice,
   EngineFeed,
   HeldOutput,
   NamedTensor,
   PlainTensor,
   SessionInfo,
+  SessionState,
   TaskAnswer,
   TaskFiles,
 } from './glue.js';
+
+/** What a run takes and is to give: `fetches`, or all outputs, of which those named by `hold` stay in the engine's memory. */
+export interface RunRequest {
+  feeds: EngineFeed[];
+  fetches: string[] | undefined;
+  hold: string[];
+}
 
 /** What an engine can be told to do, and what it answers. */
 export interface Commands {
@@ -24,13 +31,13 @@ export interface Commands {
       externalData: { path: string; bytes: FileBytes }[];
       device: EngineDevice;
     };
-    output: void;
+    output: SessionInfo;
   };
   /** Prepares the task whose texts `call` takes. */
   prepare: { input: { task: string; files: TaskFiles }; output: void };
   /** Runs the graph. */
   run: {
-    input: { feeds: EngineFeed[]; fetches: string[] | undefined; hold: string[] };
+    input: RunRequest;
     output: (NamedTensor | HeldOutput)[];
   };
   /** Copies what a run left in the engine's memory. */
@@ -45,12 +52,6 @@ export type CommandName = keyof Commands;
 
 /** A command and what it needs. */
 export type Command = { [Name in CommandName]: { name: Name; input: Commands[Name]['input'] } }[CommandName];
-
-/** A session as it stood after a command; the device changes when a GPU is lost. */
-export interface SessionState {
-  info: SessionInfo;
-  counters: Counters;
-}
 
 /** A command's answer. */
 export interface Answer<Name extends CommandName = CommandName> {

@@ -32,11 +32,13 @@ export interface RunOptions {
  */
 export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   readonly #host: Host;
+  readonly #info: SessionInfo;
   /** Outputs that stay in the engine's memory. */
   readonly #held: string[];
 
-  private constructor(host: Host, held: string[]) {
+  private constructor(host: Host, info: SessionInfo, held: string[]) {
     this.#host = host;
+    this.#info = info;
     this.#held = held;
   }
 
@@ -66,7 +68,7 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     const modelFile: LoadFile = { name: modelName(part), origin: originOf(part), kind: 'model' };
     const files = [modelFile, ...externalDataFiles(options.externalData)];
     const progress = new ProgressReporter(options.progress_callback, modelFile.name, files);
-    const host = await loadModel({
+    const { host, info } = await loadModel({
       files,
       device: deviceOf(options.executionProviders),
       worker: options.worker,
@@ -80,10 +82,10 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
       signal: options.signal,
       stallTimeout: options.stallTimeout,
     });
-    const outputs = host.state!.info.outputs.map(({ name }) => name);
+    const outputs = info.outputs.map(({ name }) => name);
     const held = await orClosed(host, () => heldOutputs(options.preferredOutputLocation, outputs));
     progress.ready();
-    return new InferenceSession(host, held);
+    return new InferenceSession(host, info, held);
   }
 
   /** Names of the graph's inputs, in order. */
@@ -108,12 +110,12 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
 
   /** Where the model runs; the CPU after a GPU was lost. */
   get device(): 'cpu' | 'webgpu' {
-    return this.#info.device;
+    return this.#host.state!.device;
   }
 
   /** Why the model runs there, in a sentence. */
   get deviceReason(): string {
-    return this.#info.deviceReason;
+    return this.#host.state!.deviceReason;
   }
 
   /** Threads that compute on the CPU. */
@@ -167,10 +169,6 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   /** @throws `InvalidInput`, as {@link InferenceSession.startProfiling} does. */
   endProfiling(): never {
     return this.startProfiling();
-  }
-
-  get #info(): SessionInfo {
-    return this.#host.state!.info;
   }
 }
 

@@ -1,7 +1,8 @@
 import { abortedError, SottovoceError, throwIfAborted, typedError } from './errors.js';
 import type { Variant } from './features.js';
+import type { SessionState } from './glue.js';
 import { closedError, type Host } from './host.js';
-import type { Answer, Command, CommandName, Commands, Request, Response, SessionState } from './protocol.js';
+import type { Answer, Command, CommandName, Commands, Request, Response } from './protocol.js';
 import { CallQueue } from './queue.js';
 import { transferCommand } from './transfer.js';
 

@@ -154,11 +154,12 @@ fn run(model: &Path, inputs: &Path, outputs: &Path, on: &On) -> Result<()> {
 
 fn inspect(model: &Path, json: bool) -> Result<()> {
     let session = load(model, &On { device: Device::Cpu, threads: None })?;
-    let (info, report) = (session.info(), session.report());
     if json {
-        let weight_bytes = session.weight_bytes();
         let value = serde_json::json!({
-            "inputs": info.inputs, "outputs": info.outputs, "weight_bytes": weight_bytes, "report": report
+            "inputs": session.inputs(),
+            "outputs": session.outputs(),
+            "weight_bytes": session.weight_bytes(),
+            "report": session.report(),
         });
         return print(&format!("{value:#}\n"));
     }
@@ -166,10 +167,10 @@ fn inspect(model: &Path, json: bool) -> Result<()> {
 }
 
 fn described(session: &Session) -> String {
-    let (info, report) = (session.info(), session.report());
+    let report = session.report();
     let mut text = String::new();
     let mut line = |line: String| text.push_str(&(line + "\n"));
-    for (heading, tensors) in [("inputs", &info.inputs), ("outputs", &info.outputs)] {
+    for (heading, tensors) in [("inputs", session.inputs()), ("outputs", session.outputs())] {
         line(heading.into());
         for tensor in tensors {
             let shape = tensor.shape.iter().flatten().map(Dimension::to_string).collect::<Vec<_>>().join(", ");
@@ -207,7 +208,7 @@ fn bench(model: &Path, sizes: &Sizes, runs: usize, on: &On) -> Result<()> {
     let start = Instant::now();
     let mut session = load(model, on)?;
     print(&format!("load {:.1} ms\n", start.elapsed().as_secs_f64() * 1e3))?;
-    let feeds = session.info().inputs.iter().map(|input| ones(input, sizes)).collect::<Result<Vec<_>>>()?;
+    let feeds = session.inputs().iter().map(|input| ones(input, sizes)).collect::<Result<Vec<_>>>()?;
     let mut times = Vec::new();
     for _ in 0..=runs {
         let start = Instant::now();

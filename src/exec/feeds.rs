@@ -5,7 +5,7 @@ use super::held::HeldTensor;
 use crate::error::{Error, Result};
 use crate::onnx::{Dimension, TensorInfo};
 use crate::tensor::{DType, Tensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tract_onnx::prelude::{IntoTValue, TValue, TVec};
 
 /// What is fed to an input.
@@ -46,23 +46,25 @@ impl Feed<'_> {
 /// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or fixed size.
 pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Feed)]) -> Result<TVec<TValue>> {
     let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
-    if let Some((name, _)) = feeds.iter().find(|(name, _)| !inputs.iter().any(|input| input.name == *name)) {
-        return Err(Error::invalid_input("the model has no input of this name")
-            .tensor(name)
-            .remedy(format!("the inputs are {}", names())));
+    let known: HashSet<&str> = inputs.iter().map(|input| &*input.name).collect();
+    let mut fed = HashMap::new();
+    for (name, tensor) in feeds {
+        if !known.contains(&**name) {
+            return Err(Error::invalid_input("the model has no input of this name")
+                .tensor(name)
+                .remedy(format!("the inputs are {}", names())));
+        }
+        if fed.insert(&**name, tensor).is_some() {
+            return Err(Error::invalid_input("an input is fed twice").tensor(name));
+        }
     }
     let mut arranged = TVec::new();
     for input in inputs {
-        let mut fed = feeds.iter().filter(|(name, _)| *name == input.name).map(|(_, tensor)| tensor);
-        let tensor = match (fed.next(), fed.next()) {
-            (Some(tensor), None) => tensor,
-            (None, _) => {
-                return Err(Error::invalid_input("an input of the model is missing")
-                    .tensor(&*input.name)
-                    .remedy(format!("feed all of {}", names())));
-            }
-            _ => return Err(Error::invalid_input("an input is fed twice").tensor(&*input.name)),
-        };
+        let tensor = fed.get(&*input.name).ok_or_else(|| {
+            Error::invalid_input("an input of the model is missing")
+                .tensor(&*input.name)
+                .remedy(format!("feed all of {}", names()))
+        })?;
         check(input, tensor).map_err(|error| error.tensor(&*input.name))?;
         arranged.push(tensor.value()?);
     }

@@ -11,4 +11,4 @@ mod step;
 pub use checkpoint::{Checkpoint, Uninterrupted};
 pub use feeds::Feed;
 pub use held::HeldTensor;
-pub use session::{Device, DevicePreference, Output, RunCounters, Session, SessionInfo};
+pub use session::{Device, DevicePreference, Output, Placement, RunCounters, Session};

@@ -14,7 +14,7 @@ use crate::kernels::attention::attention;
 use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
 use crate::tensor::Tensor;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tract_onnx::prelude::TValue;
 
 /// Where the caller wants a model to run.
@@ -50,19 +50,16 @@ pub struct RunCounters {
     pub attention_on_cpu: u64,
 }
 
-/// What a session is.
+/// Where a session runs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SessionInfo {
-    /// The model's inputs.
-    pub inputs: Vec<TensorInfo>,
-    /// The model's outputs.
-    pub outputs: Vec<TensorInfo>,
-    /// Where it runs.
+pub struct Placement {
+    /// The device.
     pub device: Device,
     /// Why it runs there.
     pub device_reason: String,
     /// The GPU, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
 }
 
@@ -136,11 +133,19 @@ impl Session {
         })
     }
 
-    /// What the session is.
-    pub fn info(&self) -> SessionInfo {
-        SessionInfo {
-            inputs: self.inputs.clone(),
-            outputs: self.outputs.clone(),
+    /// The model's inputs.
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    /// The model's outputs.
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    /// Where the session runs.
+    pub fn placement(&self) -> Placement {
+        Placement {
             device: if self.gpu.is_some() { Device::WebGpu } else { Device::Cpu },
             device_reason: self.device_reason.clone(),
             adapter: self.gpu.as_ref().map(|gpu| gpu.adapter().name.clone()),
@@ -248,10 +253,11 @@ impl Session {
         check_symbols(plan.reads.iter().map(read)).map_err(running)?;
         let inputs = plan.reads.iter().map(|position| fed[*position].clone()).collect();
         let (values, symbols) = plan.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
+        let held: HashSet<&str> = held.iter().map(|name| &**name).collect();
         let output = |position: &usize| {
             let TensorInfo { name, dtype, .. } = &self.outputs[*position];
             let value = &values[*position];
-            let output = if held.contains(name) {
+            let output = if held.contains(&**name) {
                 HeldTensor::keep(value, *dtype, &symbols).map(Output::Held)
             } else {
                 from_tract(value, *dtype, &symbols).map(Output::Tensor)

@@ -226,11 +226,6 @@ impl LinearWeights {
         self
     }
 
-    /// Whether both are the same integers, scales and zero points in blocks.
-    pub fn same_blocks(&self, other: &LinearWeights) -> bool {
-        self.block_weights().is_some() && self.block_weights() == other.block_weights()
-    }
-
     /// Rows as products take them, by definition.
     pub(super) fn rounded_reference(&self, x: &[f32]) -> Vec<f64> {
         match &self.panels {

@@ -25,11 +25,11 @@ struct Running<'a> {
 
 impl Model for Running<'_> {
     fn input_names(&self) -> Vec<String> {
-        self.session.info().inputs.into_iter().map(|input| input.name).collect()
+        self.session.inputs().iter().map(|input| input.name.clone()).collect()
     }
 
     fn output_names(&self) -> Vec<String> {
-        self.session.info().outputs.into_iter().map(|output| output.name).collect()
+        self.session.outputs().iter().map(|output| output.name.clone()).collect()
     }
 
     async fn run(&mut self, feeds: Vec<(String, Tensor)>, fetches: &[String]) -> Result<Vec<(String, Tensor)>> {
@@ -64,7 +64,7 @@ impl Pipeline {
         });
         promise(async move {
             match answer.await? {
-                PipelineOutput::Tensor(tensor) => object(&[("tensor", tensor_to_js(None, &tensor)?)]),
+                PipelineOutput::Tensor(tensor) => object(&[("tensor", tensor_to_js(&tensor)?)]),
                 PipelineOutput::Json(json) => object(&[("json", json.to_string().into())]),
             }
         })

@@ -3,14 +3,14 @@
 use super::checkpoint::JsCheckpoint;
 use super::errors::{promise, to_js};
 use super::source::JsSource;
-use super::values::{held_to_js, plain, property, string_property, tensor_from_js, tensor_to_js};
+use super::values::{elements_to_js, json, property, string_property, tensor_from_js, tensor_to_js};
 use crate::error::{Error, Result};
-use crate::exec::{self, DevicePreference, Feed, HeldTensor, Output, RunCounters, SessionInfo};
+use crate::exec::{self, DevicePreference, Feed, HeldTensor, Output, Placement, RunCounters};
 use crate::gpu::Counters;
-use crate::onnx::{ExternalFile, external_path};
-use crate::tensor::Tensor;
+use crate::onnx::{ExternalFile, TensorInfo, external_path};
+use crate::tensor::{DType, Tensor};
 use js_sys::{Array, Promise};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,16 +18,16 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// What can be told of a session at any time, also while it runs.
-#[derive(Clone)]
 struct Known {
-    info: SessionInfo,
+    placement: Placement,
     counters: (RunCounters, Counters),
-    weight_bytes: usize,
 }
 
 struct Shared {
     /// `None` while a run has it, and after a run that could not give it back.
     session: RefCell<Option<exec::Session>>,
+    /// The JSON of the model's inputs and outputs.
+    info: String,
     known: RefCell<Known>,
     held: RefCell<HeldTensors>,
 }
@@ -51,6 +51,35 @@ impl HeldTensors {
     }
 }
 
+/// What a run is asked for. Crossing the border costs more than the text of it all: the rest are typed arrays.
+#[derive(Deserialize)]
+struct Request {
+    feeds: Vec<FeedHeader>,
+    /// The outputs wanted; all where there are none.
+    #[serde(default)]
+    fetches: Vec<String>,
+    /// Outputs that stay here.
+    hold: Vec<String>,
+}
+
+/// What is fed to an input, but for the elements.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FeedHeader {
+    Held { name: String, held: u32 },
+    Tensor { name: String, r#type: String, dims: Vec<f64> },
+}
+
+/// What a run gives for an output, but for the elements of those that do not stay here.
+#[derive(Serialize)]
+struct OutputHeader<'a> {
+    name: &'a str,
+    r#type: DType,
+    dims: &'a [usize],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<u32>,
+}
+
 /// What JavaScript feeds.
 enum Fed {
     Tensor(Tensor),
@@ -72,15 +101,20 @@ pub struct Session(Rc<Shared>);
 
 /// `info()`.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Info {
-    #[serde(flatten)]
-    session: SessionInfo,
-    weight_bytes: usize,
-    heap_bytes: usize,
+struct Info<'a> {
+    inputs: &'a [TensorInfo],
+    outputs: &'a [TensorInfo],
 }
 
-/// `counters()`.
+/// `state()`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    #[serde(flatten)]
+    placement: &'a Placement,
+    counters: AllCounters,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AllCounters {
@@ -102,18 +136,21 @@ impl Session {
             let external = external_files(&property(&options, "externalData")?)?;
             let source = JsSource::new("the model", source)?;
             let session = exec::Session::load(&source, &external, preference, &checkpoint).await?;
-            Ok(Session::new(session).into())
+            Ok(Session::new(session)?.into())
         })
     }
 
-    /// Runs the model on `[{ name, type, dims, data }]`, or `{ name, held }` for what an earlier run left here; a promise of the
-    /// outputs, of which those named by `hold` stay here and come as `{ name, type, dims, held }`.
-    pub fn run(&self, feeds: Array, fetches: Option<Vec<String>>, hold: Vec<String>, checkpoint: JsValue) -> Promise {
+    /// Runs the model as the JSON `{ feeds, fetches?, hold }` says: a feed is `{ name, type, dims }`, whose elements are the next
+    /// of `data`, or `{ name, held }` for what an earlier run left here. A promise of an array: the JSON of the outputs,
+    /// `[{ name, type, dims }]`, and the elements of each; those named by `hold` stay here and have a number, `held`, instead.
+    pub fn run(&self, request: String, data: Array, checkpoint: JsValue) -> Promise {
         let shared = self.0.clone();
         promise(async move {
-            let fed = feeds.iter().map(|feed| shared.fed(&feed)).collect::<Result<Vec<_>>>()?;
+            let Request { feeds, fetches, hold } = serde_json::from_str(&request).map_err(|error| {
+                Error::invalid_input(format!("the request of a run is not as it should be: {error}"))
+            })?;
+            let fed = shared.fed(feeds, &data)?;
             let feeds: Vec<_> = fed.iter().map(|(name, fed)| (name.clone(), fed.feed())).collect();
-            let fetches = fetches.unwrap_or_default();
             let checkpoint = JsCheckpoint::new(&checkpoint);
             let run =
                 async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
@@ -125,7 +162,7 @@ impl Session {
     /// A copy of what a run left here: `{ type, dims, data }`.
     pub fn download(&self, held: u32) -> Result<JsValue, JsValue> {
         let tensor = self.0.held.borrow().get(held).and_then(|tensor| tensor.to_tensor());
-        tensor.and_then(|tensor| tensor_to_js(None, &tensor)).map_err(|error| to_js(&error))
+        tensor.and_then(|tensor| tensor_to_js(&tensor)).map_err(|error| to_js(&error))
     }
 
     /// Forgets what a run left here.
@@ -133,29 +170,30 @@ impl Session {
         self.0.held.borrow_mut().tensors.remove(&held);
     }
 
-    /// Inputs, outputs, device and memory.
-    pub fn info(&self) -> Result<JsValue, JsValue> {
-        let Known { info, weight_bytes, .. } = self.0.known.borrow().clone();
-        plain(&Info { session: info, weight_bytes, heap_bytes: heap_bytes() }).map_err(|error| to_js(&error))
+    /// The JSON of the model's inputs and outputs.
+    pub fn info(&self) -> String {
+        self.0.info.clone()
     }
 
-    /// What the session has done.
-    pub fn counters(&self) -> Result<JsValue, JsValue> {
-        let (runs, gpu) = self.0.known.borrow().counters;
-        let Counters { dispatches, submissions, bytes_uploaded, bytes_read_back } = gpu;
-        plain(&AllCounters { runs, dispatches, submissions, bytes_uploaded, bytes_read_back })
-            .map_err(|error| to_js(&error))
+    /// The JSON of where the model runs, and of what the session has done.
+    pub fn state(&self) -> Result<String, JsValue> {
+        let Known { placement, counters } = &*self.0.known.borrow();
+        let (runs, Counters { dispatches, submissions, bytes_uploaded, bytes_read_back }) = *counters;
+        let counters = AllCounters { runs, dispatches, submissions, bytes_uploaded, bytes_read_back };
+        json(&State { placement, counters }).map_err(|error| to_js(&error))
     }
 }
 
 impl Session {
-    fn new(session: exec::Session) -> Session {
-        let known = Known { info: session.info(), counters: session.counters(), weight_bytes: session.weight_bytes() };
-        Session(Rc::new(Shared {
+    fn new(session: exec::Session) -> Result<Session> {
+        let info = json(&Info { inputs: session.inputs(), outputs: session.outputs() })?;
+        let known = Known { placement: session.placement(), counters: session.counters() };
+        Ok(Session(Rc::new(Shared {
             session: RefCell::new(Some(session)),
+            info,
             known: RefCell::new(known),
             held: RefCell::default(),
-        }))
+        })))
     }
 
     /// Has `work` done by the session, if nothing else is.
@@ -172,33 +210,45 @@ impl Session {
 }
 
 impl Shared {
-    fn fed(&self, feed: &JsValue) -> Result<(String, Fed)> {
-        match property(feed, "held")?.as_f64() {
-            None => tensor_from_js(feed).map(|(name, tensor)| (name, Fed::Tensor(tensor))),
-            Some(number) => {
-                let name = string_property(feed, "name")?;
-                let held = self.held.borrow().get(number as u32).map_err(|error| error.tensor(&*name))?;
-                Ok((name, Fed::Held(held)))
+    /// What is fed to each input; `data` holds the elements of those that do not lie here.
+    fn fed(&self, feeds: Vec<FeedHeader>, data: &Array) -> Result<Vec<(String, Fed)>> {
+        let mut data = data.iter();
+        let fed = feeds.into_iter().map(|feed| match feed {
+            FeedHeader::Held { name, held } => match self.held.borrow().get(held) {
+                Ok(tensor) => Ok((name, Fed::Held(tensor))),
+                Err(error) => Err(error.tensor(name)),
+            },
+            FeedHeader::Tensor { name, r#type, dims } => {
+                match tensor_from_js(&r#type, &dims, &data.next().unwrap_or_default()) {
+                    Ok(tensor) => Ok((name, Fed::Tensor(tensor))),
+                    Err(error) => Err(error.tensor(name)),
+                }
             }
-        }
+        });
+        fed.collect()
     }
 
     /// What a run gives, as JavaScript gets it. Nothing is kept unless it gets all.
     fn outputs(&self, outputs: Vec<(String, Output)>) -> Result<Array> {
         let mut held = self.held.borrow_mut();
-        let mut kept = Vec::new();
-        let given = outputs.into_iter().map(|(name, output)| match output {
-            Output::Tensor(tensor) => tensor_to_js(Some(&name), &tensor),
-            Output::Held(tensor) => {
-                let number = held.next_number();
-                let given = held_to_js(&name, tensor.dtype(), tensor.dims(), number);
-                kept.push((number, tensor));
-                given
-            }
-        });
-        let given = given.collect::<Result<Array>>()?;
+        let (data, mut headers, mut kept) = (Array::new(), Vec::new(), Vec::new());
+        for (name, output) in &outputs {
+            let (dtype, dims, held) = match output {
+                Output::Tensor(tensor) => {
+                    data.push(&elements_to_js(tensor)?);
+                    (tensor.dtype(), tensor.dims(), None)
+                }
+                Output::Held(tensor) => {
+                    let number = held.next_number();
+                    kept.push((number, tensor.clone()));
+                    (tensor.dtype(), tensor.dims(), Some(number))
+                }
+            };
+            headers.push(OutputHeader { name, r#type: dtype, dims, held });
+        }
+        data.unshift(&json(&headers)?.into());
         held.tensors.extend(kept);
-        Ok(given)
+        Ok(data)
     }
 }
 
@@ -210,7 +260,7 @@ async fn borrowed<T>(shared: &Shared, work: impl AsyncFnOnce(&mut exec::Session)
     let outcome = work(&mut session).await;
     {
         let mut known = shared.known.borrow_mut();
-        known.info = session.info();
+        known.placement = session.placement();
         known.counters = session.counters();
     }
     *shared.session.borrow_mut() = Some(session);
@@ -234,9 +284,4 @@ fn external_files(files: &JsValue) -> Result<Vec<ExternalFile>> {
         Ok(ExternalFile { path, source })
     };
     if files.is_undefined() { Ok(Vec::new()) } else { Array::from(files).iter().map(file).collect() }
-}
-
-/// Size of the instance's memory.
-fn heap_bytes() -> usize {
-    core::arch::wasm32::memory_size(0) * 65536
 }

@@ -30,29 +30,19 @@ pub fn object(properties: &[(&str, JsValue)]) -> Result<JsValue> {
     Ok(object.into())
 }
 
-/// A serialisable value as a plain object.
-pub fn plain(value: &impl Serialize) -> Result<JsValue> {
-    let json = serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))?;
-    js_sys::JSON::parse(&json).map_err(|thrown| from_js(&thrown))
+/// A serialisable value as the text of its JSON.
+pub fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))
 }
 
-/// `{ name, type, dims, data }` as a named tensor.
-pub fn tensor_from_js(value: &JsValue) -> Result<(String, Tensor)> {
-    let name = string_property(value, "name")?;
-    let tensor = unnamed_tensor(value).map_err(|error| error.tensor(&*name))?;
-    Ok((name, tensor))
-}
-
-fn unnamed_tensor(value: &JsValue) -> Result<Tensor> {
-    let kind = string_property(value, "type")?;
-    let dtype = DType::from_name(&kind)
+/// A tensor of a type by its name, and of the elements that such a tensor has.
+pub fn tensor_from_js(kind: &str, dims: &[f64], data: &JsValue) -> Result<Tensor> {
+    let dtype = DType::from_name(kind)
         .ok_or_else(|| Error::invalid_input(format!("tensors of type {kind} are not supported")))?;
-    let dims: Option<Vec<usize>> = Array::from(&property(value, "dims")?)
-        .iter()
-        .map(|dim| dim.as_f64().filter(|dim| *dim >= 0.0 && dim.fract() == 0.0).map(|dim| dim as usize))
-        .collect();
+    let whole = |dim: &f64| (*dim >= 0.0 && dim.fract() == 0.0).then_some(*dim as usize);
+    let dims: Option<Vec<usize>> = dims.iter().map(whole).collect();
     let dims = dims.ok_or_else(|| Error::invalid_input("`dims` must be whole numbers"))?;
-    Tensor::new(&dims, elements(dtype, &property(value, "data")?)?)
+    Tensor::new(&dims, elements(dtype, data)?)
 }
 
 fn elements(dtype: DType, data: &JsValue) -> Result<TensorData> {
@@ -83,9 +73,15 @@ fn elements(dtype: DType, data: &JsValue) -> Result<TensorData> {
     })
 }
 
-/// A tensor as `{ type, dims, data }`, with a name where it has one.
-pub fn tensor_to_js(name: Option<&str>, tensor: &Tensor) -> Result<JsValue> {
-    let data: JsValue = match tensor.data() {
+/// A tensor as `{ type, dims, data }`.
+pub fn tensor_to_js(tensor: &Tensor) -> Result<JsValue> {
+    let dims: Array = tensor.dims().iter().map(|dim| JsValue::from_f64(*dim as f64)).collect();
+    object(&[("type", tensor.dtype().name().into()), ("dims", dims.into()), ("data", elements_to_js(tensor)?)])
+}
+
+/// A tensor's elements as a typed array.
+pub fn elements_to_js(tensor: &Tensor) -> Result<JsValue> {
+    Ok(match tensor.data() {
         TensorData::Float32(data) => Float32Array::from(&**data).into(),
         TensorData::Float64(data) => Float64Array::from(&**data).into(),
         TensorData::Int8(data) => Int8Array::from(&**data).into(),
@@ -103,20 +99,5 @@ pub fn tensor_to_js(name: Option<&str>, tensor: &Tensor) -> Result<JsValue> {
             Uint16Array::from(&*data.iter().map(|element| element.to_bits()).collect::<Vec<u16>>()).into()
         }
         TensorData::BFloat16(_) => return Err(Error::unsupported_op("an output is bfloat16, which is not supported")),
-    };
-    let mut properties =
-        vec![("type", tensor.dtype().name().into()), ("dims", dims_to_js(tensor.dims())), ("data", data)];
-    if let Some(name) = name {
-        properties.push(("name", name.into()));
-    }
-    object(&properties)
-}
-
-/// A tensor that stays in the engine's memory as `{ name, type, dims, held }`.
-pub fn held_to_js(name: &str, dtype: DType, dims: &[usize], held: u32) -> Result<JsValue> {
-    object(&[("name", name.into()), ("type", dtype.name().into()), ("dims", dims_to_js(dims)), ("held", held.into())])
-}
-
-fn dims_to_js(dims: &[usize]) -> JsValue {
-    dims.iter().map(|dim| JsValue::from_f64(*dim as f64)).collect::<Array>().into()
+    })
 }

@@ -28,7 +28,7 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<()> {
     let folder = process::root().join("benches");
-    models::fetch(models::Purpose::Agree)?;
+    models::fetch(models::Purpose::Bench)?;
     if !options.no_build {
         build::run(&build::Options { release: true, variant: Variant::ALL.to_vec(), selftest: false })?;
     }

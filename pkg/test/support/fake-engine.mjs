@@ -12,13 +12,14 @@ const trapping = new WebAssembly.Module(
 
 let instances = 0;
 let shared;
+let constructed = false;
 let panic;
 
 export default async function init({ module_or_path, memory }) {
   if (!(module_or_path instanceof WebAssembly.Module)) throw new TypeError('no module');
   instances ||= 1;
   shared = memory ?? new WebAssembly.Memory({ initial: 1, maximum: 1000, shared: true });
-  return { memory: shared };
+  return { memory: shared, __wasm_call_ctors: () => (constructed = true) };
 }
 
 /** What helpers find in the second number of the memory that they share with the model's thread, once it has read the model. */
@@ -85,6 +86,7 @@ export class Session {
   #freed = false;
 
   static async load(source, options) {
+    if (!constructed) throw new Error('used before its constructors were called');
     const session = new Session();
     session.#behaviour = JSON.parse(new TextDecoder().decode(readAll(source)));
     session.#options = options;
@@ -95,21 +97,26 @@ export class Session {
     return session;
   }
 
-  async run(feeds, fetches, hold, checkpoint) {
+  async run(request, data, checkpoint) {
     if (this.#freed) throw new Error('used after free');
     await behave(this.#behaviour.run, checkpoint);
     this.#runs += 1;
-    const outputs = feeds.map((feed) => this.#output(feed, hold));
-    return fetches === undefined ? outputs : outputs.filter(({ name }) => fetches.includes(name));
+    const { feeds, fetches, hold } = JSON.parse(request);
+    const given = [...data];
+    const outputs = feeds
+      .map((feed) => ({ name: feed.name === 'ids' ? 'out' : feed.name, tensor: this.#fed(feed, given) }))
+      .filter(({ name }) => fetches === undefined || fetches.includes(name))
+      .map(({ name, tensor: { type, dims, data } }) => {
+        if (!hold.includes(name)) return { header: { name, type, dims }, data: [data.slice()] };
+        const held = ++this.#lastHeld;
+        this.#held.set(held, { type, dims, data: data.slice() });
+        return { header: { name, type, dims, held }, data: [] };
+      });
+    return [JSON.stringify(outputs.map(({ header }) => header)), ...outputs.flatMap(({ data }) => data)];
   }
 
-  #output(feed, hold) {
-    const { type, dims, data } = 'held' in feed ? this.#heldTensor(feed.held) : feed;
-    const name = feed.name === 'ids' ? 'out' : feed.name;
-    if (!hold.includes(name)) return { name, type, dims, data: data.slice() };
-    const held = ++this.#lastHeld;
-    this.#held.set(held, { type, dims, data: data.slice() });
-    return { name, type, dims, held };
+  #fed({ held, type, dims }, given) {
+    return held === undefined ? { type, dims, data: given.shift() } : this.#heldTensor(held);
   }
 
   #heldTensor(held) {
@@ -128,29 +135,28 @@ export class Session {
   }
 
   info() {
+    const type = this.#behaviour.type ?? 'int64';
+    const value = (name) => ({ name, type, shape: ['batch', 'seq'] });
+    return JSON.stringify({ inputs: [value('ids')], outputs: [value('out')] });
+  }
+
+  state() {
     const external = this.#options.externalData.map(({ path, source }) => `${path}:${source.size}`);
-    return {
-      inputs: [{ name: 'ids', type: this.#behaviour.type ?? 'int64', shape: ['batch', 'seq'] }],
-      outputs: [{ name: 'out', type: this.#behaviour.type ?? 'int64', shape: ['batch', 'seq'] }],
+    return JSON.stringify({
       device: this.#options.device === 'webgpu' ? 'webgpu' : 'cpu',
       deviceReason:
         `asked for ${this.#options.device}, external data ${external.join() || 'none'}, ` +
         `instance ${instances}, holding ${this.#held.size}, helped by ${Atomics.load(new Int32Array(shared.buffer), 0)}`,
-      weightBytes: 0,
-      heapBytes: 0,
-    };
-  }
-
-  counters() {
-    return {
-      dispatches: 0,
-      submissions: 0,
-      bytesUploaded: 0,
-      bytesReadBack: 0,
-      runs: this.#runs,
-      attentionOnGpu: 0,
-      attentionOnCpu: 0,
-    };
+      counters: {
+        dispatches: 0,
+        submissions: 0,
+        bytesUploaded: 0,
+        bytesReadBack: 0,
+        runs: this.#runs,
+        attentionOnGpu: 0,
+        attentionOnCpu: 0,
+      },
+    });
   }
 
   free() {
@@ -169,7 +175,7 @@ export class Pipeline {
   }
 
   async call(session, texts, optionsJson, checkpoint) {
-    await session.run([], undefined, [], checkpoint);
+    await session.run(JSON.stringify({ feeds: [], hold: [] }), [], checkpoint);
     if (this.#task === 'feature-extraction') {
       return {
         tensor: { type: 'float32', dims: [texts.length, 1], data: Float32Array.from(texts, (text) => text.length) },

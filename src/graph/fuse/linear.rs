@@ -2,7 +2,7 @@
 
 use super::Match;
 use super::pattern::producer;
-use crate::kernels::embedding::EmbeddingTable;
+use crate::kernels::embedding::{EmbeddingTable, gather};
 use crate::kernels::linear::{LinearWeights, Quantised};
 use crate::ops::{DequantizeLinear, Embedding, Linear, MatMul, Shared, f32_slice, runs, to_f32};
 use std::borrow::Cow;
@@ -225,42 +225,63 @@ impl Quantized {
     }
 
     fn linear_weights(&self, transposed: bool, block_size: usize) -> LinearWeights {
+        LinearWeights::from_quantised(self.quantised(transposed, block_size))
+    }
+
+    fn quantised(
+        &self,
+        transposed: bool,
+        block_size: usize,
+    ) -> Quantised<impl Fn(usize, usize) -> u8, impl Fn(usize, usize) -> f32, impl Fn(usize, usize) -> f32> {
         let [_, columns] = self.shape;
         let (inputs, outputs) = self.sides(transposed);
         let (bits, offset, bytes) = (self.bits(), self.offset(), self.elements.as_bytes());
         let mask = ((1u32 << bits) - 1) as u8;
-        let element = |k: usize, n: usize| {
+        let element = move |k: usize, n: usize| {
             let index = if transposed { n * columns + k } else { k * columns + n };
             let position = index * bits;
             (bytes[position / 8] >> (position % 8)).wrapping_add(offset) & mask
         };
         let one_scale = self.scales.len() == 1;
         let blocks = inputs.div_ceil(block_size);
-        let at = |block: usize, n: usize| match (one_scale, transposed) {
+        let at = move |block: usize, n: usize| match (one_scale, transposed) {
             (true, _) => 0,
             (false, true) => n * blocks + block,
             (false, false) => block * outputs + n,
         };
-        LinearWeights::from_quantised(Quantised {
+        Quantised {
             bits,
             inputs,
             outputs,
             block_size,
             element,
-            scale: |block, n| self.scales[at(block, n)],
-            zero_point: Some(|block: usize, n: usize| {
+            scale: move |block, n| self.scales[at(block, n)],
+            zero_point: Some(move |block: usize, n: usize| {
                 f32::from(offset) + self.zero_points.get(at(block, n)).copied().unwrap_or(0.0)
             }),
-        })
+        }
     }
 
     fn table_of_blocks(self, model: &TypedModel) -> TractResult<EmbeddingTable> {
-        let own = self.linear(true).context("scales vary otherwise than in blocks of a row")?;
+        let block_size = self.block_size(true).context("scales vary otherwise than in blocks of a row")?;
         let linears = model.nodes().iter().filter_map(|node| node.op_as::<Linear>());
-        let alike = linears.filter(|linear| (linear.inputs, linear.outputs) == (own.inputs, own.outputs));
-        let shared = alike.map(|linear| &*linear.weights).find(|weights| weights.same_blocks(&own.weights));
-        EmbeddingTable::from_linear(shared.unwrap_or(&own.weights))
-            .context("the blocks of a row are no multiple of 16 long")
+        let alike = linears.filter(|linear| (linear.inputs, linear.outputs) == self.sides(true));
+        let mut tables = alike.filter_map(|linear| EmbeddingTable::from_linear(&linear.weights));
+        let shared = tables.find(|table| self.has_rows_of(table, block_size));
+        let own = || EmbeddingTable::from_linear(&self.linear_weights(true, block_size));
+        shared.or_else(own).context("the blocks of a row are no multiple of 16 long")
+    }
+
+    /// Whether a table of as many rows and columns holds the same numbers.
+    fn has_rows_of(&self, table: &EmbeddingTable, block_size: usize) -> bool {
+        let Quantised { inputs, outputs, element, scale, zero_point, .. } = self.quantised(true, block_size);
+        let Some(zero_point) = zero_point else { return false };
+        let mut row = vec![0.0; inputs];
+        (0..outputs).all(|n| {
+            let number =
+                |k: usize| (f32::from(element(k, n)) - zero_point(k / block_size, n)) * scale(k / block_size, n);
+            gather(table, &[n as i64], &mut row).is_ok() && row.iter().enumerate().all(|(k, held)| *held == number(k))
+        })
     }
 
     /// An embedding: in blocks of a row, or, where bytes hold one element, with one scale for each row or for all. A linear layer

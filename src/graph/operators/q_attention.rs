@@ -52,11 +52,7 @@ impl Wiring for QAttention {
 }
 
 /// `x · weights + bias`, of x, weights, bias and the scales of the first two.
-fn project(
-    composer: &mut Composer,
-    inputs: &[OutletId],
-    zero_points: [Option<OutletId>; 2],
-) -> TractResult<OutletId> {
+fn project(composer: &mut Composer, inputs: &[OutletId], zero_points: [Option<OutletId>; 2]) -> TractResult<OutletId> {
     let &[x, weights, bias, x_scale, weights_scale, ..] = inputs else { bail!("five inputs are needed") };
     for operand in [x, weights] {
         if ![i8::datum_type(), u8::datum_type()].contains(&composer.fact(operand)?.datum_type) {
