@@ -5,7 +5,7 @@
  * activations are rounded, which one rounding apart changes visibly, 1 less the cosine.
  */
 export function toleranceOf(modelName) {
-  return MODELS[modelName].rounds ? 5e-3 : 1e-3;
+  return MODELS[modelName].rounds ? 1e-2 : 1e-3;
 }
 
 /** The peer that every ratio is taken against. */
