@@ -42,13 +42,13 @@ async function inPage(browser: Browser, origin: string, variant: Variant, device
   const library = await openLibrary(page, origin, variant);
   // A GPU has a part in attentions only.
   const nodes = nodeTests().filter(({ name }) => device === 'wasm' || /attention|gqa|mha/.test(name));
-  const results = await runAll((models) => runInPage(library, page, origin, models, device), nodes);
+  const results = await runAll((models, worker) => runInPage(library, page, origin, models, device, worker), nodes);
   await page.close();
   return results;
 }
 
-async function runAll(run: (models: Model[]) => Promise<Result[]>, nodes: Model[]) {
-  return { real: await run(realModels()), exports: await run(exportedModels()), nodes: await run(nodes) };
+async function runAll(run: (models: Model[], worker: boolean) => Promise<Result[]>, nodes: Model[]) {
+  return { real: await run(realModels(), true), exports: await run(exportedModels(), true), nodes: await run(nodes, false) };
 }
 
 /** Every model that is wrong or failed, and every one that is refused unexpectedly, a line each. */

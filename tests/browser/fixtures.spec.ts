@@ -34,7 +34,7 @@ for (const variant of VARIANTS) {
 
     for (const { name, models } of GROUPS) {
       test(`${name}: right or refused`, async ({ library, page, origin }) => {
-        const results = await runInPage(library, page, origin, models(), 'wasm');
+        const results = await runInPage(library, page, origin, models(), 'wasm', name === 'exports');
         expectRightOrRefused(results, expectedRefusals(name));
       });
     }
@@ -54,7 +54,7 @@ for (const variant of VARIANTS) {
 }
 
 test('WebGPU: exports are right or refused, and their attention runs there', { tag: '@webgpu' }, async ({ library, page, origin }) => {
-  const results = await runInPage(library, page, origin, exportedModels(), 'webgpu');
+  const results = await runInPage(library, page, origin, exportedModels(), 'webgpu', true);
   expectRightOrRefused(results, expectedRefusals('exports'));
   for (const { name, counters } of results) {
     if (counters === undefined || ATTENTION_ON_CPU.test(name)) continue;

@@ -21,14 +21,14 @@ export default defineConfig({
   testDir: '.',
   testMatch: '*.spec.ts',
   outputDir: 'results',
-  // One test at a time: they share the cores of a small machine, and some measure time.
-  workers: 1,
+  // One test at a time in each project: the software GPU has one thread, so that the two share the cores of a small machine.
+  workers: 2,
   forbidOnly: true,
   timeout: 120_000,
   reporter: [['list'], ['./support/summary-reporter.ts']],
   use: { browserName: 'chromium', baseURL: environment('SOTTOVOCE_DEMO_URL') },
   projects: [
-    { name: 'wasm', use: browser([]), grepInvert: /@webgpu/ },
-    { name: 'webgpu', use: browser(WEBGPU_FLAGS), grep: /@webgpu/ },
+    { name: 'wasm', workers: 1, use: browser([]), grepInvert: /@webgpu/ },
+    { name: 'webgpu', workers: 1, use: browser(WEBGPU_FLAGS), grep: /@webgpu/ },
   ],
 });

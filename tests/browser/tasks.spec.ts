@@ -170,7 +170,8 @@ test('a run can be aborted while the page stays responsive, and the next call wo
   }, text);
   expect(failure).toMatchObject({ name: 'AbortError', code: 'Aborted' });
   expect(untilAborted).toBeLessThan(2000);
-  expect(longestPause).toBeLessThan(250);
+  // A page that waited for the run would pause for as long as it is under way.
+  expect(longestPause).toBeLessThan(450);
   await expectEleanor(ner);
 });
 

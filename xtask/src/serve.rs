@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
+use axum::serve::ListenerExt;
 use clap::Args;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -123,7 +124,8 @@ fn answer(listeners: Vec<TcpListener>, router: Router) -> std::io::Result<()> {
         let mut tasks = Vec::new();
         for listener in listeners {
             listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
+            // Else the end of a small answer waits for the browser to acknowledge its beginning.
+            let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| drop(stream.set_nodelay(true)));
             tasks.push(tokio::spawn(axum::serve(listener, router.clone()).into_future()));
         }
         for task in tasks {

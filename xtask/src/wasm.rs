@@ -35,11 +35,11 @@ const SHARED_MEMORY: [&str; 7] = [
     "--export=__tls_base",
 ];
 
-/// Development builds are linked four times: what is not hot is compiled quickly, and nobody reads debug information of a module.
-/// Debug assertions would halve the speed of the kernels.
-const DEVELOPMENT_PROFILE: [&str; 5] = [
+/// Nobody reads debug information of a module. Debug assertions would halve the speed of the kernels.
+const DEVELOPMENT_PROFILE: [&str; 6] = [
     "profile.dev.debug=false",
     "profile.dev.package.sottovoce.debug-assertions=false",
+    "profile.dev.package.sottovoce.opt-level=2",
     "profile.dev.package.\"*\".opt-level=1",
     "profile.dev.package.tract-linalg.opt-level=2",
     "profile.dev.package.tract-data.opt-level=2",
@@ -187,13 +187,22 @@ pub fn build(modules: &[Module]) -> Result<()> {
     if modules.iter().any(|module| module.release) {
         node::install(&tools())?;
     }
-    let compiled = modules.iter().map(|module| module.compile()).collect::<Result<Vec<_>>>()?;
+    // With threads and without, nothing is shared: side by side, one compiles while the other waits for a long crate, or is packaged.
+    let (threaded, unthreaded): (Vec<_>, Vec<_>) = modules.iter().partition(|module| module.variant.has_threads());
     std::thread::scope(|scope| {
-        let packagings: Vec<_> = modules
-            .iter()
-            .zip(&compiled)
-            .map(|(module, compiled)| scope.spawn(move || module.package(compiled)))
-            .collect();
+        let builds = [unthreaded, threaded].map(|modules| scope.spawn(move || build_in_turn(&modules)));
+        builds.into_iter().try_for_each(|build| build.join().expect("building does not panic"))
+    })
+}
+
+/// Modules that share what lies below the last crate; one is packaged while the next is compiled.
+fn build_in_turn(modules: &[&Module]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let mut packagings = Vec::new();
+        for module in modules {
+            let compiled = module.compile()?;
+            packagings.push(scope.spawn(move || module.package(&compiled)));
+        }
         packagings.into_iter().try_for_each(|packaging| packaging.join().expect("packaging does not panic"))
     })
 }
@@ -201,8 +210,9 @@ pub fn build(modules: &[Module]) -> Result<()> {
 /// `cargo SUBCOMMAND` for wasm32 with the flags of the package.
 ///
 /// Cargo's layout with one folder per unit keeps the variants, whose files have the same names, apart in one build folder; it is
-/// offered behind RUSTC_BOOTSTRAP. That variable changes what build scripts of common crates emit: hence a build folder apart
-/// from the native one. Threads need a standard library of their own, and all crates built for atomics.
+/// offered behind RUSTC_BOOTSTRAP. That variable changes what build scripts of common crates emit: hence build folders apart
+/// from the native one. Threads need a standard library of their own, and all crates built for atomics: a second build folder lets both
+/// be built at once.
 pub fn cargo_for_wasm(subcommand: &str, threads: bool) -> Command {
     let flags = [
         format!("-Ctarget-feature={BASE_FEATURES}{}", if threads { ",+atomics" } else { "" }),
@@ -216,7 +226,7 @@ pub fn cargo_for_wasm(subcommand: &str, threads: bool) -> Command {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_TARGET_DIR", wasm_target_folder())
-        .env("CARGO_BUILD_BUILD_DIR", wasm_target_folder().join("build"));
+        .env("CARGO_BUILD_BUILD_DIR", wasm_target_folder().join(if threads { "build-threads" } else { "build" }));
     if threads {
         command.arg("-Zbuild-std=std,panic_abort");
     }

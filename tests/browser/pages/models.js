@@ -62,13 +62,14 @@ const WEBGPU_FACTOR = 10;
 export const NO_BFLOAT16 = 'JavaScript has no bfloat16';
 
 /**
- * The package in this page, a worker a model.
+ * The package in this page.
  *
  * @param {Library} library
  * @param {'wasm' | 'webgpu'} device
+ * @param {boolean} worker whether each model has a worker of its own
  * @returns {Engine}
  */
-export function packageEngine({ InferenceSession }, device) {
+export function packageEngine({ InferenceSession }, device, worker) {
   return {
     origin: location.origin,
     toleranceFactor: device === 'webgpu' ? WEBGPU_FACTOR : 1,
@@ -77,6 +78,7 @@ export function packageEngine({ InferenceSession }, device) {
       const pinned = greedy?.cache.map((output) => /** @type {const} */ ([output, 'cpu-pinned'])) ?? [];
       const session = await InferenceSession.create(file, {
         executionProviders: [device],
+        worker,
         externalData,
         preferredOutputLocation: Object.fromEntries(pinned),
         signal: AbortSignal.timeout(LIMIT),
