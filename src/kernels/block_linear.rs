@@ -15,7 +15,7 @@ use super::linear::Part;
 use super::parallel::SharedOutput;
 use super::simd::bytes::I32x4;
 use super::simd::nibbles::{Operand, WORDS, operands, words};
-use super::simd::{F32x4, ROUNDER};
+use super::simd::{F32x4, LANES, ROUNDER};
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
 pub(super) const LONGEST_BLOCK: usize = 256;
@@ -79,10 +79,13 @@ impl<'a> BlockProduct<'a> {
                 for (row, sums) in (row..).zip(sums) {
                     // SAFETY: a row of the part, which the caller keeps for this call.
                     let out = unsafe { out.slice(row * self.weights.outputs() + column, columns) };
-                    let mut lanes = [0.0; OUTPUTS];
-                    let (halves, _) = lanes.as_chunks_mut();
-                    sums.iter().zip(halves).for_each(|(sums, half)| sums.store(half));
-                    out.copy_from_slice(&lanes[..columns]);
+                    if let ([low, high], []) = out.as_chunks_mut() {
+                        sums[0].store(low);
+                        sums[1].store(high);
+                    } else {
+                        let lanes = sums.map(F32x4::to_array);
+                        out.copy_from_slice(&lanes.as_flattened()[..columns]);
+                    }
                 }
             };
             match &self.left {
@@ -304,12 +307,15 @@ impl RoundedBlock {
     /// Up to eight elements, filled up with 0.
     #[inline(always)]
     fn round(self, values: &[f32]) -> [i8; GROUP] {
-        let round =
-            |value: f32| ((value * self.reciprocal + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32) as i8;
-        match values.as_array() {
-            Some(values) => values.map(round),
-            None => std::array::from_fn(|at| values.get(at).map_or(0, |value| round(*value))),
+        let mut rounded = [0; GROUP];
+        let (outs, _) = rounded.as_chunks_mut::<LANES>();
+        for (values, out) in values.chunks(LANES).zip(outs) {
+            let values = values.as_array().map_or_else(|| F32x4::load_partial(values), F32x4::load);
+            let shifted = (values * F32x4::splat(self.reciprocal) + F32x4::splat(ROUNDER)).to_array();
+            // The lowest byte of what is added is 0: that of the sum is the integer.
+            out.iter_mut().zip(shifted).for_each(|(out, shifted)| *out = shifted.to_bits() as i8);
         }
+        rounded
     }
 }
 
