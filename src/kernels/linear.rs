@@ -8,12 +8,16 @@ use super::linear_weights::DEPTH_BLOCK;
 pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised, lowest_bits};
 use super::panel::{FinishColumns, LeftRows, PANEL, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
+use super::pool;
 
 /// Rows that go through all weights together: 256 KiB of a [`DEPTH_BLOCK`], which stay in the second-level cache.
 const ROW_BLOCK: usize = 128;
 
-/// Columns that one task computes.
+/// Fewest columns that one task computes, where there are as many.
 const COLUMN_BLOCK: usize = 8 * PANEL;
+
+/// Fewest multiply-adds of a task, where there are as many: some microseconds, beside which handing it out costs nothing.
+const TASK_WORK: usize = 1 << 17;
 
 /// `out[r, n] = activation(Σ_k x[r, k] · w[k, n] + bias[n]) + residual[r, n]`, with `x` `[rows, inputs]`,
 /// `bias` `[outputs]`, `residual` and `out` `[rows, outputs]`, all row-major.
@@ -35,7 +39,8 @@ pub fn linear(
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let product = weights.block_product(x, rows);
     let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
-    let column_blocks = outputs.div_ceil(COLUMN_BLOCK);
+    let columns = columns_of_a_task(row_block.min(rows) * inputs, outputs);
+    let column_blocks = outputs.div_ceil(columns);
     let tasks = rows.div_ceil(row_block) * column_blocks;
     let work = rows.saturating_mul(inputs).saturating_mul(outputs);
     let finish = Finish { bias, activation, residual };
@@ -47,9 +52,9 @@ pub fn linear(
         |(scratch, block_scratch), task| {
             let block = Part {
                 first_row: task / column_blocks * row_block,
-                first_column: task % column_blocks * COLUMN_BLOCK,
+                first_column: task % column_blocks * columns,
                 rows: row_block.min(rows - task / column_blocks * row_block),
-                columns: COLUMN_BLOCK.min(outputs - task % column_blocks * COLUMN_BLOCK),
+                columns: columns.min(outputs - task % column_blocks * columns),
             };
             // SAFETY: every task has its own block of the output.
             unsafe {
@@ -63,6 +68,12 @@ pub fn linear(
             }
         },
     );
+}
+
+/// Columns of a task, of `column_work` multiply-adds each: such that all threads have as many.
+fn columns_of_a_task(column_work: usize, outputs: usize) -> usize {
+    let tasks = (column_work.saturating_mul(outputs) / TASK_WORK).clamp(1, outputs.div_ceil(COLUMN_BLOCK).max(1));
+    outputs.div_ceil(tasks.next_multiple_of(pool::threads())).next_multiple_of(PANEL).max(PANEL)
 }
 
 /// [`linear`] by its definition, with sums in f64.

@@ -165,6 +165,11 @@ pub fn matrix(constant: &Arc<Tensor>, transposed: bool, factor: f32) -> TractRes
     Ok(Linear::new(inputs, outputs, weights))
 }
 
+/// What stands at a row and column.
+trait At<T>: Fn(usize, usize) -> T {}
+
+impl<T, F: Fn(usize, usize) -> T> At<T> for F {}
+
 /// A constant matrix of integers of 4 or 8 bits with its scales.
 pub struct Quantized {
     /// Rows and columns.
@@ -228,11 +233,7 @@ impl Quantized {
         LinearWeights::from_quantised(self.quantised(transposed, block_size))
     }
 
-    fn quantised(
-        &self,
-        transposed: bool,
-        block_size: usize,
-    ) -> Quantised<impl Fn(usize, usize) -> u8, impl Fn(usize, usize) -> f32, impl Fn(usize, usize) -> f32> {
+    fn quantised(&self, transposed: bool, block_size: usize) -> Quantised<impl At<u8>, impl At<f32>, impl At<f32>> {
         let [_, columns] = self.shape;
         let (inputs, outputs) = self.sides(transposed);
         let (bits, offset, bytes) = (self.bits(), self.offset(), self.elements.as_bytes());
