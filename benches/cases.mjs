@@ -39,20 +39,26 @@ export function computesInPage(name) {
   return !ENGINES[name].worker;
 }
 
+/** Query, key, value and output, then the two products of the feed-forward part. */
+const BERT = { count: 6, width: 384, weights: 6 * (4 * 384 * 384 + 2 * 384 * 1536) };
+
+/** SmolLM2-135M: products of the attention, with three times as many heads of queries as of keys, of the feed-forward part, and the head. */
+const LLAMA_WEIGHTS = 30 * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536) + 576 * 49152;
+
 /**
  * Models by name, `path` below models/. Token ids are drawn from `firstId` up to, not including, `vocabSize`. Where the model quantises
- * activations as it runs, it `rounds`.
+ * activations as it runs, it `rounds`. `layers` says how many there are, how wide, and what they multiply each token by.
  */
 export const MODELS = {
-  'all-MiniLM-L6-v2': { path: 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', firstId: 999, vocabSize: 30522 },
-  'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx', firstId: 999, vocabSize: 30522 },
-  'all-MiniLM-L6-v2-int8': { path: 'all-MiniLM-L6-v2/onnx/model_int8.onnx', firstId: 999, vocabSize: 30522, rounds: true },
-  rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730 },
+  'all-MiniLM-L6-v2': { path: 'all-MiniLM-L6-v2/onnx/model_quantized.onnx', firstId: 999, vocabSize: 30522, layers: BERT },
+  'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx', firstId: 999, vocabSize: 30522, layers: BERT },
+  'all-MiniLM-L6-v2-int8': { path: 'all-MiniLM-L6-v2/onnx/model_int8.onnx', firstId: 999, vocabSize: 30522, rounds: true, layers: BERT },
+  rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730, layers: BERT },
 };
 
 /**
  * Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens, and the same weights for wllama and, with products
- * of int8, for the peer.
+ * of int8, for the peer. A step reads `weightBytes`: 20 bytes for a block of 32 weights.
  */
 export const DECODERS = {
   'SmolLM2-135M-Instruct-q4': {
@@ -61,6 +67,8 @@ export const DECODERS = {
     int8: 'SmolLM2-135M-Instruct/onnx/model_int8.onnx',
     pastDims: [1, 3, 0, 64],
     vocabSize: 49152,
+    layers: { weights: LLAMA_WEIGHTS },
+    weightBytes: (LLAMA_WEIGHTS * 20) / 32,
   },
 };
 

@@ -11,6 +11,7 @@ import { DECODERS, dimensionsOf, MODELS, PEER, timedEngines } from './cases.mjs'
 import { barChart } from './chart.mjs';
 import { environmentOf, printEnvironment } from './environment.mjs';
 import { startServer } from './server.mjs';
+import { printShares, sharesOf } from './shares.mjs';
 import { create } from './suites/create.mjs';
 import { decoder } from './suites/decoder.mjs';
 import { encoder, long } from './suites/encoder.mjs';
@@ -92,7 +93,9 @@ async function runSuites(options) {
       suites[name] = await SUITES[name].run({ browser, address, engines, models, decoders, shapes, quick });
       SUITES[name].print(suites[name]);
     }
-    return { environment, quick, suites };
+    const shares = threads === 1 ? sharesOf(suites) : [];
+    printShares(shares);
+    return { environment, quick, suites, shares };
   } finally {
     await browser.close();
     server.close();

@@ -1,7 +1,7 @@
 import { openBytes } from './bytes.js';
 import type { Checkpoint } from './checkpoint.js';
 import { isPlainError, SottovoceError, typedError } from './errors.js';
-import type { EnginePipeline, EngineSession, Glue, HeldOutput, NamedTensor, SessionInfo, SessionState } from './glue.js';
+import type { EnginePipeline, EngineSession, Glue, SessionInfo, SessionState } from './glue.js';
 import type { Answer, Command, CommandName, Commands, SharedEngine } from './protocol.js';
 
 type Input<Name extends CommandName> = Commands[Name]['input'];
@@ -86,13 +86,9 @@ export class Engine {
     return JSON.parse(this.#session.info()) as SessionInfo;
   }
 
-  async #run({ feeds, fetches, hold }: Input<'run'>, checkpoint: Checkpoint): Promise<Output<'run'>> {
-    const headers = feeds.map((feed) => ('held' in feed ? feed : { name: feed.name, type: feed.type, dims: feed.dims }));
-    const given = feeds.flatMap((feed) => ('held' in feed ? [] : [feed.data]));
-    const [json, ...data] = await this.#session!.run(JSON.stringify({ feeds: headers, fetches, hold }), given, checkpoint);
-    const outputs = JSON.parse(json) as (Omit<NamedTensor, 'data'> | HeldOutput)[];
-    let next = 0;
-    return outputs.map((output) => ('held' in output ? output : { ...output, data: data[next++]! }));
+  async #run({ json, data }: Input<'run'>, checkpoint: Checkpoint): Promise<Output<'run'>> {
+    const [outputs, ...elements] = await this.#session!.run(json, data, checkpoint);
+    return { json: outputs, data: elements };
   }
 
   async #prepare(input: Input<'prepare'>): Promise<void> {

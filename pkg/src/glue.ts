@@ -87,7 +87,7 @@ export interface EngineSession {
   /**
    * Runs the graph.
    *
-   * @param request - the JSON of a `RunRequest`
+   * @param request - the JSON of a `RunRequest`, without `data`
    * @param data - the elements of those feeds that the engine does not hold, in their order
    * @returns the JSON of the outputs, {@link NamedTensor} without `data` or {@link HeldOutput}; and the data of the former
    */

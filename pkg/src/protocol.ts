@@ -2,24 +2,8 @@
 
 import type { FileBytes } from './bytes.js';
 import type { PlainError } from './errors.js';
-import type {
-  EngineDevice,
-  EngineFeed,
-  HeldOutput,
-  NamedTensor,
-  PlainTensor,
-  SessionInfo,
-  SessionState,
-  TaskAnswer,
-  TaskFiles,
-} from './glue.js';
-
-/** What a run takes and is to give: `fetches`, or all outputs, of which those named by `hold` stay in the engine's memory. */
-export interface RunRequest {
-  feeds: EngineFeed[];
-  fetches: string[] | undefined;
-  hold: string[];
-}
+import type { EngineDevice, PlainTensor, SessionInfo, SessionState, TaskAnswer, TaskFiles } from './glue.js';
+import type { RunMessage } from './run-message.js';
 
 /** What an engine can be told to do, and what it answers. */
 export interface Commands {
@@ -36,10 +20,7 @@ export interface Commands {
   /** Prepares the task whose texts `call` takes. */
   prepare: { input: { task: string; files: TaskFiles }; output: void };
   /** Runs the graph. */
-  run: {
-    input: RunRequest;
-    output: (NamedTensor | HeldOutput)[];
-  };
+  run: { input: RunMessage; output: RunMessage };
   /** Copies what a run left in the engine's memory. */
   download: { input: { held: number }; output: { tensor: PlainTensor } };
   /** Forgets what a run left in the engine's memory. */

@@ -8,6 +8,7 @@ import { type LoadFile, loadModel } from './load.js';
 import { bufferPart, modelName, type ModelSource, originOf } from './model-source.js';
 import { checkKeys, checkSignal } from './options.js';
 import { ProgressReporter } from './progress.js';
+import { decodeOutputs, encodeRequest } from './run-message.js';
 import { checkSessionOptions, deviceOf, externalDataFiles, heldOutputs, type SessionOptions } from './session-options.js';
 import { Tensor, tensorFromPlain } from './tensor.js';
 import type { InferenceSession as OrtInferenceSession } from './vendor/onnxruntime-common/inference-session.js';
@@ -150,8 +151,8 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     const fetches = hasFetches ? checkFetches(second as Fetches, this.outputNames) : undefined;
     checkOutputTypes(this.#info.outputs.filter(({ name }) => fetches?.includes(name) ?? true));
     const host = this.#host;
-    const input = { feeds: checkFeeds(feeds, this.#info.inputs, host), fetches, hold: this.#held };
-    const outputs = await host.perform('run', input, options.signal);
+    const request = encodeRequest({ feeds: checkFeeds(feeds, this.#info.inputs, host), fetches, hold: this.#held });
+    const outputs = decodeOutputs(await host.perform('run', request, options.signal));
     const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output)));
     return Object.fromEntries(outputs.map(({ name }, at) => [name, tensors[at]!]));
   }

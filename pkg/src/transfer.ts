@@ -1,5 +1,5 @@
 import type { FileBytes } from './bytes.js';
-import type { EngineFeed, HeldOutput, NamedTensor, TensorData } from './glue.js';
+import type { TensorData } from './glue.js';
 import type { Answer, Command } from './protocol.js';
 
 /** A message and the buffers that move with it instead of being copied. */
@@ -18,8 +18,8 @@ export function transferCommand(command: Command): Transfer<Command> {
       return { message: { name: 'load', input: { ...command.input, model, externalData } }, buffers };
     }
     case 'run': {
-      const feeds = command.input.feeds.map((feed): EngineFeed => (hasData(feed) ? { ...feed, data: feed.data.slice() } : feed));
-      return { message: { name: 'run', input: { ...command.input, feeds } }, buffers: dataBuffers(feeds.filter(hasData)) };
+      const data = command.input.data.map((elements) => elements.slice());
+      return { message: { name: 'run', input: { json: command.input.json, data } }, buffers: buffersOf(data) };
     }
     case 'prepare':
     case 'call':
@@ -32,8 +32,8 @@ export function transferCommand(command: Command): Transfer<Command> {
 /** Readies an answer for the page. */
 export function transferAnswer(answer: Answer): Transfer<Answer> {
   const { output } = answer;
-  if (Array.isArray(output)) return { message: answer, buffers: dataBuffers(output.filter(hasData)) };
-  if (output !== undefined && 'tensor' in output) return { message: answer, buffers: dataBuffers([output.tensor]) };
+  if (output !== undefined && 'data' in output) return { message: answer, buffers: buffersOf(output.data) };
+  if (output !== undefined && 'tensor' in output) return { message: answer, buffers: buffersOf([output.tensor.data]) };
   return { message: answer, buffers: [] };
 }
 
@@ -46,11 +46,7 @@ function pieceBuffers(bytes: FileBytes): ArrayBuffer[] {
   return 'blob' in bytes ? [] : bytes.pieces.map((piece) => piece.buffer as ArrayBuffer);
 }
 
-function hasData(tensor: EngineFeed | HeldOutput): tensor is NamedTensor {
-  return 'data' in tensor;
-}
-
 /** Each buffer once: two tensors may share one. */
-function dataBuffers(tensors: readonly { data: TensorData }[]): ArrayBuffer[] {
-  return [...new Set(tensors.map(({ data }) => data.buffer as ArrayBuffer))];
+function buffersOf(data: readonly TensorData[]): ArrayBuffer[] {
+  return [...new Set(data.map(({ buffer }) => buffer as ArrayBuffer))];
 }
