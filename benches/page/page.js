@@ -3,7 +3,7 @@
 import { memoryBytes } from './memories.js';
 import { DECODERS, MODELS, PEER } from '../cases.mjs';
 import { repeatDecoder, timeDecoder } from './decoder.js';
-import { importEngine } from './engines.js';
+import { importEngine, THREADS } from './engines.js';
 import { cosine } from './cosine.js';
 import { encoderFeeds } from './inputs.js';
 import { limits } from './limits.js';
@@ -135,9 +135,9 @@ async function meanDuration(run, count) {
   return (performance.now() - start) / count;
 }
 
-/** Lets the browser do what it has put off. */
+/** Lets the browser do what it has put off, and the threads of the engine before, which spin for a while, go to sleep. */
 function idle() {
-  return new Promise((resolve) => setTimeout(resolve));
+  return new Promise((resolve) => setTimeout(resolve, THREADS > 1 ? 50 : 0));
 }
 
 /** @throws where the outputs differ in name, type or shape */

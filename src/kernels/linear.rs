@@ -13,6 +13,12 @@ use super::pool;
 /// Rows that go through all weights together: 256 KiB of a [`DEPTH_BLOCK`], which stay in the second-level cache.
 const ROW_BLOCK: usize = 128;
 
+/// Rows that are so few that reading the weights takes as long as multiplying.
+const FEW_ROWS: usize = 16;
+
+/// Rows of a panel that all of a few rows go through before any goes on: while the later ones do, the next ones of the panel arrive.
+const DEPTH_OF_FEW_ROWS: usize = 64;
+
 /// Fewest columns that one task computes, where there are as many.
 const COLUMN_BLOCK: usize = 8 * PANEL;
 
@@ -138,21 +144,32 @@ unsafe fn multiply_block(
     scratch: &mut [PanelRow],
 ) {
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let step = if block.rows <= FEW_ROWS { DEPTH_OF_FEW_ROWS } else { DEPTH_BLOCK };
     // Without inputs there is still one, empty, product to write.
     for depth in (0..inputs.max(1)).step_by(DEPTH_BLOCK) {
-        let left = LeftRows { values: &x[block.first_row * inputs + depth..], rows: block.rows, stride: inputs };
         for column in (block.first_column..block.first_column + block.columns).step_by(PANEL) {
             let panel = weights.panel(column / PANEL, depth..inputs.min(depth + DEPTH_BLOCK), scratch);
-            let target = Target {
-                buffer: out,
-                start: block.first_row * outputs + column,
-                stride: outputs,
-                columns: PANEL.min(outputs - column),
-                accumulate: depth > 0,
-                finish: (depth + DEPTH_BLOCK >= inputs).then_some(FinishColumns { finish, first_column: column }),
-            };
-            // SAFETY: the target is in the block, which the caller keeps for this call.
-            unsafe { multiply_panel(left, panel, target) };
+            let mut start = depth;
+            loop {
+                let part = &panel[start - depth..panel.len().min(start - depth + step)];
+                let end = start + part.len();
+                let left =
+                    LeftRows { values: &x[block.first_row * inputs + start..], rows: block.rows, stride: inputs };
+                let target = Target {
+                    buffer: out,
+                    start: block.first_row * outputs + column,
+                    stride: outputs,
+                    columns: PANEL.min(outputs - column),
+                    accumulate: start > 0,
+                    finish: (end == inputs).then_some(FinishColumns { finish, first_column: column }),
+                };
+                // SAFETY: the target is in the block, which the caller keeps for this call.
+                unsafe { multiply_panel(left, part, target) };
+                if end - depth == panel.len() {
+                    break;
+                }
+                start = end;
+            }
         }
     }
 }
