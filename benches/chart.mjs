@@ -14,12 +14,12 @@ export function barChart({ environment, suites }) {
     data: { values: bars(suites) },
     width: 480,
     height: { step: 16 },
-    encoding: { y: { field: 'label', type: 'nominal', title: null, sort: null, axis: { labelLimit: 400 } } },
+    encoding: { y: { field: 'label', type: 'nominal', title: null, sort: null, axis: { labelLimit: 0 } } },
     layer: [
       {
         mark: 'bar',
         encoding: {
-          x: { field: 'median', type: 'quantitative', title: '× (from 1, logarithmic)', scale: { type: 'log' } },
+          x: { field: 'median', type: 'quantitative', title: '× (from 1, logarithmic)', scale: { type: 'log', nice: false } },
           x2: { datum: 1 },
           color: { field: 'engine', type: 'nominal', title: null, sort: null, legend: { orient: 'bottom' } },
         },
