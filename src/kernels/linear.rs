@@ -149,26 +149,21 @@ unsafe fn multiply_block(
     for depth in (0..inputs.max(1)).step_by(DEPTH_BLOCK) {
         for column in (block.first_column..block.first_column + block.columns).step_by(PANEL) {
             let panel = weights.panel(column / PANEL, depth..inputs.min(depth + DEPTH_BLOCK), scratch);
-            let mut start = depth;
-            loop {
-                let part = &panel[start - depth..panel.len().min(start - depth + step)];
-                let end = start + part.len();
+            for start in (0..panel.len().max(1)).step_by(step) {
+                let part = &panel[start..panel.len().min(start + step)];
+                let first = depth + start;
                 let left =
-                    LeftRows { values: &x[block.first_row * inputs + start..], rows: block.rows, stride: inputs };
+                    LeftRows { values: &x[block.first_row * inputs + first..], rows: block.rows, stride: inputs };
                 let target = Target {
                     buffer: out,
                     start: block.first_row * outputs + column,
                     stride: outputs,
                     columns: PANEL.min(outputs - column),
-                    accumulate: start > 0,
-                    finish: (end == inputs).then_some(FinishColumns { finish, first_column: column }),
+                    accumulate: first > 0,
+                    finish: (first + part.len() == inputs).then_some(FinishColumns { finish, first_column: column }),
                 };
                 // SAFETY: the target is in the block, which the caller keeps for this call.
                 unsafe { multiply_panel(left, part, target) };
-                if end - depth == panel.len() {
-                    break;
-                }
-                start = end;
             }
         }
     }
