@@ -6,8 +6,6 @@ const LOAD_TIMEOUT = 120_000;
 const ANSWER_TIMEOUT = 30_000;
 const POLICY = ["default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self'", "connect-src 'self'", "style-src 'self'"];
 
-test.describe.configure({ timeout: 180_000 });
-
 /** Everything that a well-behaved page leaves empty. */
 interface Complaints {
   console: string[];

@@ -27,8 +27,6 @@ interface Packed {
   files: { path: string }[];
 }
 
-test.describe.configure({ timeout: 300_000 });
-
 test('the tarball holds what the package needs and nothing else', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sottovoce-pack-'));
   try {

@@ -24,7 +24,9 @@ export default defineConfig({
   // One test at a time in each project: the software GPU has one thread, so that the two share the cores of a small machine.
   workers: 2,
   forbidOnly: true,
-  timeout: 120_000,
+  // More than anything takes on a small and busy machine.
+  timeout: 300_000,
+  expect: { timeout: 60_000 },
   reporter: [['list'], ['./support/summary-reporter.ts']],
   use: { browserName: 'chromium', baseURL: environment('SOTTOVOCE_DEMO_URL') },
   projects: [
