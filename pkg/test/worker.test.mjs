@@ -59,8 +59,9 @@ test('workers that share its memory help a threaded engine, and end with it', { 
     const before = Worker.ended;
     await session.release();
     assert.equal(Worker.ended, before + 3);
-    const trapping = await InferenceSession.create(fakeModel({ run: 'stuck', help: 'trap' }), { numThreads: 3 });
-    await assert.rejects(trapping.run({ ids: IDS }), { code: 'InternalError', message: /the worker stopped \(unreachable\)|this model is closed/ });
+    // The helper may trap before the page knows that the model is loaded.
+    const trapped = InferenceSession.create(fakeModel({ run: 'stuck', help: 'trap' }), { numThreads: 3 }).then((session) => session.run({ ids: IDS }));
+    await assert.rejects(trapped, { code: 'InternalError', message: /the worker stopped \(unreachable\)|this model is closed/ });
     assert.equal(Worker.ended, before + 6, 'a helper that traps takes the model and the other helper with it');
     const alone = await InferenceSession.create(ECHO, { numThreads: 1 });
     assert.equal(alone.threads, 1);
