@@ -36,7 +36,6 @@ export function help() {
 
 export function __wbg_reset_state() {
   instances += 1;
-  constructed = false;
   panic = undefined;
 }
 
