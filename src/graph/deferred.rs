@@ -51,6 +51,7 @@ impl Deferred {
 
 /// Operators that may not be wired before the sizes of their inputs are known.
 const SIZED: &[&str] = &[
+    "AffineGrid",
     "Attention",
     "AveragePool",
     "CenterCropPad",
@@ -63,6 +64,12 @@ const SIZED: &[&str] = &[
     "MaxPool",
     "RotaryEmbedding",
     "SpaceToDepth",
+    "com.microsoft.BiasSplitGelu",
+    "com.microsoft.GatedRelativePositionBias",
+    "com.microsoft.GroupNorm",
+    "com.microsoft.NhwcConv",
+    "com.microsoft.QLinearAveragePool",
+    "com.microsoft.SkipGroupNorm",
 ];
 
 fn needs_sizes(op_type: &str) -> bool {
@@ -89,7 +96,7 @@ fn known(node: &NodeProto, slot: usize, inputs: &[&TypedFact]) -> Option<(DatumT
             Some((value.map_or(DatumType::F32, |value| value.datum_type()), length(0)?))
         }
         "Range" => Some((first.datum_type, 1)),
-        "com.microsoft.RelativePositionBias" => Some((first.datum_type, 4)),
+        "com.microsoft.RelativePositionBias" | "com.microsoft.GatedRelativePositionBias" => Some((first.datum_type, 4)),
         "OneHot" => Some((inputs.get(2)?.datum_type, first.rank() + 1)),
         "TopK" | "MaxPool" if slot == 1 => Some((DatumType::I64, first.rank())),
         "Attention" if slot > 0 => Some((first.datum_type, 4)),

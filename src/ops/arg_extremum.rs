@@ -67,3 +67,42 @@ impl ArgExtremum {
         tensor_of(&shape, &found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_extremes() {
+        // [[1, 3, 3], [0, 3, 0]]: greatest, axis, the axis stays, the last of equals; expected shape and places.
+        type Case = (bool, usize, bool, bool, &'static [usize], &'static [i64]);
+        let cases: &[Case] = &[
+            (true, 1, true, false, &[2, 1], &[1, 1]),
+            (true, 1, false, true, &[2], &[2, 1]),
+            (false, 1, false, false, &[2], &[0, 0]),
+            (false, 1, false, true, &[2], &[0, 2]),
+            (true, 0, true, false, &[1, 3], &[0, 0, 0]),
+            (false, 0, true, true, &[1, 3], &[1, 1, 1]),
+        ];
+        for (greatest, axis, keep_axis, last, shape, places) in cases {
+            let operator = ArgExtremum { greatest: *greatest, axis: *axis, keep_axis: *keep_axis, last: *last };
+            let input = tensor2(&[[1i32, 3, 3], [0, 3, 0]]).into_tvalue();
+            let output = operator.compute(&[input]).unwrap().remove(0);
+            assert_eq!((output.shape(), elements::<i64>(&output).unwrap()), (*shape, *places), "{operator:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_nan() {
+        let operator = ArgExtremum { greatest: true, axis: 0, keep_axis: false, last: false };
+        for (input, place) in [
+            (tensor1::<f32>(&[]), None),
+            (tensor1(&[f32::NAN, 1.0]), Some(0)),
+            (tensor1(&[1.0, f32::NAN]), Some(0)),
+            (tensor1(&[1.0, f32::NAN, 2.0]), Some(2)),
+        ] {
+            let output = operator.compute(&[input.clone().into_tvalue()]);
+            assert_eq!(output.ok().map(|output| elements::<i64>(&output[0]).unwrap()[0]), place, "{input:?}");
+        }
+    }
+}

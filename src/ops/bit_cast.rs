@@ -32,3 +32,30 @@ impl Plain for BitCast {
         Ok(tvec!(output))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stay() {
+        let cases = [
+            (tensor1(&[1.0f32, -0.0]), tensor1(&[0x3f80_0000u32, 0x8000_0000])),
+            (tensor1(&[0x7ff0_0000_0000_0000i64]), tensor1(&[f64::INFINITY])),
+            (tensor1(&[-1i8, 0]), tensor1(&[255u8, 0])),
+            (tensor1(&[1u8, 0]), tensor1(&[true, false])),
+        ];
+        for (input, expected) in cases {
+            let output = BitCast { to: expected.datum_type() }.compute(&[input.clone().into_tvalue()]).unwrap();
+            assert_eq!(output[0], expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let narrow = BitCast { to: u8::datum_type() };
+        assert!(narrow.facts(&[&f32::fact([2])]).is_err(), "another width");
+        let boolean = BitCast { to: bool::datum_type() };
+        assert!(boolean.compute(&[tensor1(&[0u8, 2]).into_tvalue()]).is_err(), "no boolean");
+    }
+}

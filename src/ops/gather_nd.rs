@@ -52,3 +52,39 @@ impl Plain for GatherNd {
         Ok(tvec!(super::plain::rows(data, &rows, kept.iter().product(), &shape)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]`.
+    fn gather(batch_dims: usize, indices: Tensor) -> Option<Tensor> {
+        let data = Tensor::from_shape(&[2, 2, 2], &(0..8).collect::<Vec<i32>>()).unwrap();
+        GatherNd { batch_dims }.compute(&[data.into_tvalue(), indices.into_tvalue()]).ok().map(|mut all| all.remove(0))
+    }
+
+    #[test]
+    fn coordinates_and_batches() {
+        let cases = [
+            (0, tensor2(&[[0i64, 0, 1], [1, 1, 0]]), tensor1(&[1, 6])),
+            (0, tensor2(&[[-1i64, 0]]), tensor2(&[[4, 5]])),
+            (0, tensor1(&[1i64]), tensor2(&[[4, 5], [6, 7]])),
+            (1, tensor2(&[[1i64], [0]]), tensor2(&[[2, 3], [4, 5]])),
+            (1, tensor2(&[[1i64, -1], [0, 0]]), tensor1(&[3, 4])),
+        ];
+        for (batch_dims, indices, expected) in cases {
+            assert_eq!(gather(batch_dims, indices.clone()), Some(expected), "{batch_dims} {indices:?}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for (batch_dims, indices) in [(0, tensor1(&[2i64])), (0, tensor1(&[-3i64])), (1, tensor2(&[[0i64]]))] {
+            assert_eq!(gather(batch_dims, indices.clone()), None, "{batch_dims} {indices:?}");
+        }
+        let fact = |indices: [usize; 2]| {
+            GatherNd { batch_dims: 1 }.facts(&[&i32::fact([2, 2, 2]), &i64::fact(indices)]).is_ok()
+        };
+        assert!(fact([2, 2]) && !fact([2, 3]), "more coordinates than axes");
+    }
+}

@@ -51,3 +51,34 @@ impl Hardmax {
         tensor_of(input.shape(), &output)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_greatest() {
+        // [[[1, 3], [3, 0]], [[2, 2], [2, 5]]]
+        let input = Tensor::from_shape(&[2, 2, 2], &[1f32, 3., 3., 0., 2., 2., 2., 5.]).unwrap();
+        let cases: &[(usize, bool, [f32; 8])] = &[
+            (2, false, [0., 1., 1., 0., 1., 0., 0., 1.]),
+            (1, false, [0., 1., 1., 0., 1., 0., 0., 1.]),
+            (0, false, [0., 1., 1., 0., 1., 0., 0., 1.]),
+            (1, true, [0., 1., 0., 0., 0., 0., 0., 1.]),
+            (0, true, [0., 0., 0., 0., 0., 0., 0., 1.]),
+        ];
+        for (axis, to_the_end, expected) in cases {
+            let operator = Hardmax { axis: *axis, to_the_end: *to_the_end };
+            let output = operator.compute(&[input.clone().into_tvalue()]).unwrap().remove(0);
+            assert_eq!(elements::<f32>(&output).unwrap(), expected, "{operator:?}");
+        }
+    }
+
+    #[test]
+    fn types() {
+        let operator = Hardmax { axis: 0, to_the_end: false };
+        let output = operator.compute(&[tensor1(&[-1f64, -2.0]).into_tvalue()]).unwrap();
+        assert_eq!(output[0], tensor1(&[1f64, 0.0]));
+        assert!(operator.facts(&[&i32::fact([2])]).is_err(), "integers");
+    }
+}

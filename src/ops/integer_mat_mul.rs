@@ -68,3 +68,41 @@ fn product<T: Datum + Copy + Default>(
     let shape: Vec<usize> = batch.iter().copied().chain([rows, columns]).collect();
     tensor_of(&shape, &product)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products() {
+        let batched = |values: &[i32]| Tensor::from_shape(&[2, 1, 2], values).unwrap();
+        let cases = [
+            (tensor2(&[[1i32, 2], [3, 4]]), tensor2(&[[5, 6], [7, 8]]), tensor2(&[[19, 22], [43, 50]])),
+            (tensor2(&[[i64::MAX, 1]]), tensor2(&[[2i64], [5]]), tensor2(&[[3i64]])),
+            (tensor2(&[[u32::MAX]]), tensor2(&[[u32::MAX]]), tensor2(&[[1u32]])),
+            (batched(&[1, 2, 3, 4]), tensor3(&[[[1], [10]]]), Tensor::from_shape(&[2, 1, 1], &[21, 43]).unwrap()),
+            (
+                Tensor::from_shape::<i32>(&[1, 0], &[]).unwrap(),
+                Tensor::from_shape::<i32>(&[0, 2], &[]).unwrap(),
+                tensor2(&[[0, 0]]),
+            ),
+        ];
+        for (a, b, expected) in cases {
+            let inputs = [a.into_tvalue(), b.into_tvalue()];
+            assert_eq!(IntegerMatMul.compute(&inputs).unwrap()[0], expected, "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let cases = [
+            (f32::fact([2, 2]), f32::fact([2, 2])),
+            (i32::fact([2, 2]), i64::fact([2, 2])),
+            (i32::fact([2, 3]), i32::fact([2, 3])),
+            (i32::fact([2]), i32::fact([2])),
+        ];
+        for (a, b) in cases {
+            assert!(IntegerMatMul.facts(&[&a, &b]).is_err(), "{a:?} {b:?}");
+        }
+    }
+}

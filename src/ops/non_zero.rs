@@ -61,3 +61,32 @@ impl TypedOp for NonZero {
         Ok(tvec!(i64::fact([inputs[0].rank().to_dim(), self.count.to_dim()])))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operator() -> NonZero {
+        NonZero { count: SymbolScope::default().sym("count") }
+    }
+
+    #[test]
+    fn coordinates_in_order() {
+        let cases: [(Tensor, &[usize], &[i64]); 5] = [
+            (tensor2(&[[1i32, 0], [2, 3]]), &[2, 3], &[0, 1, 1, 0, 0, 1]),
+            (tensor1(&[f32::NAN, -0.0, 1e-40]), &[1, 2], &[0, 2]),
+            (tensor1(&[false, true]), &[1, 1], &[1]),
+            (tensor2(&[[0u8, 0]]), &[2, 0], &[]),
+            (Tensor::from_shape::<f32>(&[0, 3], &[]).unwrap(), &[2, 0], &[]),
+        ];
+        for (input, shape, expected) in cases {
+            let outputs = operator().eval(&EvalContext::out_of_plan(), tvec!(input.clone().into_tvalue())).unwrap();
+            assert_eq!((outputs[0].shape(), elements::<i64>(&outputs[0]).unwrap()), (shape, expected), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        assert!(operator().output_facts(&[&String::fact([2])]).is_err(), "text");
+    }
+}

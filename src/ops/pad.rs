@@ -98,3 +98,44 @@ impl TypedOp for Pad {
         Ok(tvec!(inputs[0].datum_type.fact(sizes.collect::<TVec<TDim>>())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pad(mode: PadMode, before: i64, after: i64, data: &[i32]) -> Option<Vec<i32>> {
+        let operator = Pad { pads: vec![(before.into(), after.into())], mode };
+        let inputs = tvec!(tensor1(data).into_tvalue(), tensor1(&[9]).into_tvalue());
+        let outputs = operator.eval(&EvalContext::out_of_plan(), inputs).ok()?;
+        Some(outputs[0].try_as_plain_ram().unwrap().as_slice::<i32>().unwrap().to_vec())
+    }
+
+    #[test]
+    fn modes() {
+        type Case = (PadMode, i64, i64, &'static [i32], Option<&'static [i32]>);
+        let cases: &[Case] = &[
+            (PadMode::Constant, 1, 2, &[1, 2, 3], Some(&[9, 1, 2, 3, 9, 9])),
+            (PadMode::Constant, -1, 1, &[1, 2, 3], Some(&[2, 3, 9])),
+            (PadMode::Constant, 2, 0, &[], Some(&[9, 9])),
+            (PadMode::Constant, -2, -2, &[1, 2, 3], None),
+            (PadMode::Edge, 2, 1, &[1, 2, 3], Some(&[1, 1, 1, 2, 3, 3])),
+            (PadMode::Edge, 1, 0, &[], None),
+            (PadMode::Wrap, 2, 4, &[1, 2, 3], Some(&[2, 3, 1, 2, 3, 1, 2, 3, 1])),
+            (PadMode::Reflect, 3, 4, &[1, 2, 3], Some(&[2, 3, 2, 1, 2, 3, 2, 1, 2, 3])),
+            (PadMode::Reflect, 2, 1, &[7], Some(&[7, 7, 7, 7])),
+            // The crop comes first.
+            (PadMode::Reflect, -1, 2, &[1, 2, 3], Some(&[2, 3, 2, 3])),
+        ];
+        for (mode, before, after, data, expected) in cases {
+            let padded = pad(*mode, *before, *after, data);
+            assert_eq!(padded.as_deref(), *expected, "{mode:?} {before} {after} {data:?}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let operator = Pad { pads: vec![(0.into(), 0.into())], mode: PadMode::Constant };
+        assert!(operator.output_facts(&[&i32::fact([1, 2])]).is_err(), "pads of another rank");
+        assert!(operator.output_facts(&[&i32::fact([1]), &f32::fact([1])]).is_err(), "a value of another type");
+    }
+}

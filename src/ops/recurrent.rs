@@ -366,3 +366,65 @@ fn lengths(tensor: Option<&TValue>, sequence: usize, batch: usize) -> TractResul
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use GateActivation::{Affine, Relu};
+
+    const LINEAR: GateActivation = Affine { alpha: 1.0, beta: 0.0 };
+
+    fn recurrent(cell: Cell, activations: &[GateActivation], reverse: bool) -> Recurrent {
+        let directions = vec![Direction { reverse, activations: activations.to_vec() }];
+        let (clip, batch_first, bias, lengths, initial_h, initial_c, peepholes) =
+            (None, false, false, true, true, false, false);
+        Recurrent { cell, directions, clip, batch_first, bias, lengths, initial_h, initial_c, peepholes }
+    }
+
+    /// `Y` of one unit over the inputs 1, 2, 3 in one sequence, whose weights are one.
+    fn run(recurrent: &Recurrent, length: i32, initial_h: f32) -> Option<Vec<f32>> {
+        let gates = recurrent.cell.gates();
+        let ones = Tensor::from_shape(&[1, gates, 1], &vec![1f32; gates]).unwrap();
+        let x = Tensor::from_shape(&[3, 1, 1], &[1f32, 2., 3.]).unwrap();
+        let initial_h = Tensor::from_shape(&[1, 1, 1], &[initial_h]).unwrap();
+        let inputs = [x, ones.clone(), ones, tensor1(&[length]), initial_h].map(IntoTValue::into_tvalue);
+        let outputs = recurrent.compute(&inputs).ok()?;
+        Some(elements::<f32>(&outputs[0]).unwrap().to_vec())
+    }
+
+    #[test]
+    fn sums_by_hand() {
+        let gru = |linear_before_reset| Cell::Gru { linear_before_reset };
+        let lstm = |input_forget| Cell::Lstm { input_forget };
+        let clipped = Recurrent { clip: Some(2.0), ..recurrent(Cell::Rnn, &[LINEAR], false) };
+        let half = Affine { alpha: 0.0, beta: 0.5 };
+        let cases: [(Recurrent, i32, f32, Option<[f32; 3]>); 9] = [
+            // h = x + h
+            (recurrent(Cell::Rnn, &[LINEAR], false), 3, 1.0, Some([2., 4., 7.])),
+            (recurrent(Cell::Rnn, &[LINEAR], true), 3, 1.0, Some([7., 6., 4.])),
+            (recurrent(Cell::Rnn, &[LINEAR], true), 2, 0.0, Some([3., 2., 0.])),
+            (recurrent(Cell::Rnn, &[Relu], false), 3, -2.0, Some([0., 2., 5.])),
+            (clipped, 3, 0.0, Some([1., 2., 2.])),
+            // z = r = 1/2; h = (x + h / 2 + h) / 2, whether h is halved before or after it is multiplied by one
+            (recurrent(gru(true), &[half, LINEAR], false), 3, 2.0, Some([2., 2.5, 3.375])),
+            (recurrent(gru(false), &[half, LINEAR], false), 3, 2.0, Some([2., 2.5, 3.375])),
+            // i = f = o = 1/2; c = (c + x + h) / 2, h = c / 2
+            (recurrent(lstm(true), &[half, LINEAR, LINEAR], false), 3, 1.0, Some([0.5, 0.875, 1.40625])),
+            (recurrent(Cell::Rnn, &[LINEAR], false), 4, 0.0, None),
+        ];
+        for (recurrent, length, initial_h, expected) in cases {
+            let y = run(&recurrent, length, initial_h);
+            assert_eq!(y.as_deref(), expected.as_ref().map(|expected| &expected[..]), "{recurrent:?} {length}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let operator = recurrent(Cell::Rnn, &[LINEAR], false);
+        let [x, w, r] = [[3, 1, 2], [1, 4, 2], [1, 4, 4]].map(|shape| f32::fact(shape));
+        let (lengths, initial_h) = (i32::fact([1]), f32::fact([1, 1, 4]));
+        assert!(operator.facts(&[&x, &w, &r, &lengths, &initial_h]).is_ok());
+        assert!(operator.facts(&[&x, &w, &r, &lengths]).is_err(), "an input is missing");
+        assert!(operator.facts(&[&x, &w, &r, &lengths, &f64::fact([1, 1, 4])]).is_err(), "float64");
+    }
+}

@@ -212,6 +212,7 @@ const WINDOWED: &[&str] = &[
     "MaxPool",
     "QLinearConv",
     "com.microsoft.FusedConv",
+    "com.microsoft.NhwcConv",
     "com.microsoft.QLinearAveragePool",
 ];
 

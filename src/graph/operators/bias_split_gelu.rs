@@ -30,7 +30,7 @@ impl Wiring for BiasSplitGelu {
         let sum = composer.binary(add(), x, bias)?;
         let shape = composer.shape(sum)?;
         let axis = shape.len() - 1;
-        let width = shape[axis].to_usize().map_err(|_| unsupported("the size of the last axis is not known"))?;
+        let width = shape[axis].to_usize().context("the size of the last axis is not known")?;
         ensure!(width % 2 == 0, "the last axis has an odd size, {width}");
         let linear = composer.wire(Slice::new(axis, 0, width / 2), &[sum])?;
         let gate = composer.wire(Slice::new(axis, width / 2, width), &[sum])?;

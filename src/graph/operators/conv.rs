@@ -5,6 +5,9 @@ use crate::ops::KnownSizes;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+/// The attributes of `Conv`.
+pub const ATTRIBUTES: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
+
 /// The node, and how its kernel tells the channels of its input: the size of that axis, times a number.
 #[derive(Debug, Clone)]
 struct Convolution {

@@ -4,6 +4,7 @@
 
 use super::arguments::{floats, string};
 use super::compose::Composer;
+use super::conv::ATTRIBUTES;
 use super::named_activation::NamedActivation;
 use super::quantized::{attributes, node};
 use super::{Wiring, input, is_f32, only_attributes, unsupported, wire_node};
@@ -11,8 +12,6 @@ use crate::kernels::activation::Activation;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::math::add;
-
-const CONV: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -27,10 +26,10 @@ impl Wiring for FusedConv {
     const OPERATOR: &'static str = "com.microsoft.FusedConv";
 
     fn parse(proto: &NodeProto, opset: i64) -> TractResult<Self> {
-        only_attributes(proto, &[CONV, &["activation", "activation_params"]].concat())?;
+        only_attributes(proto, &[ATTRIBUTES, &["activation", "activation_params"]].concat())?;
         let inputs = 2 + input(proto, 2).is_some() as usize;
         Ok(FusedConv {
-            conv: node("Conv", inputs, attributes(proto, CONV)),
+            conv: node("Conv", inputs, attributes(proto, ATTRIBUTES)),
             opset,
             addend: input(proto, 3),
             activation: activation(proto)?,

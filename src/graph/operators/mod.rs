@@ -70,6 +70,7 @@ mod moe;
 mod multi_head;
 mod multi_head_attention;
 mod named_activation;
+mod nhwc_conv;
 mod non_zero;
 mod normalise;
 mod one_hot;
@@ -301,6 +302,7 @@ fn operators() -> Operators {
     register::<mean::Mean>(&mut onnx);
     register::<moe::Moe>(&mut onnx);
     register::<multi_head_attention::MultiHeadAttention>(&mut onnx);
+    register::<nhwc_conv::NhwcConv>(&mut onnx);
     register::<non_zero::NonZero>(&mut onnx);
     register::<one_hot::OneHot>(&mut onnx);
     register::<pad::Pad>(&mut onnx);

@@ -1,6 +1,6 @@
 //! What is relied on of the operators that are left to tract's own parsers, which ignore what they do not know.
 
-use super::{arguments, attribute, input, only_attributes, unsupported, window};
+use super::{arguments, attribute, conv, input, only_attributes, unsupported, window};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -23,9 +23,7 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
         "value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings",
     ]),
     (&["ConstantOfShape"], &["value"]),
-    (&["Conv", "ConvInteger", "QLinearConv"], &[
-        "auto_pad", "dilations", "group", "kernel_shape", "pads", "strides",
-    ]),
+    (&["Conv", "ConvInteger", "QLinearConv"], conv::ATTRIBUTES),
     (&["ConvTranspose"], &[
         "auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides",
     ]),
