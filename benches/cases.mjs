@@ -8,12 +8,20 @@ export function toleranceOf(modelName) {
   return MODELS[modelName].rounds ? 1e-2 : 1e-3;
 }
 
-/** The peer that every ratio is taken against. */
+/** As {@link toleranceOf}, for vectors of texts: 1 less the cosine, whatever the model. */
+export function embeddingToleranceOf(modelName) {
+  return MODELS[modelName].rounds ? toleranceOf(modelName) : 1e-4;
+}
+
+/** The peer that every ratio is taken against but where a suite has its own. */
 export const PEER = 'onnxruntime-web';
 
 /** Peers of the suite `decoder` alone: on its own format of the same weights, and the first one on the format that it is fastest with. */
 export const GGUF_PEER = 'wllama';
 export const INT8_PEER = `${PEER} int8`;
+
+/** The peer of the suite `pipeline`, which has a build of the first one inside. */
+export const PIPELINE_PEER = 'transformers.js';
 
 /**
  * Engines by name: the build of ours (`variant`) and whether it runs in a worker. The peer computes in the page's thread
@@ -54,6 +62,13 @@ export const MODELS = {
   'all-MiniLM-L6-v2-f32': { path: 'all-MiniLM-L6-v2/onnx/model.onnx', firstId: 999, vocabSize: 30522, layers: BERT },
   'all-MiniLM-L6-v2-int8': { path: 'all-MiniLM-L6-v2/onnx/model_int8.onnx', firstId: 999, vocabSize: 30522, rounds: true, layers: BERT },
   rampart: { path: 'rampart/onnx/model_q4.onnx', firstId: 999, vocabSize: 19730, layers: BERT },
+};
+
+/** Models of the suite `pipeline`, which pipelines know by the folder below models/ and the type of the weights. */
+export const EMBEDDERS = {
+  'all-MiniLM-L6-v2': { folder: 'all-MiniLM-L6-v2', dtype: 'q8' },
+  'all-MiniLM-L6-v2-f32': { folder: 'all-MiniLM-L6-v2', dtype: 'fp32' },
+  'all-MiniLM-L6-v2-int8': { folder: 'all-MiniLM-L6-v2', dtype: 'int8' },
 };
 
 /**

@@ -3,6 +3,8 @@
 import { parse, View } from 'vega';
 import { compile } from 'vega-lite';
 
+import { PIPELINE_PEER } from './cases.mjs';
+
 /** An SVG with a bar for every ratio to a peer, and its quartiles; above 1 ours is faster. */
 export function barChart({ environment, suites }) {
   const specification = {
@@ -35,7 +37,7 @@ export function barChart({ environment, suites }) {
 }
 
 /** `{ label, engine, median, low, high }` for every ratio that the suites found. */
-function bars({ encoder = [], long = [], decoder = [], create = [] }) {
+function bars({ encoder = [], long = [], pipeline = [], decoder = [], create = [] }) {
   const ofEngines = (work, engines, ratioOf) =>
     Object.entries(engines ?? {}).flatMap(([engine, figures]) => {
       const ratio = ratioOf(figures);
@@ -43,6 +45,7 @@ function bars({ encoder = [], long = [], decoder = [], create = [] }) {
     });
   return [
     ...[...encoder, ...long].flatMap(({ model, shape, engines }) => ofEngines(`${model} ${shape}`, engines, ({ ratio }) => ratio)),
+    ...pipeline.flatMap(({ model, texts, engines }) => ofEngines(`${model}, ${texts}, ${PIPELINE_PEER}`, engines, ({ ratio }) => ratio)),
     ...decoder.flatMap(({ model, engines }) =>
       ['prefill', 'decode'].flatMap((part) =>
         Object.keys(peersOf(engines)).flatMap((peer) =>

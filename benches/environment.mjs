@@ -5,12 +5,12 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
-import { ENGINES, GGUF_PEER, PEER } from './cases.mjs';
+import { ENGINES, GGUF_PEER, PEER, PIPELINE_PEER } from './cases.mjs';
 import { mebibytes, table } from './report.mjs';
 
 /** The environment of a run, for the JSON and for {@link printEnvironment}. Sizes in bytes. */
 export function environmentOf(root, browser, threads, engines) {
-  const peer = join('benches/node_modules', PEER);
+  const packages = join(root, 'benches/node_modules');
   return {
     date: new Date().toISOString(),
     browser: `${browser.browserType().name()} ${browser.version()}`,
@@ -18,10 +18,15 @@ export function environmentOf(root, browser, threads, engines) {
     cores: availableParallelism(),
     loadAverage: loadavg()[0],
     threads,
-    versions: { sottovoce: versionOf(join(root, 'pkg')), [PEER]: versionOf(join(root, peer)), [GGUF_PEER]: versionOf(join(root, 'benches/node_modules/@wllama/wllama')) },
+    versions: {
+      sottovoce: versionOf(join(root, 'pkg')),
+      [PEER]: versionOf(join(packages, PEER)),
+      [PIPELINE_PEER]: versionOf(join(packages, '@huggingface/transformers')),
+      [GGUF_PEER]: versionOf(join(packages, '@wllama/wllama')),
+    },
     wasm: {
-      ...Object.fromEntries(variants(engines).map((name) => [name, wasmFile(root, `pkg/dist/wasm/${name}/sottovoce_bg.wasm`)])),
-      [PEER]: wasmFile(root, join(peer, 'dist/ort-wasm-simd-threaded.wasm')),
+      ...Object.fromEntries(variants(engines).map((name) => [name, wasmFile(join(root, 'pkg/dist/wasm', name, 'sottovoce_bg.wasm'))])),
+      [PEER]: wasmFile(join(packages, PEER, 'dist/ort-wasm-simd-threaded.wasm')),
     },
   };
 }
@@ -29,7 +34,10 @@ export function environmentOf(root, browser, threads, engines) {
 export function printEnvironment({ date, browser, processor, cores, loadAverage, threads, versions, wasm }) {
   console.log(`${date}, ${browser}, ${processor}, ${cores} cores, load ${loadAverage.toFixed(1)}`);
   if (loadAverage > 0.5) console.log('Other work runs on this machine: trust the ratios, not the times.');
-  console.log(`sottovoce ${versions.sottovoce} beside ${PEER} ${versions[PEER]}: ${threads === 1 ? "one thread each, the page's own" : `${threads} threads each`} unless said otherwise\n`);
+  const { sottovoce, ...peers } = versions;
+  const beside = Object.entries(peers).map((peer) => peer.join(' '));
+  const placed = threads === 1 ? "one thread each, the page's own" : `${threads} threads each`;
+  console.log(`sottovoce ${sottovoce} beside ${beside.join(', ')}: ${placed} unless said otherwise\n`);
   const rows = Object.entries(wasm).map(([name, { build, rawBytes, gzipBytes }]) => ({
     wasm: name,
     build,
@@ -49,8 +57,8 @@ function versionOf(folder) {
 }
 
 /** A module's sizes, and whether it is a debug build: those keep the names of functions. */
-function wasmFile(root, path) {
-  const bytes = readFileSync(join(root, path));
+function wasmFile(path) {
+  const bytes = readFileSync(path);
   const build = customSections(bytes).includes('name') ? 'debug' : 'release';
   return { build, rawBytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length };
 }

@@ -1,4 +1,4 @@
-// `node benches/run.mjs`: our engine beside onnxruntime-web in one Chromium, on the models in models/ and the package in
+// `node benches/run.mjs`: our engine beside its peers in one Chromium, on the models in models/ and the package in
 // pkg/dist. `cargo xtask bench` prepares all that and calls it.
 
 import { writeFileSync } from 'node:fs';
@@ -17,11 +17,12 @@ import { decoder } from './suites/decoder.mjs';
 import { encoder, long } from './suites/encoder.mjs';
 import { limits } from './suites/limits.mjs';
 import { memory } from './suites/memory.mjs';
+import { pipeline } from './suites/pipeline.mjs';
 import { profile } from './suites/profile.mjs';
 import { webgpu } from './suites/webgpu.mjs';
 
-const SUITES = { limits, encoder, long, decoder, create, memory, webgpu, profile };
-const DEFAULT_SUITES = ['limits', 'encoder', 'decoder', 'create', 'memory'];
+const SUITES = { limits, encoder, long, pipeline, decoder, create, memory, webgpu, profile };
+const DEFAULT_SUITES = ['limits', 'encoder', 'pipeline', 'decoder', 'create', 'memory'];
 
 const ALL_MODELS = [...Object.keys(MODELS), ...Object.keys(DECODERS)];
 

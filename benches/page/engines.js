@@ -30,17 +30,33 @@ async function importPeer() {
 
 async function importOurs({ variant, worker, device }) {
   const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
-  const open = async (url, { hold = false } = {}) => {
+  const open = (url, { hold = false } = {}) => {
     const preferredOutputLocation = hold ? 'cpu-pinned' : 'cpu';
-    const options = { executionProviders: [device], numThreads: variant.endsWith('-threads') ? THREADS : 1, worker, preferredOutputLocation };
-    const create = () => InferenceSession.create(url, options);
-    const session = await (variant.startsWith('simd') ? withoutRelaxedSimd(create) : create());
-    if (!performance.getEntriesByType('resource').some((entry) => entry.name.includes(`/wasm/${variant}/sottovoce_bg.wasm`))) {
-      throw new Error(`the package did not choose its build \`${variant}\` in this browser`);
-    }
-    return session;
+    const options = { executionProviders: [device], numThreads: threadsOf(variant), worker, preferredOutputLocation };
+    return withBuild(variant, () => InferenceSession.create(url, options));
   };
   return { Tensor, open };
+}
+
+/** Our package's pipeline for the vectors of texts, on one of our engines. */
+export async function openPipeline(name, { folder, dtype }) {
+  const { variant, worker, device } = ENGINES[name];
+  const { pipeline } = await import('../../pkg/dist/index.js');
+  const options = { dtype, device, worker, session_options: { numThreads: threadsOf(variant) } };
+  return withBuild(variant, () => pipeline('feature-extraction', `/models/${folder}`, options));
+}
+
+function threadsOf(variant) {
+  return variant.endsWith('-threads') ? THREADS : 1;
+}
+
+/** Lets the package load a model into one of its builds. */
+async function withBuild(variant, create) {
+  const created = await (variant.startsWith('simd') ? withoutRelaxedSimd(create) : create());
+  if (!performance.getEntriesByType('resource').some((entry) => entry.name.includes(`/wasm/${variant}/sottovoce_bg.wasm`))) {
+    throw new Error(`the package did not choose its build \`${variant}\` in this browser`);
+  }
+  return created;
 }
 
 /** Lets `create` see a browser that cannot compile relaxed SIMD, which is where the package chooses its build `simd`. */

@@ -3,10 +3,12 @@
 import { memoryBytes } from './memories.js';
 import { DECODERS, MODELS, PEER } from '../cases.mjs';
 import { repeatDecoder, timeDecoder } from './decoder.js';
-import { importEngine, THREADS } from './engines.js';
+import { embeddingDifferences, openEmbedders, timeEmbedding } from './embedder.js';
+import { importEngine } from './engines.js';
 import { cosine } from './cosine.js';
 import { encoderFeeds } from './inputs.js';
 import { limits } from './limits.js';
+import { timeInTurns, warmUp } from './turns.js';
 
 /** Sessions by the name of their engine, each with a function that makes the inputs of a shape. */
 const opened = new Map();
@@ -36,36 +38,14 @@ async function differences(modelName, shape) {
   return found;
 }
 
-/**
- * Times the engines in turns. Each round takes one sample of each engine, beginning with another one each time; a sample
- * is the mean of as many runs as take the fastest engine `sampleMs`.
- *
- * @param plan - `warmUpMs` and `budgetMs` (in ms, the first per engine), `minRounds`, `maxRounds`
- * @returns `samples`, in ms by engine, and `runsPerSample`
- */
-async function time(shape, plan) {
+/** Times one run of each engine at a shape, as {@link timeInTurns} does. */
+function time(shape, plan) {
   const runs = new Map();
-  let fastest = Infinity;
-  let all = 0;
   for (const [name, { session, feedsOf }] of opened) {
     const feeds = feedsOf(shape);
     runs.set(name, () => session.run(feeds));
-    const duration = await warmUp(runs.get(name), plan.warmUpMs);
-    fastest = Math.min(fastest, duration);
-    all += duration;
   }
-  const runsPerSample = Math.max(1, Math.round(plan.sampleMs / fastest));
-  const rounds = Math.round(Math.min(plan.maxRounds, Math.max(plan.minRounds, plan.budgetMs / (all * runsPerSample))));
-  const names = [...runs.keys()];
-  const samples = Object.fromEntries(names.map((name) => [name, []]));
-  for (let round = 0; round < rounds; round += 1) {
-    for (let turn = 0; turn < names.length; turn += 1) {
-      const name = names[(round + turn) % names.length];
-      await idle();
-      samples[name].push(await meanDuration(runs.get(name), runsPerSample));
-    }
-  }
-  return { samples, runsPerSample };
+  return timeInTurns(runs, plan);
 }
 
 /**
@@ -119,27 +99,6 @@ function runOnce(engineName, shape) {
   return session.run(feedsOf(shape));
 }
 
-/** Runs until `durationMs` have passed, at least twice; returns the shortest run in ms. */
-async function warmUp(run, durationMs) {
-  const start = performance.now();
-  let shortest = Infinity;
-  for (let count = 0; count < 2 || performance.now() - start < durationMs; count += 1) {
-    shortest = Math.min(shortest, await meanDuration(run, 1));
-  }
-  return shortest;
-}
-
-async function meanDuration(run, count) {
-  const start = performance.now();
-  for (let index = 0; index < count; index += 1) await run();
-  return (performance.now() - start) / count;
-}
-
-/** Lets the browser do what it has put off, and the threads of the engine before, which spin for a while, go to sleep. */
-function idle() {
-  return new Promise((resolve) => setTimeout(resolve, THREADS > 1 ? 50 : 0));
-}
-
 /** @throws where the outputs differ in name, type or shape */
 function checkLayout(expected, actual) {
   const layout = (outputs) => JSON.stringify(Object.entries(outputs).map(([name, { type, dims }]) => [name, type, dims]));
@@ -159,4 +118,18 @@ function urlOf({ path }) {
   return new URL(`/models/${path}`, location.href).href;
 }
 
-window.bench = { open, differences, time, create, loadingMemory, repeat, countersOfRun, timeDecoder, repeatDecoder, limits };
+window.bench = {
+  open,
+  differences,
+  time,
+  create,
+  loadingMemory,
+  repeat,
+  countersOfRun,
+  timeDecoder,
+  repeatDecoder,
+  openEmbedders,
+  embeddingDifferences,
+  timeEmbedding,
+  limits,
+};
