@@ -68,11 +68,18 @@ fn operators() -> BTreeMap<String, Operator> {
     for name in tract_onnx::onnx().op_register.0.keys() {
         operators.entry(name.clone()).or_default();
     }
-    for file in operator_files() {
+    let files = operator_files();
+    let defines_convolution = |file: &&OperatorFile| names(&file.code).contains("Conv");
+    let convolution = files.iter().find(defines_convolution).map(|file| attributes(&file.code)).unwrap_or_default();
+    for file in &files {
+        let mut attributes = attributes(&file.code);
+        if file.code.contains("super::conv::ATTRIBUTES") {
+            attributes.extend(convolution.iter().cloned());
+        }
         for name in names(&file.code) {
             let operator = operators.entry(name).or_default();
             operator.description = Some(file.description.clone());
-            operator.attributes = attributes(&file.code);
+            operator.attributes = attributes.clone();
             operator.ops = ops(&file.code);
         }
     }
@@ -146,7 +153,7 @@ fn names(code: &str) -> BTreeSet<String> {
 fn attributes(code: &str) -> BTreeSet<String> {
     let flat = code.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut found = BTreeSet::new();
-    for part in flat.split("(node, ").skip(1) {
+    for part in flat.split("(node, ").skip(1).chain(flat.split("const ATTRIBUTES: &[&str] = ").skip(1)) {
         let asked = match part.strip_prefix("&[") {
             Some(list) => list.split(']').next().unwrap_or_default(),
             None => part.split([',', ')']).next().unwrap_or_default(),

@@ -32,7 +32,7 @@ export async function timeDecoder(engineNames, modelName, { promptLength, steps,
   const logits = {};
   for (const name of engineNames) logits[name] = (await generators.get(name)()).logits;
   for (const name of engineNames) {
-    if (name in ENGINES && name !== PEER) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
+    if (PEER in logits && name in ENGINES && name !== PEER) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
   }
   for (let round = 0; round < rounds; round += 1) {
     for (let turn = 0; turn < engineNames.length; turn += 1) {

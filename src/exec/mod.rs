@@ -5,6 +5,7 @@ mod convert;
 mod feeds;
 mod guard;
 mod held;
+mod promises;
 mod session;
 mod step;
 

@@ -3,6 +3,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::guard::guarded;
+use super::promises::Promises;
 use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
@@ -24,6 +25,13 @@ pub struct Executor {
     state: TypedSimpleState,
     /// Nodes whose values nobody needs after each step.
     flush: Vec<TVec<usize>>,
+    promises: Promises,
+}
+
+/// When others are let in again: steps of a language model are far shorter than letting somebody in takes.
+struct Pause {
+    nodes: usize,
+    elements: usize,
 }
 
 /// A tensor that lies on the GPU.
@@ -54,7 +62,8 @@ impl Executor {
         state.turn_state.values = model.nodes().iter().map(constant_values).collect();
         let order = plan.order_without_consts();
         let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
-        Ok(Executor { plan, state, flush })
+        let promises = Promises::new(plan.model());
+        Ok(Executor { plan, state, flush, promises })
     }
 
     /// Bytes of the weights, as they lie in memory, by address: other plans may have the same ones.
@@ -87,11 +96,16 @@ impl Executor {
         checkpoint: &impl Checkpoint,
     ) -> Result<TVec<TValue>> {
         self.state.set_inputs(inputs).map_err(|error| run_error(&error))?;
+        self.promises.forget();
         let plan = self.plan.clone();
+        let mut pause = Pause::default();
         for (step, id) in plan.order_without_consts().iter().enumerate() {
-            checkpoint.pass().await?;
+            if pause.is_due() {
+                checkpoint.pass().await?;
+            }
             let node = plan.model().node(*id);
             self.step(node, values, counters).await.map_err(|error| at(error, node))?;
+            pause.add(self.state.turn_state.values[*id].as_deref().unwrap_or_default());
             for flushed in &self.flush[step] {
                 self.state.turn_state.values[*flushed] = None;
                 values.release(*flushed);
@@ -111,14 +125,18 @@ impl Executor {
         }
         self.fetch(node.inputs.iter().copied(), values).await?;
         let state = &mut self.state;
+        let mut promised = self.promises.of(node.id, &state.turn_state.resolved_symbols);
         guarded("running the model", || {
             let inputs = state.prepare_inputs(node.id).map_err(|error| run_error(&error))?;
-            check_inputs(node, &inputs, &state.turn_state.resolved_symbols)?;
+            check_inputs(node, &inputs, &promised)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
-        self.bind_symbols(node);
+        if node.op.mints_runtime_symbols() {
+            self.bind_symbols(node);
+            promised = self.promises.of(node.id, &self.state.turn_state.resolved_symbols);
+        }
         let outputs = self.state.turn_state.values[node.id].as_deref().unwrap_or_default();
-        check_outputs(node, outputs, &self.state.turn_state.resolved_symbols)
+        check_outputs(node, outputs, &promised)
     }
 
     /// Encodes an attention on the GPU; `false` if there is none or the call is not for it.
@@ -153,6 +171,9 @@ impl Executor {
 
     /// Makes the CPU have these values, with one wait for all that lie on the GPU.
     async fn fetch(&mut self, outlets: impl Iterator<Item = OutletId>, values: &mut GpuValues<'_>) -> Result<()> {
+        if values.gpu.is_none() {
+            return Ok(());
+        }
         let wanted: Vec<usize> = outlets
             .map(|outlet| outlet.node)
             .filter(|id| values.results.contains_key(id) && self.state.turn_state.values[*id].is_none())
@@ -169,7 +190,7 @@ impl Executor {
     /// Sizes that only a node's result tells.
     fn bind_symbols(&mut self, node: &TypedNode) {
         let turn = &mut self.state.turn_state;
-        let Some(values) = turn.values[node.id].as_ref().filter(|_| node.op.mints_runtime_symbols()) else { return };
+        let Some(values) = turn.values[node.id].as_ref() else { return };
         for (output, value) in node.outputs.iter().zip(values) {
             for (dim, size) in output.fact.shape.iter().zip(value.shape()) {
                 if let TDim::Sym(symbol) = dim
@@ -179,6 +200,35 @@ impl Executor {
                 }
             }
         }
+    }
+}
+
+impl Default for Pause {
+    /// Due at once.
+    fn default() -> Pause {
+        Pause { nodes: Pause::NODES, elements: 0 }
+    }
+}
+
+impl Pause {
+    /// Nodes between two pauses at most.
+    const NODES: usize = 64;
+    /// Elements of outputs between two pauses: no more than a few milliseconds' work in the layers of a model.
+    const ELEMENTS: usize = 1 << 15;
+
+    /// Whether a pause is due; counts from here then.
+    fn is_due(&mut self) -> bool {
+        let due = self.nodes >= Pause::NODES || self.elements >= Pause::ELEMENTS;
+        if due {
+            *self = Pause { nodes: 0, elements: 0 };
+        }
+        due
+    }
+
+    /// Counts a node that gave these values.
+    fn add(&mut self, outputs: &[TValue]) {
+        self.nodes += 1;
+        self.elements += outputs.iter().map(|output| output.len()).sum::<usize>();
     }
 }
 

@@ -451,6 +451,7 @@ pub(super) fn rounded_reference(row: &[f32], block_size: usize) -> Vec<f64> {
 #[cfg(any(test, feature = "selftest"))]
 pub(super) mod cases {
     use crate::kernels::activation::Activation;
+    use crate::kernels::linear::cases::joined;
     use crate::kernels::linear::{LinearWeights, NBits, NBitsZeroPoints, linear, linear_reference};
     use crate::kernels::self_test::{bytes, difference, numbers, signed_bytes};
 
@@ -541,15 +542,15 @@ pub(super) mod cases {
     fn failure_of_rows(kind: Kind, rows: usize, weights: &LinearWeights) -> Option<String> {
         let (inputs, outputs) = (weights.inputs(), weights.outputs());
         let x = numbers(rows * inputs, 5);
-        let (bias, residual) = (numbers(outputs, 6), numbers(rows * outputs, 7));
+        let (bias, values) = (numbers(outputs, 6), numbers(rows * outputs, 7));
         // Between them, the sizes meet every combination.
         let bias = (!rows.is_multiple_of(3)).then_some(&bias[..]);
-        let residual = rows.is_multiple_of(2).then_some(&residual[..]);
+        let joined = joined(rows, &values);
         let activation = if outputs == 17 { Activation::Silu } else { Activation::Identity };
         let mut got = vec![f32::NAN; rows * outputs];
         let mut expected = got.clone();
-        linear(&x, rows, weights, bias, activation, residual, &mut got);
-        linear_reference(&x, rows, weights, bias, activation, residual, &mut expected);
+        linear(&x, rows, weights, bias, activation, joined, &mut got);
+        linear_reference(&x, rows, weights, bias, activation, joined, &mut expected);
         // Sums of at most 300 products of about 1, in f32.
         difference(format!("{rows} rows, {weights:?}, {kind:?}"), &got, &expected, 5e-6)
     }

@@ -3,7 +3,7 @@
 
 use super::activation::Activation;
 use super::byte_products::{ByteProducts, Multiplication, Way, has_least_pair};
-use super::finish::Finish;
+use super::finish::{Finish, Joined};
 use super::integer_panel::{BLOCKS, LeftTiles, PANEL, PanelRows, multiply_panel, tile_rows};
 use super::parallel::{SharedOutput, for_each};
 use super::simd::F32x4;
@@ -175,8 +175,8 @@ pub struct Dequantisation<'a> {
     pub bias: Option<&'a [f32]>,
     /// Applied after the bias.
     pub activation: Activation,
-    /// `[rows, outputs]`, added after the activation.
-    pub residual: Option<&'a [f32]>,
+    /// Joined after the activation.
+    pub joined: Option<Joined<'a>>,
 }
 
 /// `out[r, n] = Σ_k (x[r, k] - zero_point) · w[k, n]`, with `out` `[rows, outputs]`, row-major. Sums wrap.
@@ -200,17 +200,17 @@ fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out
     way.for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
 }
 
-/// `out[r, n] = activation(f32(Σ_k (x[r, k] - zero_point) · w[k, n]) · scales[n] + bias[n]) + residual[r, n]`, with `out`
+/// `out[r, n] = activation(f32(Σ_k (x[r, k] - zero_point) · w[k, n]) · scales[n] + bias[n])`, joined with an operand, with `out`
 /// `[rows, outputs]`, row-major. Each operation rounds, on every machine: the results are the same everywhere.
 ///
 /// # Panics
 /// When a length does not fit.
 pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequantisation<'_>, out: &mut [f32]) {
-    let Dequantisation { scales, bias, activation, residual } = then;
+    let Dequantisation { scales, bias, activation, joined } = then;
     let outputs = weights.outputs;
     assert_eq!(scales.len(), outputs, "scales are [outputs]");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
-    assert!(residual.is_none_or(|residual| residual.len() == out.len()), "residual is [rows, outputs]");
+    assert!(joined.is_none_or(|joined| joined.values.len() == out.len()), "the joined operand is [rows, outputs]");
     let write = |sums: I32x4, column: usize, out: &mut [f32]| {
         let of_columns = |values: &[f32]| match values[column..].first_chunk() {
             Some(whole) => F32x4::load(whole),
@@ -223,7 +223,7 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
             None => out.copy_from_slice(&scaled.to_array()[..out.len()]),
         }
     };
-    let rest = Finish { bias: None, activation, residual };
+    let rest = Finish { bias: None, activation, joined };
     let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
     Way::of_this_machine().for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
 }
@@ -375,6 +375,7 @@ pub(super) mod cases {
     use super::*;
     #[cfg(test)]
     use crate::error::ErrorCode;
+    use crate::kernels::finish::Join;
     use crate::kernels::self_test::{bytes, difference, numbers, signed_bytes};
 
     /// Operands of a product.
@@ -493,21 +494,35 @@ pub(super) mod cases {
             let weights = IntegerWeights::new(&case.q, case.inputs, outputs, &case.zero_points).expect("weights");
             let x = IntegerRows { values: Bytes::Unsigned(&case.x), rows, zero_points: &case.x_zero_points };
             let (scales, bias) = (numbers(outputs, 5), numbers(outputs, 6));
-            let residual = numbers(rows * outputs, 7);
+            let values = numbers(rows * outputs, 7);
+            let values = &values[..];
             for (activation, tolerance) in
                 [(Activation::Identity, 0.0), (Activation::Relu, 0.0), (Activation::Gelu, 1e-6)]
             {
-                for (bias, residual) in [(None, None), (Some(&bias[..]), None), (Some(&bias[..]), Some(&residual[..]))]
-                {
-                    let finish = Dequantisation { scales: &scales, bias, activation, residual };
+                for (bias, joined) in [
+                    (None, None),
+                    (Some(&bias[..]), None),
+                    (Some(&bias[..]), Some(Joined { how: Join::Add, values })),
+                    (None, Some(Joined { how: Join::Multiply, values })),
+                ] {
+                    let finish = Dequantisation { scales: &scales, bias, activation, joined };
                     let mut got = vec![f32::NAN; rows * outputs];
                     quantized_linear(x, &weights, finish, &mut got);
                     let expected = case.expected().into_iter().enumerate().map(|(at, sum)| {
                         let column = at % outputs;
                         let value = sum as f32 * scales[column] + bias.map_or(0.0, |bias| bias[column]);
-                        activation.reference(f64::from(value)) as f32 + residual.map_or(0.0, |residual| residual[at])
+                        let value = activation.reference(f64::from(value)) as f32;
+                        match joined.map(|joined| joined.how) {
+                            None => value,
+                            Some(Join::Add) => value + values[at],
+                            Some(Join::Multiply) => value * values[at],
+                        }
                     });
-                    let what = format!("{} then {activation:?}, bias {bias:?}, residual {residual:?}", case.what);
+                    let what = format!(
+                        "{} then {activation:?}, bias {bias:?}, {:?}",
+                        case.what,
+                        joined.map(|joined| joined.how)
+                    );
                     failures.extend(difference(what, &got, &expected.collect::<Vec<f32>>(), tolerance));
                 }
             }

@@ -1,9 +1,10 @@
-//! The linear layer: rows times weights, with bias, activation and residual in the same pass.
+//! The linear layer: rows times weights, with bias, activation and a joined operand in the same pass.
 #![allow(unsafe_code)]
 
 use super::activation::Activation;
 use super::block_linear::{BlockProduct, Scratch};
 use super::finish::Finish;
+pub use super::finish::{Join, Joined};
 use super::linear_weights::DEPTH_BLOCK;
 pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised, lowest_bits};
 use super::panel::{FinishColumns, LeftRows, PANEL, PanelRow, Target, multiply_panel};
@@ -25,8 +26,8 @@ const COLUMN_BLOCK: usize = 8 * PANEL;
 /// Fewest multiply-adds of a task, where there are as many: some microseconds, beside which handing it out costs nothing.
 const TASK_WORK: usize = 1 << 17;
 
-/// `out[r, n] = activation(Σ_k x[r, k] · w[k, n] + bias[n]) + residual[r, n]`, with `x` `[rows, inputs]`,
-/// `bias` `[outputs]`, `residual` and `out` `[rows, outputs]`, all row-major.
+/// `out[r, n] = activation(Σ_k x[r, k] · w[k, n] + bias[n])`, to which the joined operand is added or by which it is multiplied,
+/// with `x` `[rows, inputs]`, `bias` `[outputs]`, the operand and `out` `[rows, outputs]`, all row-major.
 ///
 /// Sums are kept in f32. Where the weights [say so](LinearWeights::rounding_activations), `x` is rounded to 8 bits first.
 ///
@@ -38,10 +39,10 @@ pub fn linear(
     weights: &LinearWeights,
     bias: Option<&[f32]>,
     activation: Activation,
-    residual: Option<&[f32]>,
+    joined: Option<Joined<'_>>,
     out: &mut [f32],
 ) {
-    check_lengths(x, rows, weights, bias, residual, out);
+    check_lengths(x, rows, weights, bias, joined, out);
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let product = weights.block_product(x, rows);
     let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
@@ -49,7 +50,7 @@ pub fn linear(
     let column_blocks = outputs.div_ceil(columns);
     let tasks = rows.div_ceil(row_block) * column_blocks;
     let work = rows.saturating_mul(inputs).saturating_mul(outputs);
-    let finish = Finish { bias, activation, residual };
+    let finish = Finish { bias, activation, joined };
     let out = SharedOutput::new(out);
     for_each(
         tasks,
@@ -92,18 +93,23 @@ pub fn linear_reference(
     weights: &LinearWeights,
     bias: Option<&[f32]>,
     activation: Activation,
-    residual: Option<&[f32]>,
+    joined: Option<Joined<'_>>,
     out: &mut [f32],
 ) {
-    check_lengths(x, rows, weights, bias, residual, out);
+    check_lengths(x, rows, weights, bias, joined, out);
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let (x, matrix) = (weights.rounded_reference(x), weights.to_f32());
     for row in 0..rows {
         for column in 0..outputs {
             let product = |k: usize| x[row * inputs + k] * f64::from(matrix[k * outputs + column]);
             let sum = (0..inputs).map(product).sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[column]));
-            let added = residual.map_or(0.0, |residual| f64::from(residual[row * outputs + column]));
-            out[row * outputs + column] = (activation.reference(sum) + added) as f32;
+            let value = activation.reference(sum);
+            let at = row * outputs + column;
+            out[at] = match joined {
+                None => value,
+                Some(Joined { how: Join::Add, values }) => value + f64::from(values[at]),
+                Some(Joined { how: Join::Multiply, values }) => value * f64::from(values[at]),
+            } as f32;
         }
     }
 }
@@ -113,13 +119,13 @@ fn check_lengths(
     rows: usize,
     weights: &LinearWeights,
     bias: Option<&[f32]>,
-    residual: Option<&[f32]>,
+    joined: Option<Joined<'_>>,
     out: &[f32],
 ) {
     assert_eq!(Some(x.len()), rows.checked_mul(weights.inputs()), "x is [rows, inputs]");
     assert_eq!(Some(out.len()), rows.checked_mul(weights.outputs()), "out is [rows, outputs]");
     assert!(bias.is_none_or(|bias| bias.len() == weights.outputs()), "bias is [outputs]");
-    assert!(residual.is_none_or(|residual| residual.len() == out.len()), "residual is [rows, outputs]");
+    assert!(joined.is_none_or(|joined| joined.values.len() == out.len()), "the joined operand is [rows, outputs]");
 }
 
 /// A part of the output.
@@ -236,18 +242,27 @@ pub(super) mod cases {
         ]
     }
 
+    /// None, a residual or a gate.
+    pub(in crate::kernels) fn joined(rows: usize, values: &[f32]) -> Option<Joined<'_>> {
+        match rows % 4 {
+            0 | 3 => Some(Joined { how: Join::Add, values }),
+            1 => Some(Joined { how: Join::Multiply, values }),
+            _ => None,
+        }
+    }
+
     fn failure_of_size(rows: usize, weights: &LinearWeights) -> Option<String> {
         let (inputs, outputs) = (weights.inputs(), weights.outputs());
         let x = numbers(rows * inputs, 5);
-        let (bias, residual) = (numbers(outputs, 6), numbers(rows * outputs, 7));
+        let (bias, values) = (numbers(outputs, 6), numbers(rows * outputs, 7));
         // Between them, the sizes meet every combination.
         let bias = (!rows.is_multiple_of(3)).then_some(&bias[..]);
-        let residual = rows.is_multiple_of(2).then_some(&residual[..]);
+        let joined = joined(rows, &values);
         let activation = if outputs.is_multiple_of(5) { Activation::Gelu } else { Activation::Identity };
         let mut got = vec![f32::NAN; rows * outputs];
         let mut expected = got.clone();
-        linear(&x, rows, weights, bias, activation, residual, &mut got);
-        linear_reference(&x, rows, weights, bias, activation, residual, &mut expected);
+        linear(&x, rows, weights, bias, activation, joined, &mut got);
+        linear_reference(&x, rows, weights, bias, activation, joined, &mut expected);
         // Sums of `inputs` products below 1, in f32.
         let tolerance = 1e-6 * (inputs as f32 / 32.0).max(1.0);
         difference(format!("{rows} rows, {weights:?}, {activation:?}"), &got, &expected, tolerance)
@@ -272,11 +287,12 @@ pub(super) mod cases {
     fn failures_of_recorded() -> Vec<String> {
         let cases = recorded().into_iter().flat_map(|case| {
             let x = numbers(case.rows * case.weights.inputs(), 3);
-            let (bias, residual) = (case.bias.as_deref(), case.residual.as_deref());
+            let bias = case.bias.as_deref();
+            let joined = case.residual.as_deref().map(|values| Joined { how: Join::Add, values });
             let mut got = vec![f32::NAN; case.expected.len()];
             let mut twin = got.clone();
-            linear(&x, case.rows, &case.weights, bias, case.activation, residual, &mut got);
-            linear_reference(&x, case.rows, &case.weights, bias, case.activation, residual, &mut twin);
+            linear(&x, case.rows, &case.weights, bias, case.activation, joined, &mut got);
+            linear_reference(&x, case.rows, &case.weights, bias, case.activation, joined, &mut twin);
             [
                 difference(case.what, &got, case.expected, 2e-6),
                 difference(format!("twin, {}", case.what), &twin, case.expected, 2e-6),
@@ -428,7 +444,7 @@ pub(super) mod cases {
 
     #[test]
     fn lengths_that_do_not_fit_panic() {
-        // Lengths of x, bias, residual and out for 2 rows, 3 inputs and 4 outputs.
+        // Lengths of x, bias, the joined operand and out for 2 rows, 3 inputs and 4 outputs.
         let cases = [
             ([6, 4, 8, 8], true),
             ([5, 4, 8, 8], false),
@@ -438,9 +454,10 @@ pub(super) mod cases {
         ];
         let weights = LinearWeights::from_f32(&[1.0; 12], 3, 4, 4, 1);
         for (lengths, fits) in cases {
-            let [x, bias, residual, mut out] = lengths.map(|length| vec![0.0; length]);
+            let [x, bias, values, mut out] = lengths.map(|length| vec![0.0; length]);
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                linear(&x, 2, &weights, Some(&bias), Activation::Identity, Some(&residual), &mut out);
+                let joined = Joined { how: Join::Add, values: &values };
+                linear(&x, 2, &weights, Some(&bias), Activation::Identity, Some(joined), &mut out);
             }));
             assert_eq!(result.is_ok(), fits, "{lengths:?}");
         }

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::activation::Activation;
-use super::finish::Finish;
+use super::finish::{Finish, Join, Joined};
 use super::parallel::SharedOutput;
 use super::simd::{F32x4, LANES};
 use std::array::from_fn;
@@ -140,6 +140,7 @@ trait Vector: Copy {
     unsafe fn load(values: *const f32) -> Self;
     fn store(self, values: &mut PanelRow);
     fn add(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
     /// `self · factor + addend`
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 }
@@ -172,6 +173,11 @@ impl Vector for PairOfVectors {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         PairOfVectors(self.0 + other.0, self.1 + other.1)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        PairOfVectors(self.0 * other.0, self.1 * other.1)
     }
 
     #[inline(always)]
@@ -273,8 +279,12 @@ unsafe fn write_tile<V: Vector, const ROWS: usize>(mut sums: [V; ROWS], row: usi
             finish.activation.apply_in_place(tile.as_flattened_mut());
             sums = from_fn(|r| load_first(&tile[r]));
         }
-        if let Some(residual) = finish.residual {
-            sums = from_fn(|r| sums[r].add(load_first(&residual[start(r)..])));
+        match finish.joined {
+            Some(Joined { how: Join::Add, values }) => sums = from_fn(|r| sums[r].add(load_first(&values[start(r)..]))),
+            Some(Joined { how: Join::Multiply, values }) => {
+                sums = from_fn(|r| sums[r].mul(load_first(&values[start(r)..])))
+            }
+            None => {}
         }
     }
     for (r, sum) in sums.into_iter().enumerate() {
@@ -372,6 +382,12 @@ mod avx2 {
         fn add(self, other: Self) -> Self {
             // SAFETY: the machine has AVX.
             Register(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: the machine has AVX.
+            Register(unsafe { _mm256_mul_ps(self.0, other.0) })
         }
 
         #[inline(always)]

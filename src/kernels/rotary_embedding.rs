@@ -3,7 +3,7 @@
 use super::simd::{F32x4, LANES};
 use crate::attention::HeadStrides;
 
-/// One rotary embedding call. Input and output lie alike.
+/// One rotary embedding call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotaryCall {
     /// Independent sequences.
@@ -19,27 +19,30 @@ pub struct RotaryCall {
     /// Whether neighbours are rotated together, `(0, 1), (2, 3) …`; else an element of the first half of `rotary_dim` with
     /// the one of the second half, `(0, rotary_dim / 2) …`.
     pub interleaved: bool,
-    /// Layout of input and output, `[batch, heads, positions, head_dim]`, without gaps.
-    pub strides: HeadStrides,
+    /// Layout of the input, `[batch, heads, positions, head_dim]`.
+    pub input: HeadStrides,
+    /// Layout of the output, without gaps.
+    pub output: HeadStrides,
 }
 
 /// Rotates pair `i` of each vector by the angle whose cosine and sine stand in column `i` of the token's row of `cos` and
 /// `sin`, `[rows, rotary_dim / 2]`; the rest is copied. `rows` has the row of each token, `[batch, positions]`.
 ///
 /// # Panics
-/// When an operand has another length than the call says, or a row lies outside `cos` or `sin`.
+/// When an operand has another length than the call says, or a vector or a row lies outside `input`, `cos` or `sin`.
 pub fn rotary_embedding(call: &RotaryCall, input: &[f32], cos: &[f32], sin: &[f32], rows: &[usize], out: &mut [f32]) {
     let RotaryCall { batch, heads, positions, head_dim, rotary_dim, .. } = *call;
     let half = rotary_dim / 2;
     assert!(rotary_dim <= head_dim && rotary_dim.is_multiple_of(2), "the rotated elements come in pairs");
-    assert!([input.len(), out.len()] == [batch * heads * positions * head_dim; 2], "vectors lie without gaps");
+    assert_eq!(out.len(), batch * heads * positions * head_dim, "vectors lie without gaps");
     assert_eq!(rows.len(), batch * positions, "each token has its row");
     for (token, row) in rows.iter().enumerate() {
         let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
         let (batch, position) = (token / positions, token % positions);
         for head in 0..heads {
-            let start = batch * call.strides.batch + head * call.strides.head + position * call.strides.position;
-            let (input, out) = (&input[start..][..head_dim], &mut out[start..][..head_dim]);
+            let [from, to] = [call.input, call.output]
+                .map(|strides| batch * strides.batch + head * strides.head + position * strides.position);
+            let (input, out) = (&input[from..][..head_dim], &mut out[to..][..head_dim]);
             rotate(&input[..rotary_dim], cos, sin, call.interleaved, &mut out[..rotary_dim]);
             out[rotary_dim..].copy_from_slice(&input[rotary_dim..]);
         }
@@ -109,7 +112,8 @@ pub(super) mod cases {
                 head_dim: 4,
                 rotary_dim: case.rotary_dim,
                 interleaved: case.interleaved,
-                strides,
+                input: strides,
+                output: strides,
             };
             let half = case.rotary_dim / 2;
             let (cos, sin) = ([vec![0.0; half], vec![0.6; half]].concat(), [vec![1.0; half], vec![0.8; half]].concat());
@@ -129,22 +133,27 @@ pub(super) mod cases {
     /// Holds the kernel against the definition, on two sequences of three tokens with two heads.
     fn failure_of_size(rotary_dim: usize, interleaved: bool) -> Option<String> {
         let head_dim = rotary_dim + 1;
-        let strides = HeadStrides { batch: 6 * head_dim, head: head_dim, position: 2 * head_dim };
-        let call = RotaryCall { batch: 2, heads: 2, positions: 3, head_dim, rotary_dim, interleaved, strides };
+        let wide = 2 * head_dim + 2;
+        let output = HeadStrides { batch: 6 * head_dim, head: head_dim, position: 2 * head_dim };
+        // Two more elements behind the heads of each token.
+        let input = HeadStrides { batch: 3 * wide, head: head_dim, position: wide };
+        let call = RotaryCall { batch: 2, heads: 2, positions: 3, head_dim, rotary_dim, interleaved, input, output };
         let (half, rows) = (rotary_dim / 2, [2, 0, 1, 1, 1, 0]);
-        let (input, cos, sin) = (numbers(12 * head_dim, 1), numbers(3 * half, 2), numbers(3 * half, 3));
-        let mut expected = input.clone();
+        let (vectors, cos, sin) = (numbers(12 * head_dim, 1), numbers(3 * half, 2), numbers(3 * half, 3));
+        let rows_of_tokens = vectors.chunks(2 * head_dim);
+        let input: Vec<f32> = rows_of_tokens.flat_map(|row| row.iter().copied().chain([f32::NAN; 2])).collect();
+        let mut expected = vectors.clone();
         for vector in 0..12 {
             for pair in 0..half {
                 let (real, imaginary) = if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
                 let [real, imaginary] = [real, imaginary].map(|index| vector * head_dim + index);
                 // Two heads' vectors lie behind each other.
                 let angle = rows[vector / 2] * half + pair;
-                expected[real] = input[real] * cos[angle] - input[imaginary] * sin[angle];
-                expected[imaginary] = input[real] * sin[angle] + input[imaginary] * cos[angle];
+                expected[real] = vectors[real] * cos[angle] - vectors[imaginary] * sin[angle];
+                expected[imaginary] = vectors[real] * sin[angle] + vectors[imaginary] * cos[angle];
             }
         }
-        let mut got = vec![f32::NAN; input.len()];
+        let mut got = vec![f32::NAN; vectors.len()];
         rotary_embedding(&call, &input, &cos, &sin, &rows, &mut got);
         difference(format!("{call:?}"), &got, &expected, 1e-6)
     }

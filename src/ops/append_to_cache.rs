@@ -1,6 +1,6 @@
 //! `AppendToCache`: keys or values of new tokens behind those of earlier ones.
 //!
-//! Inputs: `new` f32 in its [`HeadLayout`]; with `past` also f32 `[batch, heads, capacity, dim]`; with a `buffer` also
+//! Inputs: `new` f32 in its [`HeadLayout`], or in [`Columns`] of a wider tensor; with `past` also f32 `[batch, heads, capacity, dim]`; with a `buffer` also
 //! `key_lengths` int64 `[batch]`, tokens of each sequence, the new ones included, and `total` int64, one element.
 //!
 //! Output: f32 `[batch, heads, length, dim]`: all of `past`, then `new`. With a buffer, as com.microsoft
@@ -9,7 +9,7 @@
 //!
 //! Where all of `past` stays, the output has room for more: see [`CacheStorage`].
 
-use super::attention::{HeadLayout, Operand};
+use super::attention::{Columns, HeadLayout, Operand};
 use super::cache_tensor::CacheStorage;
 use super::{f32_slice, f32_tensor, i64_slice};
 use tract_onnx::tract_hir::internal::*;
@@ -30,6 +30,8 @@ pub struct AppendToCache {
     pub heads: usize,
     /// Layout of the new tokens.
     pub layout: HeadLayout,
+    /// Where packed new tokens are columns of their input.
+    pub columns: Option<Columns>,
     /// Whether there are earlier tokens.
     pub past: bool,
     /// Where sequences end before the cache does.
@@ -39,6 +41,14 @@ pub struct AppendToCache {
 impl AppendToCache {
     fn arity(&self) -> usize {
         1 + self.past as usize + 2 * self.buffer.is_some() as usize
+    }
+
+    /// The sizes of the new tokens in an input of this shape.
+    fn operand<D: DimLike>(&self, shape: &[D]) -> TractResult<Operand<D>> {
+        match self.columns {
+            Some(columns) => self.layout.operand(&columns.shape(shape)?, self.heads),
+            None => self.layout.operand(shape, self.heads),
+        }
     }
 
     /// The output's length, and how many earlier tokens each sequence has.
@@ -87,14 +97,18 @@ impl EvalOp for AppendToCache {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let new = &inputs[0];
         let past = self.past.then(|| &inputs[1]);
-        let operand = self.layout.operand(new.shape(), self.heads)?;
+        let operand = self.operand(new.shape())?;
         let Operand { batch, heads, positions: tokens, dim } = operand;
         let capacity = past.map_or(0, |past| past.shape()[2]);
         let past_fits = past.is_none_or(|past| past.shape() == [batch, heads, capacity, dim]);
         ensure!(past_fits, "new tokens of {:?} do not fit a past of {:?}", new.shape(), past.map(|past| past.shape()));
         let (length, earlier) = self.lengths(&inputs, batch, tokens, capacity)?;
-        let strides = self.layout.strides(&operand);
-        let new = f32_slice(new)?;
+        let mut strides = self.layout.strides(&operand);
+        let (shape, mut new) = (new.shape(), f32_slice(new)?);
+        if let Some(columns) = self.columns {
+            strides = columns.strides(strides, shape);
+            new = &new[columns.first..];
+        }
         let copy = |place: usize, out: &mut [f32]| {
             let (batch, head) = (place / heads, place % heads);
             for token in 0..tokens {
@@ -131,7 +145,7 @@ impl TypedOp for AppendToCache {
         let (float, int) = (f32::datum_type(), i64::datum_type());
         ensure!(inputs[..tokens].iter().all(|fact| fact.datum_type == float), "AppendToCache takes float32");
         ensure!(inputs[tokens..].iter().all(|fact| fact.datum_type == int), "lengths are int64");
-        let mut new = self.layout.operand(&inputs[0].shape.to_tvec(), self.heads)?;
+        let mut new = self.operand(&inputs[0].shape.to_tvec())?;
         if self.past {
             ensure!(inputs[1].rank() == 4, "the past must have rank 4, not {}", inputs[1].rank());
             new.positions += &inputs[1].shape[2];
@@ -196,7 +210,7 @@ mod tests {
             }
             let buffer = case.lengths.map(|_| Buffer { length: 0.to_dim(), minted: false });
             let layout = HeadLayout::HeadMajor;
-            let operator = AppendToCache { heads: 1, layout, past: case.past.is_some(), buffer };
+            let operator = AppendToCache { heads: 1, layout, columns: None, past: case.past.is_some(), buffer };
             match (evaluate(&operator, &inputs), case.expected) {
                 (Ok(output), Some(expected)) => {
                     assert_close(case.what, &output, &[2, 1, expected.len() / 2, 1], expected);
@@ -208,8 +222,12 @@ mod tests {
 
     #[test]
     fn packed_tokens_become_head_major() {
-        let operator = AppendToCache { heads: 2, layout: HeadLayout::Packed, past: false, buffer: None };
+        let layout = HeadLayout::Packed;
+        let operator = AppendToCache { heads: 2, layout, columns: None, past: false, buffer: None };
         let output = evaluate(&operator, &[tensor(&[1, 2, 2], &[1., 2., 3., 4.])]).unwrap();
         assert_close("packed", &output, &[1, 2, 2, 1], &[1., 3., 2., 4.]);
+        let operator = AppendToCache { columns: Some(Columns { first: 1, count: 2 }), ..operator };
+        let output = evaluate(&operator, &[tensor(&[1, 2, 4], &[0., 1., 2., 0., 0., 3., 4., 0.])]).unwrap();
+        assert_close("columns", &output, &[1, 2, 2, 1], &[1., 3., 2., 4.]);
     }
 }

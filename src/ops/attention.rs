@@ -34,6 +34,30 @@ pub enum HeadLayout {
     HeadMajor,
 }
 
+/// Columns of a wider tensor, `[batch, position, width]`, in which the heads of an operand lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Columns {
+    /// The first of them.
+    pub first: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Columns {
+    /// The shape of the operand in a tensor of this shape.
+    pub(super) fn shape<D: DimLike>(self, shape: &[D]) -> TractResult<TVec<D>> {
+        let (Some(width), 3) = (shape.last(), shape.len()) else { bail!("columns of {shape:?}, not of rank 3") };
+        let within = width.to_usize().is_ok_and(|width| self.first + self.count <= width);
+        ensure!(within, "{} columns from {} on of {width}", self.count, self.first);
+        Ok(tvec!(shape[0].clone(), shape[1].clone(), self.count.into()))
+    }
+
+    /// The strides of the packed operand in a tensor of this shape.
+    pub(super) fn strides(self, strides: HeadStrides, shape: &[usize]) -> HeadStrides {
+        HeadStrides { batch: shape[1] * shape[2], position: shape[2], ..strides }
+    }
+}
+
 /// Sizes of an operand.
 pub(super) struct Operand<D> {
     pub(super) batch: D,

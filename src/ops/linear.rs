@@ -1,13 +1,13 @@
 //! `Linear`: a matrix product with constant weights, and what commonly follows it.
 //!
-//! Inputs: `x` f32 `[..., inputs]`, and with `residual` a second f32 `[..., outputs]`.
-//! Output: f32 `[..., outputs]` = `activation(x · weights + bias) + residual`.
+//! Inputs: `x` f32 `[..., inputs]`, and with `joined` a second f32 `[..., outputs]`.
+//! Output: f32 `[..., outputs]` = `activation(x · weights + bias)`, to which the second input is added or by which it is multiplied.
 //! Weights: f32, int8 with scales (per column or one), or blocks of 4 or 8 bits with scales (com.microsoft `MatMulNBits`), with
 //! which `x` may be rounded to 8 bits, where the weights say so.
 
 use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;
-use crate::kernels::linear::{LinearWeights, linear};
+use crate::kernels::linear::{Join, Joined, LinearWeights, linear};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -23,15 +23,21 @@ pub struct Linear {
     pub bias: Option<Shared<Vec<f32>>>,
     /// Applied after the bias.
     pub activation: Activation,
-    /// Whether a second input is added after the activation.
-    pub residual: bool,
+    /// How a second input is joined after the activation, if there is one.
+    pub joined: Option<Join>,
 }
 
 impl Linear {
-    /// Without bias, activation or residual; the weights are `[inputs, outputs]`.
+    /// Without bias, activation or joined operand; the weights are `[inputs, outputs]`.
     pub fn new(inputs: usize, outputs: usize, weights: Shared<LinearWeights>) -> Linear {
-        Linear { inputs, outputs, weights, bias: None, activation: Activation::Identity, residual: false }
+        Linear { inputs, outputs, weights, bias: None, activation: Activation::Identity, joined: None }
     }
+}
+
+/// The operand that a layer's result is joined with, of the inputs from it on.
+pub(super) fn joined(how: Option<Join>, inputs: &[TValue]) -> TractResult<Option<Joined<'_>>> {
+    let Some(how) = how else { return Ok(None) };
+    Ok(Some(Joined { how, values: f32_slice(&inputs[0])? }))
 }
 
 impl Op for Linear {
@@ -40,11 +46,11 @@ impl Op for Linear {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let Linear { weights, bias, activation, residual, .. } = self;
+        let Linear { weights, bias, activation, joined, .. } = self;
         let mut info = vec![format!("{} x {} {}", weights.inputs(), weights.outputs(), weights.format())];
         info.extend(bias.is_some().then(|| "bias".to_string()));
         info.extend((*activation != Activation::Identity).then(|| activation.name().to_string()));
-        info.extend(residual.then(|| "residual".to_string()));
+        info.extend(joined.map(|join| join.name().to_string()));
         Ok(info)
     }
 
@@ -59,10 +65,10 @@ impl EvalOp for Linear {
         let mut shape: TVec<usize> = x.shape().into();
         let rows = rows(&shape);
         *shape.last_mut().context("Linear of a scalar")? = self.outputs;
-        let residual = self.residual.then(|| f32_slice(&inputs[1])).transpose()?;
+        let joined = joined(self.joined, &inputs[1..])?;
         let bias = self.bias.as_ref().map(|bias| bias.as_slice());
         let output = f32_tensor(&shape, |out| {
-            linear(f32_slice(x)?, rows, &self.weights, bias, self.activation, residual, out);
+            linear(f32_slice(x)?, rows, &self.weights, bias, self.activation, joined, out);
             Ok(())
         })?;
         Ok(tvec!(output.into_tvalue()))
@@ -73,7 +79,11 @@ impl TypedOp for Linear {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        ensure!(inputs.len() == 1 + self.residual as usize, "Linear takes {} inputs", 1 + self.residual as usize);
+        ensure!(
+            inputs.len() == 1 + self.joined.is_some() as usize,
+            "Linear takes {} inputs",
+            1 + self.joined.is_some() as usize
+        );
         let x = inputs[0];
         ensure!(x.datum_type == f32::datum_type() && x.rank() > 0, "Linear takes float32 of rank 1 or more");
         let mut shape: TVec<TDim> = x.shape.to_tvec();
@@ -81,9 +91,9 @@ impl TypedOp for Linear {
         let expected = self.inputs.to_dim();
         ensure!(shape[last].compatible_with(&expected), "Linear takes {expected} columns, not {}", shape[last]);
         shape[last] = self.outputs.to_dim();
-        if self.residual {
+        if self.joined.is_some() {
             let fits = inputs[1].datum_type == f32::datum_type() && *inputs[1].shape == *shape;
-            ensure!(fits, "the residual of Linear must have the output's shape {shape:?}, not {:?}", inputs[1]);
+            ensure!(fits, "the joined operand of Linear must have the output's shape {shape:?}, not {:?}", inputs[1]);
         }
         Ok(tvec!(f32::fact(shape)))
     }
@@ -99,21 +109,22 @@ mod tests {
         struct Case {
             bias: Option<Vec<f32>>,
             activation: Activation,
-            residual: bool,
+            joined: Option<Join>,
             expected: &'static [f32],
         }
         // x = [[1, 2], [-3, 4]], weights = [[1, 0, 2], [0, 1, -1]], worked out by hand.
         let cases = [
+            Case { bias: None, activation: Activation::Identity, joined: None, expected: &[1., 2., 0., -3., 4., -10.] },
             Case {
                 bias: None,
-                activation: Activation::Identity,
-                residual: false,
-                expected: &[1., 2., 0., -3., 4., -10.],
+                activation: Activation::Relu,
+                joined: Some(Join::Multiply),
+                expected: &[10., 20., 0., 0., 40., 0.],
             },
             Case {
                 bias: Some(vec![0.5, -4., 1.]),
                 activation: Activation::Relu,
-                residual: true,
+                joined: Some(Join::Add),
                 expected: &[11.5, 10., 11., 10., 10., 10.],
             },
         ];
@@ -122,11 +133,11 @@ mod tests {
             let operator = Linear {
                 bias: case.bias.map(Shared::new),
                 activation: case.activation,
-                residual: case.residual,
+                joined: case.joined,
                 ..Linear::new(2, 3, Shared::new(weights))
             };
             let mut inputs = vec![tensor(&[1, 2, 2], &[1., 2., -3., 4.])];
-            inputs.extend(case.residual.then(|| tensor(&[1, 2, 3], &[10.; 6])));
+            inputs.extend(case.joined.map(|_| tensor(&[1, 2, 3], &[10.; 6])));
             assert_close("linear", &evaluate(&operator, &inputs).unwrap(), &[1, 2, 3], case.expected);
         }
     }

@@ -70,7 +70,7 @@ pub mod windows;
 
 pub use activate::Activate;
 pub use append_to_cache::{AppendToCache, Buffer};
-pub use attention::{Attention, HeadLayout};
+pub use attention::{Attention, Columns, HeadLayout};
 pub use check_indices::CheckIndices;
 pub use conv_integer::{ConvInteger, Padding};
 pub use dequantize_linear::DequantizeLinear;

@@ -2,14 +2,16 @@
 //! follows it. It is what exporters write as ONNX `MatMulInteger`, `Cast`, `Mul` and `Add`, and its integers are exact.
 //!
 //! Inputs: `x` uint8 or int8 `[..., inputs]`; its scale, f32 of one element; its zero point, of `x`'s type, of one element;
-//! with `residual` f32 `[..., outputs]`.
-//! Output: f32 `[..., outputs]` = `activation(f32(Σ (x - zero_point) · (w - its zero points)) · (scale · scales) + bias) +
-//! residual`.
+//! with `joined` f32 `[..., outputs]`.
+//! Output: f32 `[..., outputs]` = `activation(f32(Σ (x - zero_point) · (w - its zero points)) · (scale · scales) + bias)`, to
+//! which the fourth input is added or by which it is multiplied.
 
+use super::linear::joined;
 use super::mat_mul_integer::{bytes, integers};
 use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::integer_linear::{Dequantisation, IntegerRows, IntegerWeights, quantized_linear};
+use crate::kernels::linear::Join;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
@@ -23,24 +25,24 @@ pub struct QuantizedLinear {
     pub bias: Option<Shared<Vec<f32>>>,
     /// Applied after the bias.
     pub activation: Activation,
-    /// Whether a fourth input is added after the activation.
-    pub residual: bool,
+    /// How a fourth input is joined after the activation, if there is one.
+    pub joined: Option<Join>,
 }
 
 impl QuantizedLinear {
-    /// Without bias, activation or residual.
+    /// Without bias, activation or joined operand.
     pub fn new(weights: Shared<IntegerWeights>, scales: Vec<f32>) -> QuantizedLinear {
         QuantizedLinear {
             weights,
             scales: Shared::new(scales),
             bias: None,
             activation: Activation::Identity,
-            residual: false,
+            joined: None,
         }
     }
 
     fn inputs(&self) -> usize {
-        3 + usize::from(self.residual)
+        3 + usize::from(self.joined.is_some())
     }
 }
 
@@ -50,11 +52,11 @@ impl Op for QuantizedLinear {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let QuantizedLinear { weights, bias, activation, residual, .. } = self;
+        let QuantizedLinear { weights, bias, activation, joined, .. } = self;
         let mut info = vec![format!("{} x {} int8", weights.inputs(), weights.outputs())];
         info.extend(bias.is_some().then(|| "bias".to_string()));
         info.extend((*activation != Activation::Identity).then(|| activation.name().to_string()));
-        info.extend(residual.then(|| "residual".to_string()));
+        info.extend(joined.map(|join| join.name().to_string()));
         Ok(info)
     }
 
@@ -80,7 +82,7 @@ impl EvalOp for QuantizedLinear {
             scales: &scales,
             bias: self.bias.as_ref().map(|bias| bias.as_slice()),
             activation: self.activation,
-            residual: self.residual.then(|| f32_slice(&inputs[3])).transpose()?,
+            joined: joined(self.joined, &inputs[3..])?,
         };
         let x = IntegerRows { values: bytes(&inputs[0])?, rows, zero_points: &zero_points };
         let output = f32_tensor(&shape, |out| {
@@ -112,11 +114,11 @@ impl TypedOp for QuantizedLinear {
             shape[last]
         );
         shape[last] = self.weights.outputs().to_dim();
-        if self.residual {
+        if self.joined.is_some() {
             let fits = inputs[3].datum_type == f32::datum_type() && *inputs[3].shape == *shape;
             ensure!(
                 fits,
-                "the residual of QuantizedLinear must have the output's shape {shape:?}, not {:?}",
+                "the joined operand of QuantizedLinear must have the output's shape {shape:?}, not {:?}",
                 inputs[3]
             );
         }
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scales_bias_activation_and_residual() {
+    fn scales_bias_activation_and_joined_operand() {
         struct Case {
             scales: Vec<f32>,
             bias: Option<Vec<f32>>,
@@ -138,7 +140,7 @@ mod tests {
             zero_point: Tensor,
             activation: Activation,
             /// 10 everywhere.
-            residual: bool,
+            joined: Option<Join>,
             expected: Option<&'static [f32]>,
         }
         // w - zero point = [[1, -2], [3, 4]]; (x - zero point) = [[-1, 2]]; sums = [[5, 10]]; the scale of x is 0.5.
@@ -151,7 +153,7 @@ mod tests {
             x,
             zero_point,
             activation: Activation::Identity,
-            residual: false,
+            joined: None,
             expected,
         };
         let two = || Tensor::from_shape(&[2], &[128u8, 128]).unwrap();
@@ -161,9 +163,10 @@ mod tests {
             Case {
                 bias: Some(vec![-6.0, 1.0]),
                 activation: Activation::Relu,
-                residual: true,
+                joined: Some(Join::Add),
                 ..plain(vec![2.0], unsigned(), zero_point(), Some(&[10., 21.]))
             },
+            Case { joined: Some(Join::Multiply), ..plain(vec![2.0], unsigned(), zero_point(), Some(&[50., 100.])) },
             plain(vec![2.0], unsigned(), two(), None),
         ];
         for (number, case) in cases.into_iter().enumerate() {
@@ -171,11 +174,11 @@ mod tests {
             let operator = QuantizedLinear {
                 bias: case.bias.map(Shared::new),
                 activation: case.activation,
-                residual: case.residual,
+                joined: case.joined,
                 ..QuantizedLinear::new(weights, case.scales)
             };
             let mut inputs = vec![case.x, tensor(&[], &[0.5]), case.zero_point];
-            inputs.extend(case.residual.then(|| tensor(&[1, 1, 2], &[10.0; 2])));
+            inputs.extend(case.joined.map(|_| tensor(&[1, 1, 2], &[10.0; 2])));
             match (evaluate(&operator, &inputs), case.expected) {
                 (Ok(output), Some(expected)) => assert_close("quantised", &output, &[1, 1, 2], expected),
                 (result, expected) => assert_eq!(result.is_ok(), expected.is_some(), "case {number}"),

@@ -1,11 +1,11 @@
 //! `RotaryEmbedding`: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", section 3.2; ONNX
 //! `RotaryEmbedding` (23), and com.microsoft's.
 //!
-//! Inputs: f32 vectors in a [`HeadLayout`]; f32 cosines and sines, `[rows, pairs]` or, without positions,
+//! Inputs: f32 vectors in a [`HeadLayout`], or in [`Columns`] of a wider tensor; f32 cosines and sines, `[rows, pairs]` or, without positions,
 //! `[batch, positions, pairs]`; then, unless the caches have them in order, int64 positions as [`Positions`] says. The first
-//! `2 * pairs` elements of each vector are rotated. Output: f32 of the first input's shape.
+//! `2 * pairs` elements of each vector are rotated. Output: f32 vectors in the layout.
 
-use super::attention::HeadLayout;
+use super::attention::{Columns, HeadLayout};
 use super::{f32_slice, f32_tensor, i64_slice};
 use crate::kernels::rotary_embedding::{RotaryCall, rotary_embedding};
 use tract_onnx::tract_hir::internal::*;
@@ -32,6 +32,8 @@ pub struct RotaryEmbedding {
     pub heads: Option<usize>,
     /// Layout of input and output.
     pub layout: HeadLayout,
+    /// Where packed vectors are columns of the input.
+    pub columns: Option<Columns>,
     /// Whether neighbours are rotated together; else an element of the first half with the one of the second half.
     pub interleaved: bool,
     /// Which rows of the caches belong to the tokens.
@@ -39,6 +41,11 @@ pub struct RotaryEmbedding {
 }
 
 impl RotaryEmbedding {
+    /// The shape of the vectors in an input of this shape.
+    fn shape<D: DimLike>(&self, input: &[D]) -> TractResult<TVec<D>> {
+        self.columns.map_or_else(|| Ok(input.into()), |columns| columns.shape(input))
+    }
+
     /// Number of inputs.
     fn arity(&self) -> usize {
         match self.positions {
@@ -94,10 +101,11 @@ impl EvalOp for RotaryEmbedding {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (x, cos, sin) = (&inputs[0], &inputs[1], &inputs[2]);
         let pairs = *cos.shape().last().context("the caches are scalars")?;
-        let width = *x.shape().last().context("the vectors are scalars")?;
+        let shape = self.shape(x.shape())?;
+        let width = *shape.last().context("the vectors are scalars")?;
         let heads = self.heads.unwrap_or(width / (2 * pairs).max(1));
         ensure!(heads > 0, "{width} columns hold no vector of {}", 2 * pairs);
-        let operand = self.layout.operand(x.shape(), heads)?;
+        let operand = self.layout.operand(&shape, heads)?;
         let (batch, positions) = (operand.batch, operand.positions);
         ensure!(cos.shape() == sin.shape(), "cosines of {:?} and sines of {:?}", cos.shape(), sin.shape());
         ensure!(2 * pairs <= operand.dim, "{pairs} pairs cannot be rotated in vectors of {}", operand.dim);
@@ -109,6 +117,7 @@ impl EvalOp for RotaryEmbedding {
         );
         let rows = cos.shape()[..cos.rank() - 1].iter().product();
         let rows = self.rows(&inputs[3..], batch, positions, rows)?;
+        let strides = self.layout.strides(&operand);
         let call = RotaryCall {
             batch,
             heads: operand.heads,
@@ -116,10 +125,12 @@ impl EvalOp for RotaryEmbedding {
             head_dim: operand.dim,
             rotary_dim: 2 * pairs,
             interleaved: self.interleaved,
-            strides: self.layout.strides(&operand),
+            input: self.columns.map_or(strides, |columns| columns.strides(strides, x.shape())),
+            output: strides,
         };
-        let output = f32_tensor(x.shape(), |out| {
-            rotary_embedding(&call, f32_slice(x)?, f32_slice(cos)?, f32_slice(sin)?, &rows, out);
+        let vectors = &f32_slice(x)?[self.columns.map_or(0, |columns| columns.first)..];
+        let output = f32_tensor(&shape, |out| {
+            rotary_embedding(&call, vectors, f32_slice(cos)?, f32_slice(sin)?, &rows, out);
             Ok(())
         })?;
         Ok(tvec!(output.into_tvalue()))
@@ -136,8 +147,9 @@ impl TypedOp for RotaryEmbedding {
         ensure!(inputs[3..].iter().all(|ids| ids.datum_type == i64::datum_type()), "position ids are int64");
         let caches = 2 + in_order as usize;
         ensure!([inputs[1].rank(), inputs[2].rank()] == [caches; 2], "the caches must have rank {caches}");
-        self.layout.operand(&inputs[0].shape.to_tvec(), self.heads.unwrap_or(1))?;
-        Ok(tvec!(f32::fact(inputs[0].shape.clone())))
+        let shape = self.shape(&inputs[0].shape.to_tvec())?;
+        self.layout.operand(&shape, self.heads.unwrap_or(1))?;
+        Ok(tvec!(f32::fact(shape)))
     }
 }
 
@@ -187,6 +199,7 @@ mod tests {
             let operator = RotaryEmbedding {
                 heads: Some(1),
                 layout: HeadLayout::Packed,
+                columns: None,
                 interleaved: true,
                 positions: case.positions,
             };
@@ -205,5 +218,24 @@ mod tests {
                 (result, expected) => assert_eq!(result.is_ok(), expected.is_some(), "{what}"),
             }
         }
+    }
+
+    #[test]
+    fn columns_of_a_wider_tensor() {
+        let rotary = |first, count| RotaryEmbedding {
+            heads: Some(1),
+            layout: HeadLayout::Packed,
+            columns: Some(Columns { first, count }),
+            interleaved: true,
+            positions: Positions::InOrder,
+        };
+        // Two tokens of four columns, turned by 90 degrees.
+        let inputs = [
+            tensor(&[1, 2, 4], &[1., 2., 3., 4., 5., 6., 7., 8.]),
+            tensor(&[1, 2, 1], &[0.; 2]),
+            tensor(&[1, 2, 1], &[1.; 2]),
+        ];
+        assert_close("last two", &evaluate(&rotary(2, 2), &inputs).unwrap(), &[1, 2, 2], &[-4., 3., -8., 7.]);
+        assert!(evaluate(&rotary(3, 2), &inputs).is_err(), "columns that are not there");
     }
 }

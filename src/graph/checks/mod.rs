@@ -7,7 +7,7 @@ mod operands;
 mod sizes;
 mod values;
 
-pub use values::{check_inputs, check_outputs, checked_eval};
+pub use values::{Sizes, check_inputs, check_outputs, checked_eval};
 
 use crate::error::{Error, Result};
 use tract_onnx::pb::NodeProto;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use tract_onnx::pb::NodeProto;
-use tract_onnx::prelude::{DatumType, Tensor, TypedFact};
+use tract_onnx::prelude::{DatumType, TVec, Tensor, TypedFact};
 use tract_onnx::tract_hir::internal::TDim;
 
 /// Bytes that one value may take: what the memory of a browser's tab for WebAssembly can hold at all, and in one piece.
@@ -124,7 +124,7 @@ fn is_measured(size: &TDim, depth: usize, terms: &mut usize) -> bool {
 /// Checks that a value can be held.
 pub fn check_shape(sizes: &[i64], datum_type: DatumType) -> Result<()> {
     let sizes = sizes.iter().map(|size| u64::try_from(*size));
-    let sizes: Vec<u64> = sizes
+    let sizes: TVec<u64> = sizes
         .collect::<Result<_, _>>()
         .map_err(|_| Error::invalid_model("a tensor whose size is negative").remedy("export the model again"))?;
     check_bytes(&sizes, datum_type.size_of())

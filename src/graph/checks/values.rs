@@ -6,29 +6,33 @@ use crate::ops::Linear;
 use std::fmt::Debug;
 use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
 use tract_onnx::tract_hir::internal::AxesMapping;
-use tract_onnx::tract_hir::internal::{EvalContext, OpState, SymbolValues, TDim, TypedNode};
+use tract_onnx::tract_hir::internal::{EvalContext, OpState, TDim, TypedNode};
 use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::cnn::{MaxPool, SumPool};
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::plan::eval;
 
-/// Checks a node before it computes: that its outputs can be held, and that it reads within its inputs.
+/// The sizes that a fact promises; `None` where a symbol is not bound.
+pub type Sizes = Option<TVec<i64>>;
+
+/// Checks a node before it computes: that its outputs, whose sizes `promised` holds, can be held, and that it reads within
+/// its inputs.
 ///
 /// # Errors
 /// `OutOfMemory`; `InvalidInput` for a position outside the tensor that it is a position of.
-pub fn check_inputs(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> Result<()> {
-    for output in &node.outputs {
-        if let Some(sizes) = sizes(&output.fact.shape, symbols) {
-            check_shape(&sizes, output.fact.datum_type)?;
-            check_memory(&sizes, output.fact.datum_type)?;
+pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Result<()> {
+    for (output, sizes) in node.outputs.iter().zip(promised) {
+        if let Some(sizes) = sizes {
+            check_shape(sizes, output.fact.datum_type)?;
+            check_memory(sizes, output.fact.datum_type)?;
         }
     }
-    check_operands(node, inputs, symbols)
+    check_operands(node, inputs, promised)
 }
 
 /// Operators that would read or write elsewhere, or panic, where sizes that were not known before do not fit each other.
-fn check_operands(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> Result<()> {
+fn check_operands(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Result<()> {
     if let Some(einsum) = node.op_as::<EinSum>() {
         return check_axes(&einsum.axes, inputs);
     }
@@ -48,7 +52,7 @@ fn check_operands(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -
             check_covered(indices, table, scatter.axis)?;
             check_indices(indices, table.shape().get(scatter.axis).copied())
         }
-        [x] if node.op_is::<MaxPool>() || node.op_is::<SumPool>() => check_pooled(node, x, symbols),
+        [x] if node.op_is::<MaxPool>() || node.op_is::<SumPool>() => check_pooled(x, promised),
         [_, diagonal] if node.op_is::<Trilu>() => check_indices(diagonal, Some(i32::MAX as usize)),
         [table, indices, updates] if node.op_is::<ScatterNd>() => check_slices(table, indices, updates),
         [dividend, divisor] if is_division(node) => check_division(dividend, divisor),
@@ -109,9 +113,8 @@ fn check_covered(indices: &Tensor, table: &Tensor, axis: usize) -> Result<()> {
 }
 
 /// A pool has at least one window to compute: tract cannot do with none.
-fn check_pooled(node: &TypedNode, x: &Tensor, symbols: &SymbolValues) -> Result<()> {
-    let sizes = sizes(&node.outputs[0].fact.shape, symbols).unwrap_or_default();
-    if !sizes.contains(&0) {
+fn check_pooled(x: &Tensor, promised: &[Sizes]) -> Result<()> {
+    if !promised.iter().flatten().any(|sizes| sizes.contains(&0)) {
         return Ok(());
     }
     Err(Error::invalid_input(format!("no window fits in {:?}", x.shape())).remedy("feed larger inputs"))
@@ -147,9 +150,9 @@ fn same_size<T: PartialEq + Debug>(given: T, wanted: T) -> Result<()> {
 ///
 /// # Errors
 /// `InvalidInput`, since a model that is right by itself has such sizes for inputs that it was not made for.
-pub fn check_outputs(node: &TypedNode, outputs: &[TValue], symbols: &SymbolValues) -> Result<()> {
+pub fn check_outputs(node: &TypedNode, outputs: &[TValue], promised: &[Sizes]) -> Result<()> {
     let number = |datum_type: DatumType| if datum_type == DatumType::TDim { DatumType::I64 } else { datum_type };
-    for (output, value) in node.outputs.iter().zip(outputs) {
+    for ((output, value), sizes) in node.outputs.iter().zip(outputs).zip(promised) {
         let (wanted, found) = (number(output.fact.datum_type.unquantized()), number(value.datum_type().unquantized()));
         if wanted != found {
             return Err(Error::invalid_model(format!(
@@ -157,7 +160,7 @@ pub fn check_outputs(node: &TypedNode, outputs: &[TValue], symbols: &SymbolValue
             ))
             .remedy("the model is corrupted or written wrongly: fetch or export it again"));
         }
-        let Some(sizes) = sizes(&output.fact.shape, symbols) else { continue };
+        let Some(sizes) = sizes else { continue };
         let right = sizes.len() == value.rank()
             && sizes.iter().zip(value.shape()).all(|(size, actual)| *size == *actual as i64);
         if !right {
@@ -179,15 +182,12 @@ pub fn checked_eval(
     node: &TypedNode,
     inputs: TVec<TValue>,
 ) -> TractResult<TVec<TValue>> {
-    check_inputs(node, &inputs, context.symbols)?;
+    let sizes = |shape: &[TDim]| shape.iter().map(|dim| dim.eval_to_i64(context.symbols).ok()).collect();
+    let promised: TVec<Sizes> = node.outputs.iter().map(|output| sizes(&output.fact.shape)).collect();
+    check_inputs(node, &inputs, &promised)?;
     let outputs = eval(context, state, node, inputs)?;
-    check_outputs(node, &outputs, context.symbols)?;
+    check_outputs(node, &outputs, &promised)?;
     Ok(outputs)
-}
-
-/// The sizes that a fact promises; `None` where a symbol is not bound.
-fn sizes(shape: &[TDim], symbols: &SymbolValues) -> Option<Vec<i64>> {
-    shape.iter().map(|dim| dim.eval_to_i64(symbols).ok()).collect()
 }
 
 fn check_indices(indices: &Tensor, length: Option<usize>) -> Result<()> {

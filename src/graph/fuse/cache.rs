@@ -20,7 +20,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Ok(count) = model.outlet_fact(new)?.shape[1].to_usize() else { return Ok(Match::None) };
     let unchanged = heads(model, new)?.into_iter().rfind(|heads| heads.repeats == 1 && heads.factor == 1.0);
     let Some(new) = unchanged else { return Ok(Match::None) };
-    let append = AppendToCache { heads: count, layout: new.layout, past: true, buffer: None };
+    let append = AppendToCache { heads: count, layout: new.layout, columns: None, past: true, buffer: None };
     Ok(Match::Found(Box::new(TypedModelPatch::replace_single_op(model, node, &[new.outlet, past], append)?)))
 }
 

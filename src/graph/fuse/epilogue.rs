@@ -1,9 +1,10 @@
-//! What follows a `Linear` or `QuantizedLinear`: the addition of a bias, an activation, the addition of a residual; and the
-//! reshapes around a `Linear` that make one matrix of several, which it does not need.
+//! What follows a `Linear` or `QuantizedLinear`: the addition of a bias, an activation, the addition of a residual or the
+//! multiplication by a gate; and the reshapes around a `Linear` that make one matrix of several, which it does not need.
 
 use super::Match;
 use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::activation::Activation;
+use crate::kernels::linear::Join;
 use crate::ops::{Activate, Linear, QuantizedLinear, Shared, f32_slice};
 use tract_onnx::tract_hir::internal::*;
 
@@ -11,7 +12,7 @@ use tract_onnx::tract_hir::internal::*;
 trait Product: TypedOp + Clone {
     fn bias(&mut self) -> &mut Option<Shared<Vec<f32>>>;
     fn activation(&mut self) -> &mut Activation;
-    fn residual(&mut self) -> &mut bool;
+    fn joined(&mut self) -> &mut Option<Join>;
 }
 
 macro_rules! products {
@@ -25,8 +26,8 @@ macro_rules! products {
                 &mut self.activation
             }
 
-            fn residual(&mut self) -> &mut bool {
-                &mut self.residual
+            fn joined(&mut self) -> &mut Option<Join> {
+                &mut self.joined
             }
         })*
     };
@@ -37,13 +38,13 @@ products!(Linear, QuantizedLinear);
 /// Looks for a product whose only reader can be taken into it.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let Some(reader) = sole_reader(model, node) else { return Ok(Match::None) };
-    if let Some(linear) = node.op_as::<Linear>().filter(|linear| !linear.residual) {
+    if let Some(linear) = node.op_as::<Linear>().filter(|linear| linear.joined.is_none()) {
         return match reader.op_as() {
             Some(AxisOp::Reshape(..)) => unfolded(model, node, linear, reader),
             _ => extended(model, node, linear.clone(), reader),
         };
     }
-    match node.op_as::<QuantizedLinear>().filter(|linear| !linear.residual) {
+    match node.op_as::<QuantizedLinear>().filter(|linear| linear.joined.is_none()) {
         Some(linear) => extended(model, node, linear.clone(), reader),
         None => Ok(Match::None),
     }
@@ -57,23 +58,29 @@ fn extended(model: &TypedModel, node: &TypedNode, mut product: impl Product, rea
             return Ok(Match::None);
         }
         *product.activation() = *activation;
-    } else if let Some([left, right]) = binary(reader, "Add") {
-        let other = if left.node == node.id { right } else { left };
-        if !same_shape(model, OutletId::new(node.id, 0), OutletId::new(reader.id, 0)) || left == right {
+    } else {
+        let Some((how, [left, right])) = joins(reader) else { return Ok(Match::None) };
+        let (own, other) = (OutletId::new(node.id, 0), if left.node == node.id { right } else { left });
+        if !same_shape(model, own, OutletId::new(reader.id, 0)) || left == right {
             return Ok(Match::None);
         }
-        if let Some(bias) = bias(model, node, &mut product, other)? {
-            *product.bias() = Some(Shared::new(bias));
-        } else if same_shape(model, other, OutletId::new(node.id, 0)) {
+        let bias = if how == Join::Add { bias(model, node, &mut product, other)? } else { None };
+        if bias.is_some() {
+            *product.bias() = bias.map(Shared::new);
+        } else if same_shape(model, other, own) {
             inputs.push(other);
-            *product.residual() = true;
+            *product.joined() = Some(how);
         } else {
             return Ok(Match::None);
         }
-    } else {
-        return Ok(Match::None);
     }
     Ok(Match::Found(replace(model, &reader.name, product, &inputs, OutletId::new(reader.id, 0))?))
+}
+
+/// How a node joins two values, and these.
+fn joins(node: &TypedNode) -> Option<(Join, [OutletId; 2])> {
+    let join = |how, name| Some((how, binary(node, name)?));
+    join(Join::Add, "Add").or_else(|| join(Join::Multiply, "Mul"))
 }
 
 /// `Linear` of rows that are folded before it and unfolded behind it.
@@ -92,7 +99,7 @@ fn unfolded(model: &TypedModel, node: &TypedNode, linear: &Linear, behind: &Type
     Ok(Match::Found(replace(model, &node.name, linear.clone(), &[x], OutletId::new(behind.id, 0))?))
 }
 
-/// The constant vector that is added to every row, where that comes before bias, activation and residual.
+/// The constant vector that is added to every row, where that comes before bias, activation and joined operand.
 fn bias(
     model: &TypedModel,
     node: &TypedNode,
@@ -114,13 +121,29 @@ mod tests {
     use super::*;
     use crate::kernels::integer_linear::IntegerWeights;
     use crate::ops::MatMul;
-    use tract_onnx::tract_hir::tract_core::ops::math::add;
+    use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
 
     #[test]
     fn what_follows_a_linear() {
         use Expected::{Fused, Not};
         type Build = fn(&mut Sketch, OutletId) -> Vec<OutletId>;
-        let cases: [(&str, Build, Expected); 7] = [
+        let cases: [(&str, Build, Expected); 9] = [
+            (
+                "a gate",
+                |sketch, linear| {
+                    let gate = sketch.input(&[0, 0, 3]);
+                    vec![sketch.wire(mul(), &[gate, linear])]
+                },
+                Fused,
+            ),
+            (
+                "a factor for each column",
+                |sketch, linear| {
+                    let factors = sketch.weights(&[1, 1, 3]);
+                    vec![sketch.wire(mul(), &[linear, factors])]
+                },
+                Not(""),
+            ),
             (
                 "bias, activation and residual",
                 |sketch, linear| {

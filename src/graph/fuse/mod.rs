@@ -6,6 +6,7 @@ mod attention_layout;
 mod audit;
 mod axes;
 mod cache;
+mod columns;
 mod embedding;
 mod epilogue;
 mod gelu;
@@ -68,6 +69,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "integer linear", look: quantized_linear::look_for_integer_linear },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
+    Rule { pattern: "columns", look: columns::look },
 ];
 
 /// Replaces every pattern; what was and was not recognised goes into `report`.

@@ -166,7 +166,7 @@ impl Attention {
         if self.past.is_none() && (!wanted || layout == HeadLayout::HeadMajor) {
             return Ok((present, layout));
         }
-        let append = AppendToCache { heads, layout, past: self.past.is_some(), buffer: None };
+        let append = AppendToCache { heads, layout, columns: None, past: self.past.is_some(), buffer: None };
         for (which, present) in present.iter_mut().enumerate() {
             let past = self.past.map(|past| inputs[past[which]]);
             let operands: TVec<OutletId> = [*present].into_iter().chain(past).collect();

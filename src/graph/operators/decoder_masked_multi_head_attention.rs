@@ -119,7 +119,7 @@ impl DecoderMaskedMultiHeadAttention {
         let one = model.add_const(model.unique_name(format!("{prefix}.one")), tensor1(&[1i64]))?;
         let key_lengths = wire(prefix, "key_lengths", model, add(), &[lengths, one])?;
         let heads = self.multi_head.heads;
-        let apart = AppendToCache { heads, layout: HeadLayout::Packed, past: false, buffer: None };
+        let apart = AppendToCache { heads, layout: HeadLayout::Packed, columns: None, past: false, buffer: None };
         let mut presents = [key, value];
         for (present, past) in presents.iter_mut().zip(past.key_value) {
             let new = wire(prefix, "new", model, apart.clone(), &[*present])?;

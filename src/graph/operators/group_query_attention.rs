@@ -122,6 +122,7 @@ impl Wiring for GroupQueryAttention {
             let append = AppendToCache {
                 heads: self.kv_heads,
                 layout: HeadLayout::Packed,
+                columns: None,
                 past: past.is_some(),
                 buffer: Some(buffer.clone()),
             };
@@ -312,7 +313,8 @@ impl GroupQueryAttention {
         };
         let layout = HeadLayout::Packed;
         let operands: TVec<OutletId> = [x, inputs[cos], inputs[sin]].into_iter().chain(places).collect();
-        let operator = RotaryEmbedding { heads: Some(heads), layout, interleaved: self.interleaved, positions };
+        let operator =
+            RotaryEmbedding { heads: Some(heads), layout, columns: None, interleaved: self.interleaved, positions };
         wire(prefix, "rotary", model, operator, &operands)
     }
 

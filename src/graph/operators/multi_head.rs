@@ -103,8 +103,13 @@ impl MultiHead {
         if operands.past.is_none() && (!operands.present || operands.layout == HeadLayout::HeadMajor) {
             return Ok((new, operands.layout));
         }
-        let append =
-            AppendToCache { heads: self.heads, layout: operands.layout, past: operands.past.is_some(), buffer: None };
+        let append = AppendToCache {
+            heads: self.heads,
+            layout: operands.layout,
+            columns: None,
+            past: operands.past.is_some(),
+            buffer: None,
+        };
         let mut present = new;
         for (which, present) in present.iter_mut().enumerate() {
             let inputs: TVec<OutletId> = [*present].into_iter().chain(operands.past.map(|past| past[which])).collect();

@@ -49,7 +49,7 @@ impl Wiring for RotaryEmbedding {
             positions = Positions::PerToken;
             operands.push(int64(prefix, model, inputs[position_ids])?);
         }
-        let fused = Fused { heads: self.heads, layout, interleaved: self.interleaved, positions };
+        let fused = Fused { heads: self.heads, layout, columns: None, interleaved: self.interleaved, positions };
         model.wire_node(prefix, fused, &operands).map(Some)
     }
 }

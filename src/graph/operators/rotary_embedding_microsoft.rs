@@ -52,7 +52,7 @@ impl Wiring for RotaryEmbedding {
             _ => bail!("position_ids of {ids:?} are neither [1] nor [batch, seq]"),
         };
         let position_ids = int64(prefix, model, position_ids)?;
-        let fused = Fused { heads: self.heads, layout, interleaved: self.interleaved, positions };
+        let fused = Fused { heads: self.heads, layout, columns: None, interleaved: self.interleaved, positions };
         model.wire_node(prefix, fused, &[x, cos, sin, position_ids]).map(Some)
     }
 }
