@@ -83,6 +83,7 @@ export const DECODERS = {
     pastDims: [1, 3, 0, 64],
     vocabSize: 49152,
     layers: { weights: LLAMA_WEIGHTS },
+    cache: Array.from({ length: 30 }, (_, layer) => [`present.${layer}.key`, `present.${layer}.value`]).flat(),
     weightBytes: (LLAMA_WEIGHTS * 20) / 32,
   },
 };

@@ -64,9 +64,9 @@ function tokensOf({ vocabSize }, length) {
   return Array.from({ length }, (_, place) => BigInt(1 + ((place * 7919) % (vocabSize - 1))));
 }
 
-async function open(engineName, { path, pastDims }) {
+async function open(engineName, { path, pastDims, cache }) {
   const { Tensor, open: openModel } = await importEngine(engineName);
-  const session = await openModel(new URL(`/models/${path}`, location.href).href, { hold: true });
+  const session = await openModel(new URL(`/models/${path}`, location.href).href, { held: cache });
   return { Tensor, session, pastDims };
 }
 

@@ -14,8 +14,8 @@ const RELAXED_INSTRUCTIONS = [
 /**
  * Imports an engine's JavaScript.
  *
- * @returns `Tensor`, and `open(url, { hold })`, which loads a model and gives its `session`; with `hold` its outputs stay where they
- *   can be fed again fastest, and are read by `getData`
+ * @returns `Tensor`, and `open(url, { held })`, which loads a model and gives its `session`; outputs of the names `held` stay
+ *   where they can be fed again fastest
  */
 export function importEngine(name) {
   return name === PEER ? importPeer() : importOurs(ENGINES[name]);
@@ -30,8 +30,8 @@ async function importPeer() {
 
 async function importOurs({ variant, worker, device }) {
   const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
-  const open = (url, { hold = false } = {}) => {
-    const preferredOutputLocation = hold ? 'cpu-pinned' : 'cpu';
+  const open = (url, { held = [] } = {}) => {
+    const preferredOutputLocation = Object.fromEntries(held.map((name) => [name, 'cpu-pinned']));
     const options = { executionProviders: [device], numThreads: threadsOf(variant), worker, preferredOutputLocation };
     return withBuild(variant, () => InferenceSession.create(url, options));
   };

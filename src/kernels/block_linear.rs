@@ -11,11 +11,12 @@
 #![allow(unsafe_code)]
 
 use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS};
+use super::byte_products::sums_are_narrow;
 use super::linear::Part;
 use super::parallel::SharedOutput;
 use super::simd::bytes::I32x4;
-use super::simd::nibbles::{Operand, WORDS, operands, words};
-use super::simd::{F32x4, LANES, ROUNDER};
+use super::simd::nibbles::{NarrowSums, Operand, WORDS, operands, words};
+use super::simd::{F32x4, LANES, ProductSums, ROUNDER, RUN};
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
 pub(super) const LONGEST_BLOCK: usize = 256;
@@ -36,18 +37,20 @@ pub(super) struct BlockProduct<'a> {
 }
 
 enum Left {
-    Rounded(Activations),
-    /// At most [`FLOAT_ROWS`] rows of f32, the elements of an input side by side. Inputs that fill up the last block are 0.
-    Floats {
-        rows: usize,
-        values: Vec<f32>,
+    Rounded {
+        activations: Activations,
+        /// Whether sums are kept in 16 bits as long as they fit.
+        narrow: bool,
     },
+    /// At most [`FLOAT_ROWS`] rows of f32, the elements of an input side by side. Inputs that fill up the last block are 0.
+    Floats { rows: usize, values: Vec<f32> },
 }
 
 impl<'a> BlockProduct<'a> {
     /// The product with rows of `weights.inputs()` elements, rounded to 8 bits.
     pub(super) fn of_rounded(x: &[f32], rows: usize, weights: &'a BlockWeights) -> BlockProduct<'a> {
-        BlockProduct { weights, left: Left::Rounded(Activations::new(x, rows, weights)) }
+        let activations = Activations::new(x, rows, weights);
+        BlockProduct { weights, left: Left::Rounded { activations, narrow: sums_are_narrow() } }
     }
 
     /// The product with at most [`FLOAT_ROWS`] rows of `weights.inputs()` elements, as they are.
@@ -62,7 +65,7 @@ impl<'a> BlockProduct<'a> {
     /// Rows that go through all weights together. The first row of a [`Part`] is a multiple of it.
     pub(super) fn row_block(&self) -> usize {
         match &self.left {
-            Left::Rounded(activations) => activations.row_block(),
+            Left::Rounded { activations, .. } => activations.row_block(),
             Left::Floats { rows, .. } => (*rows).max(1),
         }
     }
@@ -89,7 +92,12 @@ impl<'a> BlockProduct<'a> {
                 }
             };
             match &self.left {
-                Left::Rounded(activations) => panel.multiply_rounded(activations, part, scratch, &mut write),
+                Left::Rounded { activations, narrow: true } => {
+                    panel.multiply_rounded::<NarrowSums>(activations, part, scratch, &mut write);
+                }
+                Left::Rounded { activations, narrow: false } => {
+                    panel.multiply_rounded::<I32x4>(activations, part, scratch, &mut write);
+                }
                 Left::Floats { rows, values } => panel.multiply_floats(*rows, values, &mut write),
             }
         }
@@ -112,7 +120,7 @@ struct Panel<'a> {
 
 impl Panel<'_> {
     /// Gives the rows of the part to `write`, which takes the first one's number and the sums.
-    fn multiply_rounded(
+    fn multiply_rounded<S: ProductSums>(
         self,
         activations: &Activations,
         part: Part,
@@ -120,12 +128,12 @@ impl Panel<'_> {
         write: &mut impl FnMut(usize, &[[F32x4; 2]]),
     ) {
         match activations.rows {
-            1 => write(0, &self.multiply_few::<1>(activations)),
-            2 => write(0, &self.multiply_few::<2>(activations)),
-            3 => write(0, &self.multiply_few::<3>(activations)),
-            TILE_ROWS => write(0, &self.multiply_few::<TILE_ROWS>(activations)),
+            1 => write(0, &self.multiply_few::<S, 1>(activations)),
+            2 => write(0, &self.multiply_few::<S, 2>(activations)),
+            3 => write(0, &self.multiply_few::<S, 3>(activations)),
+            TILE_ROWS => write(0, &self.multiply_few::<S, TILE_ROWS>(activations)),
             _ => {
-                self.multiply_many(activations, part, scratch);
+                self.multiply_many::<S>(activations, part, scratch);
                 write(part.first_row, &scratch.sums);
             }
         }
@@ -133,7 +141,7 @@ impl Panel<'_> {
 
     /// All rows, where they are one tile, as fast as the weights come from memory.
     #[inline(never)]
-    fn multiply_few<const ROWS: usize>(self, activations: &Activations) -> [[F32x4; 2]; ROWS] {
+    fn multiply_few<S: ProductSums, const ROWS: usize>(self, activations: &Activations) -> [[F32x4; 2]; ROWS] {
         let planes = self.weights.layout().planes();
         let words = activations.words.chunks_exact((ROWS * activations.block_words).max(1));
         let (scales, starts) = (activations.scales.as_chunks::<ROWS>().0, activations.starts.as_chunks::<ROWS>().0);
@@ -141,7 +149,7 @@ impl Panel<'_> {
         let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
         for (block, (((words, scales), starts), integer_sums)) in self.weights.panel(self.index).zip(rows) {
             let tile = Tile { words: words.as_chunks().0, scales, starts, sums: integer_sums };
-            sums = multiply_tile(tile, &block, Integers::Packed(block.groups), planes, sums);
+            sums = multiply_tile::<S, ROWS>(tile, &block, Integers::Packed(block.groups), planes, sums);
         }
         sums
     }
@@ -150,7 +158,7 @@ impl Panel<'_> {
     ///
     /// All rows go through a block before any goes through the next one, so that the registers hold nothing but the
     /// block's integer sums, and its integers are spread out once.
-    fn multiply_many(self, activations: &Activations, part: Part, scratch: &mut Scratch) {
+    fn multiply_many<S: ProductSums>(self, activations: &Activations, part: Part, scratch: &mut Scratch) {
         let Scratch { sums, spread } = scratch;
         sums.clear();
         sums.resize(part.rows, [F32x4::splat(0.0); 2]);
@@ -165,14 +173,17 @@ impl Panel<'_> {
             let (tiles, rest) = sums.as_chunks_mut::<TILE_ROWS>();
             let mut row = part.first_row;
             for sums in tiles {
-                *sums = multiply_tile(activations.tile(index, row), &block, integers, planes, *sums);
+                *sums = multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, *sums);
                 row += TILE_ROWS;
             }
             match rest {
-                [a] => [*a] = multiply_tile(activations.tile(index, row), &block, integers, planes, [*a]),
-                [a, b] => [*a, *b] = multiply_tile(activations.tile(index, row), &block, integers, planes, [*a, *b]),
+                [a] => [*a] = multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, [*a]),
+                [a, b] => {
+                    [*a, *b] = multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, [*a, *b])
+                }
                 [a, b, c] => {
-                    [*a, *b, *c] = multiply_tile(activations.tile(index, row), &block, integers, planes, [*a, *b, *c]);
+                    [*a, *b, *c] =
+                        multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, [*a, *b, *c]);
                 }
                 _ => {}
             }
@@ -345,7 +356,7 @@ impl Integers<'_> {
 
 /// Adds the product of a tile's rows with a block.
 #[inline(always)]
-fn multiply_tile<const ROWS: usize>(
+fn multiply_tile<S: ProductSums, const ROWS: usize>(
     tile: Tile<'_, ROWS>,
     block: &Block<'_>,
     integers: Integers<'_>,
@@ -354,10 +365,10 @@ fn multiply_tile<const ROWS: usize>(
 ) -> [[F32x4; 2]; ROWS] {
     let mut products = tile.starts.map(|start| [I32x4::splat(start); 2]);
     let (first, second) = integers.split(planes);
-    add_plane(&mut products, first, tile.words);
+    add_plane::<S, ROWS>(&mut products, first, tile.words);
     if planes > 1 {
         products = products.map(|halves| halves.map(I32x4::times_16));
-        add_plane(&mut products, second, tile.words);
+        add_plane::<S, ROWS>(&mut products, second, tile.words);
     }
     let mut products = products.map(|halves| halves.map(I32x4::to_f32));
     if let Some(zero_points) = block.own_zero_points() {
@@ -375,28 +386,48 @@ fn multiply_tile<const ROWS: usize>(
 
 /// Adds the products with 4 bits of a block's integers.
 #[inline(always)]
-fn add_plane<const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], integers: Integers<'_>, words: &[[u32; ROWS]]) {
+fn add_plane<S: ProductSums, const ROWS: usize>(
+    products: &mut [[I32x4; 2]; ROWS],
+    integers: Integers<'_>,
+    words: &[[u32; ROWS]],
+) {
+    const GROUPS: usize = RUN / WORDS;
     match integers {
         Integers::Packed(groups) => {
-            for (group, words) in groups.iter().zip(words.as_chunks::<WORDS>().0) {
-                let [first, second] = [operands(&group[0].0), operands(&group[1].0)];
-                for word in 0..WORDS {
-                    add_word(products, [first[word], second[word]], &words[word]);
+            for (groups, words) in groups.chunks(GROUPS).zip(words.chunks(RUN)) {
+                let mut sums = products.map(|halves| halves.map(S::begin));
+                for (group, words) in groups.iter().zip(words.as_chunks::<WORDS>().0) {
+                    let [first, second] = [operands(&group[0].0), operands(&group[1].0)];
+                    for word in 0..WORDS {
+                        add_word(&mut sums, [first[word], second[word]], &words[word]);
+                    }
                 }
+                add_totals(products, sums);
             }
         }
         Integers::Spread(operands) => {
-            for (operands, words) in operands.iter().zip(words) {
-                add_word(products, *operands, words);
+            for (operands, words) in operands.chunks(RUN).zip(words.chunks(RUN)) {
+                let mut sums = products.map(|halves| halves.map(S::begin));
+                for (operands, words) in operands.iter().zip(words) {
+                    add_word(&mut sums, *operands, words);
+                }
+                add_totals(products, sums);
             }
         }
     }
 }
 
 #[inline(always)]
-fn add_word<const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], operands: [Operand; 2], words: &[u32; ROWS]) {
-    for (products, word) in products.iter_mut().zip(words) {
-        *products = [0, 1].map(|half| products[half].add_products(*word, operands[half]));
+fn add_word<S: ProductSums, const ROWS: usize>(sums: &mut [[S; 2]; ROWS], operands: [Operand; 2], words: &[u32; ROWS]) {
+    for (sums, word) in sums.iter_mut().zip(words) {
+        *sums = [0, 1].map(|half| sums[half].add_products(*word, operands[half]));
+    }
+}
+
+#[inline(always)]
+fn add_totals<S: ProductSums, const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], sums: [[S; 2]; ROWS]) {
+    for (products, sums) in products.iter_mut().zip(sums) {
+        *products = [0, 1].map(|half| sums[half].total(products[half]));
     }
 }
 
@@ -450,6 +481,7 @@ pub(super) fn rounded_reference(row: &[f32], block_size: usize) -> Vec<f64> {
 
 #[cfg(any(test, feature = "selftest"))]
 pub(super) mod cases {
+    use super::{Left, Part, Scratch, SharedOutput};
     use crate::kernels::activation::Activation;
     use crate::kernels::linear::cases::joined;
     use crate::kernels::linear::{LinearWeights, NBits, NBitsZeroPoints, linear, linear_reference};
@@ -585,13 +617,27 @@ pub(super) mod cases {
                         (0..inputs).map(product).sum::<i64>() as f32
                     });
                     let expected: Vec<f32> = expected.collect();
-                    let mut got = vec![f32::NAN; rows * outputs];
-                    linear(&x, rows, &weights, None, Activation::Identity, None, &mut got);
-                    failures.extend(difference(format!("extremes, {rows} rows, {kind:?}"), &got, &expected, 0.0));
+                    for narrow in [false, true] {
+                        let what = format!("extremes, {rows} rows, {kind:?}, narrow sums {narrow}");
+                        failures.extend(difference(what, &product(&weights, &x, rows, narrow), &expected, 0.0));
+                    }
                 }
             }
         }
         failures
+    }
+
+    /// The product of rounded rows, with sums in 16 bits or not.
+    fn product(weights: &LinearWeights, x: &[f32], rows: usize, narrow: bool) -> Vec<f32> {
+        let mut product = weights.block_product(x, rows).expect("weights in blocks");
+        if let Left::Rounded { narrow: chosen, .. } = &mut product.left {
+            *chosen = narrow;
+        }
+        let mut out = vec![f32::NAN; rows * weights.outputs()];
+        let part = Part { first_row: 0, first_column: 0, rows, columns: weights.outputs() };
+        // SAFETY: nobody else knows the buffer.
+        unsafe { product.multiply(part, &SharedOutput::new(&mut out), &mut Scratch::default()) };
+        out
     }
 
     /// Each reaches its row and no other; numbers far below the normal ones, and blocks of zeros, are 0.

@@ -147,6 +147,11 @@ impl Way {
     }
 }
 
+/// Whether this machine makes products of bytes from sums of two in 16 bits, where it pays to leave them as long as they fit.
+pub(super) fn sums_are_narrow() -> bool {
+    RELAXED && Way::of_this_machine() == Way::Pairs
+}
+
 /// Whether the build multiplies bytes by WebAssembly's relaxed instruction. Elsewhere quads are made of pairs.
 const RELAXED: bool = cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd"));
 

@@ -11,8 +11,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Turns that a helper waits for work before it sleeps: some 100 µs.
-const TURNS_BEFORE_SLEEP: u32 = if cfg!(target_arch = "wasm32") { 100_000 } else { 2_000 };
+/// Turns that a helper waits for work before it sleeps, some 500 µs: longer than what a step of a language model does between
+/// two products, and than a caller takes from one step to the next.
+const TURNS_BEFORE_SLEEP: u32 = if cfg!(target_arch = "wasm32") { 1_000_000 } else { 10_000 };
 
 /// Set in [`Pool::gate`] while helpers may enter; the bits below count those inside.
 const OPEN: u32 = 1 << 31;

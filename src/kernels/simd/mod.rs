@@ -37,10 +37,46 @@ pub(super) mod nibbles;
 mod pairs {
     pub(in crate::kernels) const WORDS: usize = 4;
 
+    /// 16 bits do not hold sums of products of 16 bits.
+    pub(in crate::kernels) type NarrowSums = super::bytes::I32x4;
+
     #[inline(always)]
     pub(in crate::kernels) fn words(activations: [i8; 8]) -> [u32; WORDS] {
         let [a, b, c, d, e, f, g, h] = activations.map(|value| u32::from(i16::from(value) as u16));
         [a | c << 16, b | d << 16, e | g << 16, f | h << 16]
+    }
+}
+
+/// Sums of products with [`nibbles`], four outputs in the lanes, that begin with what was summed before.
+pub(super) trait ProductSums: Copy {
+    /// Goes on from sums.
+    fn begin(sums: bytes::I32x4) -> Self;
+
+    /// Adds to each lane the products of the word's activations with that lane's part of the operand. Between
+    /// [`ProductSums::begin`] and [`ProductSums::total`] at most [`RUN`] words.
+    fn add_products(self, word: u32, operand: nibbles::Operand) -> Self;
+
+    /// The sums, where they began with `sums`.
+    fn total(self, sums: bytes::I32x4) -> bytes::I32x4;
+}
+
+/// Words after which 16 bits might not hold the sums of their products: 2 · 128 · 15 · 8 < 2^15.
+pub(super) const RUN: usize = 8;
+
+impl ProductSums for bytes::I32x4 {
+    #[inline(always)]
+    fn begin(sums: Self) -> Self {
+        sums
+    }
+
+    #[inline(always)]
+    fn add_products(self, word: u32, operand: nibbles::Operand) -> Self {
+        bytes::I32x4::add_products(self, word, operand)
+    }
+
+    #[inline(always)]
+    fn total(self, _: Self) -> Self {
+        self
     }
 }
 

@@ -9,7 +9,7 @@ use std::array::from_fn;
 #[repr(align(16))]
 pub(in crate::kernels) struct Operand([i16; 8]);
 
-pub(in crate::kernels) use super::pairs::{WORDS, words};
+pub(in crate::kernels) use super::pairs::{NarrowSums, WORDS, words};
 
 #[inline(always)]
 pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
