@@ -29,6 +29,9 @@ export const DEFAULT_STALL_TIMEOUT = 30_000;
 const RETRIES = 3;
 const FIRST_RETRY_DELAY = 250;
 
+/** The most that one read of a byte stream takes. */
+const READ_BYTES = 1024 * 1024;
+
 /**
  * Resolves an address as the page would. In Node, where there is no page, it must be absolute.
  *
@@ -192,14 +195,42 @@ async function drain(
   watch: StallWatch,
 ): Promise<void> {
   if (response.body === null) return;
-  const reader = response.body.getReader();
+  const readNext = chunkReader(response.body);
   receipt.report(total);
   for (;;) {
-    const { done, value } = await watch.guard(reader.read()).catch((error: unknown) => {
+    const { done, value } = await watch.guard(readNext()).catch((error: unknown) => {
       throw error instanceof SottovoceError ? error : new BrokenConnection('the connection broke', { cause: error });
     });
     if (done) return;
     receipt.append(value, total);
+  }
+}
+
+/**
+ * Reads a body chunk by chunk; a chunk is valid until the next is asked for. Byte streams fill one buffer over and over,
+ * which is faster than a new one for each chunk. It is none of the receipt's: a stream that breaks during a read keeps
+ * the buffer, and with it whatever else the buffer held.
+ */
+function chunkReader(body: ReadableStream<Uint8Array>): () => Promise<ReadableStreamReadResult<Uint8Array>> {
+  const fillingReader = tryFillingReader(body);
+  if (fillingReader === undefined) {
+    const reader = body.getReader();
+    return () => reader.read();
+  }
+  let buffer = new ArrayBuffer(READ_BYTES);
+  return async () => {
+    const result = await fillingReader.read(new Uint8Array(buffer));
+    if (!result.done) buffer = result.value.buffer;
+    return result;
+  };
+}
+
+/** A reader that fills buffers given to it, which only byte streams have: not every browser's bodies are ones. */
+function tryFillingReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | undefined {
+  try {
+    return body.getReader({ mode: 'byob' });
+  } catch {
+    return undefined;
   }
 }
 

@@ -20,13 +20,14 @@ async function fetchNoted(url, options = {}) {
   const progress = [];
   const onProgress = (loaded, total) => progress.push([loaded, total]);
   const pieces = await download({ url, file: 'model.onnx', kind: 'model', stallTimeout: 5000, onProgress, ...options });
+  for (const piece of pieces) assert.equal(piece.length, piece.buffer.byteLength, 'each piece owns its buffer');
   return { bytes: joinPieces(pieces), progress };
 }
 
-function assertMonotone(progress) {
+function assertMonotone(progress, length = CONTENT.length) {
   for (let index = 1; index < progress.length; index++)
     assert.ok(progress[index][0] >= progress[index - 1][0], 'monotone');
-  assert.deepEqual(progress.at(-1), [CONTENT.length, CONTENT.length]);
+  assert.deepEqual(progress.at(-1), [length, length]);
 }
 
 /** Sends the first half and breaks the connection. */
@@ -191,6 +192,126 @@ test('downloads that fail', async (t) => {
         return true;
       });
     });
+  }
+});
+
+/** Longer than one piece and than several reads, and no multiple of either. */
+const LONG_CONTENT = Uint8Array.from(randomBytes(5 * 1024 * 1024 + 7));
+LONG_CONTENT[0] = 8;
+const LONG_DIGEST = `sha256-${createHash('sha256').update(LONG_CONTENT).digest('base64')}`;
+/** Within a piece, and within what one read takes. */
+const BREAK_AT = 4 * 1024 * 1024 + 300_001;
+
+/** Bodies that yield LONG_CONTENT from `from` to `to`, and there call `atEnd` with their controller. */
+const BODIES = [
+  {
+    name: 'a byte stream that fills the buffer it is given',
+    body: (from, to, atEnd) =>
+      new ReadableStream({
+        type: 'bytes',
+        pull(controller) {
+          const { view } = controller.byobRequest;
+          if (from === to) {
+            view.fill(0); // what is written but not responded has not arrived
+            return atEnd(controller);
+          }
+          const part = LONG_CONTENT.subarray(from, Math.min(to, from + view.length));
+          view.set(part);
+          from += part.length;
+          controller.byobRequest.respond(part.length);
+        },
+      }),
+  },
+  {
+    name: 'a byte stream of chunks longer than any read',
+    body: (from, to, atEnd) =>
+      new ReadableStream({
+        type: 'bytes',
+        pull(controller) {
+          if (from === to) return atEnd(controller);
+          controller.enqueue(LONG_CONTENT.slice(from, to));
+          from = to;
+        },
+      }),
+  },
+  {
+    name: 'a stream of chunks',
+    body: (from, to, atEnd) =>
+      new ReadableStream({
+        pull(controller) {
+          if (from === to) return atEnd(controller);
+          const part = LONG_CONTENT.slice(from, Math.min(to, from + 100_000));
+          from += part.length;
+          controller.enqueue(part);
+        },
+      }),
+  },
+];
+
+function close(controller) {
+  controller.close();
+  controller.byobRequest?.respond(0);
+}
+
+function fail(controller) {
+  controller.error(new TypeError('the network changed'));
+}
+
+/** A `fetch` whose first body calls `atBreak` at BREAK_AT; `ranges` gets each request's Range header. */
+function fetchLongContent(body, atBreak, ranges) {
+  return async (_, { headers, signal }) => {
+    const range = headers['Range'];
+    ranges.push(range);
+    const from = range === undefined ? 0 : Number(/^bytes=(\d+)-$/.exec(range)[1]);
+    const first = ranges.length === 1;
+    const stream = body(from, first ? BREAK_AT : LONG_CONTENT.length, (controller) => {
+      signal.addEventListener('abort', () => controller.error(signal.reason));
+      if (first) return atBreak(controller);
+      close(controller);
+    });
+    const status = range === undefined ? 200 : 206;
+    const place = `bytes ${from}-${LONG_CONTENT.length - 1}/${LONG_CONTENT.length}`;
+    const length = LONG_CONTENT.length - from;
+    return new Response(stream, { status, headers: { etag: '"v1"', 'content-length': length, 'content-range': place } });
+  };
+}
+
+test('bodies of every kind, broken in the middle of a piece', async (t) => {
+  const resumed = [undefined, `bytes=${BREAK_AT}-`];
+  const silent = () => new Promise(() => {});
+  const cases = [
+    { name: 'taken up there after an error', atBreak: fail, ranges: resumed },
+    { name: 'taken up there after an early end', atBreak: close, ranges: resumed },
+    {
+      name: 'stalled',
+      atBreak: silent,
+      ranges: [undefined],
+      options: () => ({ stallTimeout: 100 }),
+      error: { code: 'NetworkError', message: /nothing arrived for 100 ms/ },
+    },
+    {
+      name: 'aborted',
+      atBreak: silent,
+      ranges: [undefined],
+      options: () => ({ signal: AbortSignal.timeout(100) }),
+      error: { code: 'Aborted' },
+    },
+  ];
+  for (const { name: kind, body } of BODIES) {
+    for (const { name, atBreak, ranges, options, error } of cases) {
+      await t.test(`${kind}, ${name}`, async (t) => {
+        const asked = [];
+        t.mock.method(globalThis, 'fetch', fetchLongContent(body, atBreak, asked));
+        const url = new URL('http://localhost/model.onnx');
+        const fetched = fetchNoted(url, { digest: LONG_DIGEST, ...options?.() });
+        if (error === undefined) {
+          const { bytes, progress } = await fetched;
+          assert.ok(Buffer.from(bytes).equals(LONG_CONTENT));
+          assertMonotone(progress, LONG_CONTENT.length);
+        } else await assert.rejects(fetched, error);
+        assert.deepEqual(asked, ranges);
+      });
+    }
   }
 });
 
