@@ -14,8 +14,8 @@ const RELAXED_INSTRUCTIONS = [
 /**
  * Imports an engine's JavaScript.
  *
- * @returns `Tensor`, and `open(url, { hold })`, which loads a model and gives its `session`; with `hold` its outputs stay where they
- *   can be fed again fastest, and are read by `getData`
+ * @returns `Tensor`, and `open(url, { hold, artefact })`, which loads a model and gives its `session`; with `hold` its outputs stay where
+ *   they can be fed again fastest, and are read by `getData`; with an `artefact` our engine loads that instead of the model
  */
 export function importEngine(name) {
   return name === PEER ? importPeer() : importOurs(ENGINES[name]);
@@ -30,10 +30,12 @@ async function importPeer() {
 
 async function importOurs({ variant, worker, device }) {
   const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
-  const open = (url, { hold = false } = {}) => {
+  const open = async (url, { hold = false, artefact } = {}) => {
     const preferredOutputLocation = hold ? 'cpu-pinned' : 'cpu';
-    const options = { executionProviders: [device], numThreads: threadsOf(variant), worker, preferredOutputLocation };
-    return withBuild(variant, () => InferenceSession.create(url, options));
+    const options = { executionProviders: [device], numThreads: threadsOf(variant), worker, preferredOutputLocation, artefact };
+    const session = await withBuild(variant, () => InferenceSession.create(url, options));
+    if (artefact !== undefined && session.loadedFrom !== 'artefact') throw new Error('the artefact was of no use');
+    return session;
   };
   return { Tensor, open };
 }
