@@ -47,7 +47,7 @@ pub struct MaskStrides {
 
 /// The keys that a query sees, by their distance from its own position. `None` sets no bound on that side; causality is a
 /// right bound of 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Window {
     /// Keys before the query's own position.
     pub left: Option<usize>,
@@ -104,7 +104,7 @@ impl<'a> AttentionOperands<'a> {
 }
 
 /// How far the scores of a call are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ScoreStage {
     /// `scale · Q·Kᵀ`.
     Scaled,

@@ -4,6 +4,7 @@
 //! [`exec`] runs them on [`kernels`] or [`gpu`]; [`text`] turns text into ids, [`tasks`] turn text into answers.
 //! The browser's side of it is the npm package in `pkg/`, over `web`.
 
+pub mod artefact;
 pub mod attention;
 pub mod error;
 pub mod exec;

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 macro_rules! tensor_types {
     ($($variant:ident, $type:ty, $onnx:literal;)*) => {
         /// Element type of a [`Tensor`], by the names that `onnxruntime-common` uses.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum DType { $(#[doc = $onnx] #[serde(rename = $onnx)] $variant),* }
 
         impl DType {

@@ -14,8 +14,8 @@ const RELAXED_INSTRUCTIONS = [
 /**
  * Imports an engine's JavaScript.
  *
- * @returns `Tensor`, and `open(url, { held })`, which loads a model and gives its `session`; outputs of the names `held` stay
- *   where they can be fed again fastest
+ * @returns `Tensor`, and `open(url, { held, artefact })`, which loads a model and gives its `session`; outputs of the names `held` stay
+ *   where they can be fed again fastest; with an `artefact` our engine loads that instead of the model
  */
 export function importEngine(name) {
   return name === PEER ? importPeer() : importOurs(ENGINES[name]);
@@ -30,10 +30,12 @@ async function importPeer() {
 
 async function importOurs({ variant, worker, device }) {
   const { InferenceSession, Tensor } = await import('../../pkg/dist/index.js');
-  const open = (url, { held = [] } = {}) => {
+  const open = async (url, { held = [], artefact } = {}) => {
     const preferredOutputLocation = Object.fromEntries(held.map((name) => [name, 'cpu-pinned']));
-    const options = { executionProviders: [device], numThreads: threadsOf(variant), worker, preferredOutputLocation };
-    return withBuild(variant, () => InferenceSession.create(url, options));
+    const options = { executionProviders: [device], numThreads: threadsOf(variant), worker, preferredOutputLocation, artefact };
+    const session = await withBuild(variant, () => InferenceSession.create(url, options));
+    if (artefact !== undefined && session.loadedFrom !== 'artefact') throw new Error('the artefact was of no use');
+    return session;
   };
   return { Tensor, open };
 }

@@ -11,6 +11,7 @@ const DOING: Record<CommandName, string> = {
   load: 'loading the model',
   prepare: 'preparing the task',
   run: 'running the model',
+  save: 'saving the model',
   download: 'copying a tensor out of the engine',
   discard: 'disposing of a tensor',
   call: 'running the task',
@@ -66,6 +67,8 @@ export class Engine {
         return this.#prepare(command.input);
       case 'run':
         return this.#run(command.input, checkpoint);
+      case 'save':
+        return this.#save(command.input);
       case 'download':
         return this.#download(command.input);
       case 'discard':
@@ -78,10 +81,11 @@ export class Engine {
   async #load(input: Input<'load'>, checkpoint: Checkpoint): Promise<Output<'load'>> {
     const exports = await this.#glue.default({ module_or_path: input.module });
     exports.__wasm_call_ctors();
+    if (this.#memory === undefined) this.#onStarted({ module: input.module, memory: exports.memory });
     this.#memory = exports.memory;
-    this.#onStarted({ module: input.module, memory: exports.memory });
     const opened = input.externalData.map(async ({ path, bytes }) => ({ path, source: await openBytes(bytes) }));
-    const options = { device: input.device, externalData: await Promise.all(opened), checkpoint };
+    const { device, artefact } = input;
+    const options = { device, externalData: await Promise.all(opened), ...(artefact && { artefact }), checkpoint };
     this.#session = await this.#glue.Session.load(await openBytes(input.model), options);
     return JSON.parse(this.#session.info()) as SessionInfo;
   }
@@ -93,6 +97,10 @@ export class Engine {
 
   async #prepare(input: Input<'prepare'>): Promise<void> {
     this.#pipeline = new this.#glue.Pipeline(input.task, input.files);
+  }
+
+  async #save({ digest }: Input<'save'>): Promise<Output<'save'>> {
+    return { artefact: this.#session!.save(digest) };
   }
 
   async #download({ held }: Input<'download'>): Promise<Output<'download'>> {

@@ -49,11 +49,15 @@ export interface ValueInfo {
 /** Where a model may run: `auto` is WebGPU where an adapter exists, else the CPU. */
 export type EngineDevice = 'cpu' | 'webgpu' | 'auto';
 
-/** What a model takes and gives. */
+/** What a model takes and gives, and what it was loaded from. */
 export interface SessionInfo {
   inputs: ValueInfo[];
   outputs: ValueInfo[];
+  loadedFrom: LoadedFrom;
 }
+
+/** What a model was loaded from: an artefact that an earlier session saved, or the model itself. */
+export type LoadedFrom = 'artefact' | 'model';
 
 /** A session as it stands after a command; the device changes when a GPU is lost. */
 export interface SessionState {
@@ -82,6 +86,12 @@ export interface Counters {
   attentionOnCpu: number;
 }
 
+/** The artefact that is expected. */
+export interface ExpectedArtefact {
+  /** Digest of its model; where there is none, any model's will do. */
+  readonly digest: string | undefined;
+}
+
 /** A model, loaded. Crossing the border costs more than the text of what crosses it: hence the JSON. */
 export interface EngineSession {
   /**
@@ -96,6 +106,8 @@ export interface EngineSession {
   download(held: number): PlainTensor;
   /** Forgets what a run left in the engine's memory. */
   discard(held: number): void;
+  /** What the same build loads the model from again; `digest` tells the model from others. */
+  save(digest: string | undefined): Uint8Array<ArrayBuffer>;
   /** The JSON of a {@link SessionInfo}. */
   info(): string;
   /** The JSON of a {@link SessionState}. */
@@ -132,7 +144,13 @@ export interface Glue {
   Session: {
     load(
       source: ByteSource,
-      options: { device: EngineDevice; externalData: { path: string; source: ByteSource }[]; checkpoint?: Checkpoint },
+      options: {
+        device: EngineDevice;
+        externalData: { path: string; source: ByteSource }[];
+        /** Given where the source must be an artefact of this build, and of the model with that digest. */
+        artefact?: ExpectedArtefact;
+        checkpoint?: Checkpoint;
+      },
     ): Promise<EngineSession>;
   };
   Pipeline: new (task: string, files: TaskFiles) => EnginePipeline;

@@ -7,7 +7,7 @@
 
 export { type ErrorCode, type ErrorPlaces, type PlainError, SottovoceError } from './errors.js';
 export type { Feeds, Fetches } from './feeds.js';
-export type { Counters } from './glue.js';
+export type { Counters, LoadedFrom } from './glue.js';
 export type { Integrity } from './integrity.js';
 export type { DType } from './model-layout.js';
 export type { ModelSource } from './model-source.js';

@@ -1,11 +1,11 @@
 import type { FileBytes } from './bytes.js';
-import { abortedError, type SottovoceError, throwIfAborted } from './errors.js';
+import { abortedError, SottovoceError, throwIfAborted } from './errors.js';
 import { DEFAULT_STALL_TIMEOUT, download, isMissing } from './fetch.js';
 import type { EngineDevice, SessionInfo } from './glue.js';
 import type { Host } from './host.js';
 import { checkDigest, type ExpectedDigests } from './integrity.js';
 import { withLinkedSignal } from './linked-signal.js';
-import { openHost } from './open-host.js';
+import { type OpenedHost, openHost } from './open-host.js';
 import type { ProgressReporter } from './progress.js';
 import type { Commands } from './protocol.js';
 import { Sha256 } from './sha256.js';
@@ -16,8 +16,8 @@ export interface LoadFile {
   readonly name: string;
   /** An address to fetch, or the content. */
   readonly origin: { readonly url: URL } | { readonly bytes: FileBytes };
-  /** The model itself, its external data, or a file beside it. */
-  readonly kind: 'model' | 'data' | 'json';
+  /** The model itself, its external data, a file beside it, or what an earlier session saved of the model. */
+  readonly kind: 'model' | 'data' | 'json' | 'artefact';
   /** Whether a file that does not exist is simply left out. */
   readonly optional?: boolean;
 }
@@ -25,6 +25,8 @@ export interface LoadFile {
 /** A load: its files, of which one is of kind `model`, and its settings. */
 export interface LoadRequest {
   readonly files: readonly LoadFile[];
+  /** Read first; model and external data are read only where it is of no use. */
+  readonly artefact: LoadFile | undefined;
   readonly device: EngineDevice;
   readonly worker: boolean | undefined;
   /** Threads that compute; `undefined` or 0: as many as are of use. */
@@ -54,10 +56,10 @@ export async function loadModel(request: LoadRequest): Promise<Loaded> {
   return withLinkedSignal(request.signal, async (signal) => {
     const opening = openHost(request.worker, request.numThreads);
     try {
-      const [files, { host, module }] = await Promise.all([readFiles({ ...request, signal }), opening]);
-      throwIfAborted(request.signal, DOING);
-      signal.addEventListener('abort', () => void host.close(abortedError(DOING, request.signal)));
-      const info = await host.perform('load', { module, device: request.device, ...modelOf(request.files, files) });
+      const linked = { ...request, signal };
+      const { large, small } = bySize(request.files);
+      linked.progress.expect([request.artefact ?? large, small].flat());
+      const [files, info, { host }] = await Promise.all([readFiles(small, linked), load(linked, large, opening), opening]);
       if (request.prepare !== undefined) await host.perform('prepare', request.prepare(files));
       return { host, info };
     } catch (error) {
@@ -65,6 +67,51 @@ export async function loadModel(request: LoadRequest): Promise<Loaded> {
       throw error;
     }
   });
+}
+
+/** The files that an artefact stands for, and the others. */
+function bySize(files: readonly LoadFile[]): { large: LoadFile[]; small: LoadFile[] } {
+  const isLarge = ({ kind }: LoadFile) => kind === 'model' || kind === 'data';
+  return { large: files.filter(isLarge), small: files.filter((file) => !isLarge(file)) };
+}
+
+/** Loads the artefact, or the model where there is none that is of use. */
+async function load(request: LoadRequest, large: LoadFile[], opening: Promise<OpenedHost>): Promise<SessionInfo> {
+  const { artefact, digests, device, progress } = request;
+  if (artefact !== undefined) {
+    const digest = digests.get(large.find(({ kind }) => kind === 'model')!.name);
+    const info = await unlessUnusable(async () => {
+      const model = await readFile(artefact, request);
+      return perform(request, opening, { model: model!, externalData: [], device, artefact: { digest } });
+    });
+    if (info !== undefined) return info;
+    progress.giveUp(artefact.name);
+    progress.expect(large);
+  }
+  return perform(request, opening, { ...modelOf(large, await readFiles(large, request)), device });
+}
+
+async function perform(
+  { signal }: LoadRequest,
+  opening: Promise<OpenedHost>,
+  input: Omit<LoadInput, 'module'>,
+): Promise<SessionInfo> {
+  const { host, module } = await opening;
+  throwIfAborted(signal, DOING);
+  signal?.addEventListener('abort', () => void host.close(abortedError(DOING, signal)));
+  return host.perform('load', { module, ...input });
+}
+
+/** What is wrong with an artefact that is not to be had, damaged, or of another model or build. */
+const UNUSABLE: readonly string[] = ['NetworkError', 'IntegrityError', 'InvalidModel'];
+
+async function unlessUnusable<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof SottovoceError && UNUSABLE.includes(error.code)) return undefined;
+    throw error;
+  }
 }
 
 function modelOf(
@@ -80,10 +127,10 @@ function modelOf(
 }
 
 /** Reads the files side by side; the first failure ends the others. */
-async function readFiles(request: LoadRequest): Promise<Map<string, FileBytes>> {
+async function readFiles(files: readonly LoadFile[], request: LoadRequest): Promise<Map<string, FileBytes>> {
   const read = new Map<string, FileBytes>();
   await Promise.all(
-    request.files.map(async (file) => {
+    files.map(async (file) => {
       const bytes = await readFile(file, request);
       if (bytes !== undefined) read.set(file.name, bytes);
     }),
@@ -106,7 +153,7 @@ async function fetchFile(file: LoadFile, url: URL, request: LoadRequest): Promis
     const pieces = await download({
       url,
       file: name,
-      kind,
+      kind: kind === 'artefact' ? 'data' : kind,
       digest: request.digests.get(name),
       signal: request.signal,
       stallTimeout: request.stallTimeout ?? DEFAULT_STALL_TIMEOUT,
@@ -116,7 +163,7 @@ async function fetchFile(file: LoadFile, url: URL, request: LoadRequest): Promis
     return { pieces, owned: true };
   } catch (error) {
     if (file.optional !== true || !isMissing(error) || request.digests.has(name)) throw error;
-    request.progress.absent(name);
+    request.progress.giveUp(name);
     return undefined;
   }
 }

@@ -1,13 +1,13 @@
 import { type FileBytes, joinPieces } from './bytes.js';
 import { invalidInput } from './errors.js';
-import type { Counters, TaskFiles } from './glue.js';
+import type { Counters, LoadedFrom, TaskFiles } from './glue.js';
 import { type Host, releasedError } from './host.js';
 import { expectedDigests, type Integrity } from './integrity.js';
 import { loadModel } from './load.js';
 import { type DType, DTYPES, modelFiles } from './model-layout.js';
 import { checkChoice, checkKeys, checkSignal, checkType, describe } from './options.js';
 import { type ProgressCallback, ProgressReporter } from './progress.js';
-import { checkComputeOptions, checkLoadOptions, externalDataFiles, type SessionOptions } from './session-options.js';
+import { artefactFile, checkComputeOptions, checkLoadOptions, externalDataFiles, type SessionOptions } from './session-options.js';
 import {
   type CallOptions,
   type EntitiesFor,
@@ -43,7 +43,10 @@ export interface PipelineOptions {
   /** Longest silence of the server, in ms, before a download fails; 30,000 by default. */
   stallTimeout?: number;
   /** Settings of the session underneath. */
-  session_options?: Pick<SessionOptions, 'numThreads' | 'graphOptimizationLevel' | 'externalData' | 'worker'>;
+  session_options?: Pick<
+    SessionOptions,
+    'numThreads' | 'graphOptimizationLevel' | 'externalData' | 'artefact' | 'worker'
+  >;
 }
 
 const PIPELINE_OPTIONS = [
@@ -67,6 +70,8 @@ export interface LoadedPipeline {
   readonly device: 'cpu' | 'webgpu';
   /** Why the model runs there, in a sentence. */
   readonly deviceReason: string;
+  /** What the model was loaded from: the session option `artefact`, or the model itself. */
+  readonly loadedFrom: LoadedFrom;
   /** Threads that compute on the CPU. */
   readonly threads: number;
   /** What the session underneath has done, as of the last finished call. */
@@ -157,9 +162,10 @@ export async function pipeline<Name extends TaskName>(
   const { engineName, needsConfig } = TASKS[task];
   const files = [...modelFiles(model, options, needsConfig), ...externalDataFiles(sessionOptions.externalData)];
   const names = files.map(({ name }) => name);
-  const progress = new ProgressReporter(options.progress_callback, String(model), files);
-  const { host } = await loadModel({
+  const progress = new ProgressReporter(options.progress_callback, String(model));
+  const { host, info } = await loadModel({
     files,
+    artefact: artefactFile(sessionOptions.artefact),
     device: options.device === 'wasm' ? 'cpu' : (options.device ?? 'auto'),
     worker: options.worker ?? sessionOptions.worker,
     numThreads: sessionOptions.numThreads,
@@ -170,17 +176,18 @@ export async function pipeline<Name extends TaskName>(
     prepare: (read) => ({ task: engineName, files: taskFiles(read) }),
   });
   progress.ready();
-  return callable(task, host) as PipelineByTask[Name];
+  return callable(task, host, info.loadedFrom) as PipelineByTask[Name];
 }
 
 /** The function that is the pipeline, with its properties. */
-function callable(taskName: TaskName, host: Host): LoadedPipeline {
+function callable(taskName: TaskName, host: Host, loadedFrom: LoadedFrom): LoadedPipeline {
   const task = TASKS[taskName];
   const call = (texts: string | readonly string[], options?: CallOptions) => callTask(task, host, texts, options);
   return Object.defineProperties(call, {
     task: { value: taskName },
     device: { get: () => host.state!.device },
     deviceReason: { get: () => host.state!.deviceReason },
+    loadedFrom: { value: loadedFrom },
     threads: { value: host.threads },
     counters: { value: () => ({ ...host.state!.counters }) },
     dispose: { value: () => host.close(releasedError()) },
@@ -217,7 +224,7 @@ function checkPipelineOptions(model: unknown, options: PipelineOptions): void {
   const { session_options: sessionOptions = {} } = options;
   checkKeys(
     sessionOptions,
-    ['numThreads', 'graphOptimizationLevel', 'externalData', 'worker'],
+    ['numThreads', 'graphOptimizationLevel', 'externalData', 'artefact', 'worker'],
     'option `session_options`',
   );
   checkComputeOptions(sessionOptions);

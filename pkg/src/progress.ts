@@ -36,10 +36,13 @@ export class ProgressReporter {
   readonly #name: string;
   readonly #files = new Map<string, FileProgress>();
 
-  /** @param files - every file of the load, so that totals are not told before all are known */
-  constructor(callback: ProgressCallback | undefined, name: string, files: readonly LoadFile[]) {
+  constructor(callback: ProgressCallback | undefined, name: string) {
     this.#callback = callback;
     this.#name = name;
+  }
+
+  /** Names files that are about to be read, so that totals are not told before all are known. */
+  expect(files: readonly LoadFile[]): void {
     for (const file of files) {
       if ('url' in file.origin) this.#files.set(file.name, { loaded: 0, total: undefined });
     }
@@ -64,9 +67,10 @@ export class ProgressReporter {
     this.#callback?.({ status: 'done', name: this.#name, file });
   }
 
-  /** Leaves out an optional file that does not exist. */
-  absent(file: string): void {
-    this.#files.delete(file);
+  /** No more will come of a file, which need not be whole. */
+  giveUp(file: string): void {
+    const state = this.#files.get(file);
+    if (state !== undefined) state.total = state.loaded;
   }
 
   ready(): void {

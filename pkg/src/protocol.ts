@@ -2,18 +2,20 @@
 
 import type { FileBytes } from './bytes.js';
 import type { PlainError } from './errors.js';
-import type { EngineDevice, PlainTensor, SessionInfo, SessionState, TaskAnswer, TaskFiles } from './glue.js';
+import type { EngineDevice, ExpectedArtefact, PlainTensor, SessionInfo, SessionState, TaskAnswer, TaskFiles } from './glue.js';
 import type { RunMessage } from './run-message.js';
 
 /** What an engine can be told to do, and what it answers. */
 export interface Commands {
-  /** Starts the engine and loads its one model. */
+  /** Starts the engine, unless it was, and loads its one model. Where that fails it may be told to load another. */
   load: {
     input: {
       module: WebAssembly.Module;
       model: FileBytes;
       externalData: { path: string; bytes: FileBytes }[];
       device: EngineDevice;
+      /** Given where `model` must be an artefact. */
+      artefact?: ExpectedArtefact;
     };
     output: SessionInfo;
   };
@@ -21,6 +23,8 @@ export interface Commands {
   prepare: { input: { task: string; files: TaskFiles }; output: void };
   /** Runs the graph. */
   run: { input: RunMessage; output: RunMessage };
+  /** Gives what the model can be loaded from again. */
+  save: { input: { digest: string | undefined }; output: { artefact: Uint8Array<ArrayBuffer> } };
   /** Copies what a run left in the engine's memory. */
   download: { input: { held: number }; output: { tensor: PlainTensor } };
   /** Forgets what a run left in the engine's memory. */

@@ -40,6 +40,12 @@ export interface SessionOptions {
   progress_callback?: ProgressCallback;
   /** A worker of its own for the model (the default where there are workers), or the calling thread. */
   worker?: boolean;
+  /**
+   * What `save` gave of the model in an earlier session: read first, and the model only where it is of no use, because it is
+   * not there, damaged, of another release of this package or another browser's build of it, or not of the model that
+   * `integrity` promises. `loadedFrom` tells which it was.
+   */
+  artefact?: ModelSource;
   /** What the files must hash to. The model's file name is the last part of its address, or `model`. */
   integrity?: Integrity;
   /** Longest silence of a server, in ms, before a download fails; 30,000 by default. */
@@ -55,6 +61,7 @@ const SESSION_OPTIONS = [
   'signal',
   'progress_callback',
   'worker',
+  'artefact',
   'integrity',
   'stallTimeout',
 ] as const satisfies readonly (keyof SessionOptions)[];
@@ -67,6 +74,11 @@ export function externalDataFiles(externalData: SessionOptions['externalData']):
     checkType(entry.path, 'string', 'externalData.path');
     return { name: entry.path.replace(/^\.\//, ''), origin: originOf(entry.data), kind: 'data' };
   });
+}
+
+/** The artefact as a file of a load. */
+export function artefactFile(artefact: SessionOptions['artefact']): LoadFile | undefined {
+  return artefact === undefined ? undefined : { name: 'artefact', origin: originOf(artefact), kind: 'artefact' };
 }
 
 /** Checks the options that sessions and pipelines share. */

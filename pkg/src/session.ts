@@ -1,6 +1,6 @@
 import { invalidInput } from './errors.js';
 import { checkFeeds, checkFetches, checkOutputTypes, type Feeds, type Fetches } from './feeds.js';
-import type { Counters, SessionInfo, ValueInfo } from './glue.js';
+import type { Counters, LoadedFrom, SessionInfo, ValueInfo } from './glue.js';
 import { heldTensor } from './held-tensor.js';
 import { type Host, releasedError } from './host.js';
 import { expectedDigests } from './integrity.js';
@@ -9,7 +9,7 @@ import { bufferPart, modelName, type ModelSource, originOf } from './model-sourc
 import { checkKeys, checkSignal } from './options.js';
 import { ProgressReporter } from './progress.js';
 import { decodeOutputs, encodeRequest } from './run-message.js';
-import { checkSessionOptions, deviceOf, externalDataFiles, heldOutputs, type SessionOptions } from './session-options.js';
+import { artefactFile, checkSessionOptions, deviceOf, externalDataFiles, heldOutputs, type SessionOptions } from './session-options.js';
 import { Tensor, tensorFromPlain } from './tensor.js';
 import type { InferenceSession as OrtInferenceSession } from './vendor/onnxruntime-common/inference-session.js';
 
@@ -36,17 +36,21 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   readonly #info: SessionInfo;
   /** Outputs that stay in the engine's memory. */
   readonly #held: string[];
+  /** Digest of the model's file, where it is known. */
+  readonly #digest: string | undefined;
 
-  private constructor(host: Host, info: SessionInfo, held: string[]) {
+  private constructor(host: Host, info: SessionInfo, held: string[], digest: string | undefined) {
     this.#host = host;
     this.#info = info;
     this.#held = held;
+    this.#digest = digest;
   }
 
   /**
    * Loads a model.
    *
-   * @param model - an address (relative to the page), bytes, or a `Blob`. Bytes stay the caller's, unchanged.
+   * @param model - an address (relative to the page), bytes, or a `Blob`: an ONNX file, or what {@link InferenceSession.save}
+   * gave of one. Bytes stay the caller's, unchanged.
    * @throws `NetworkError`, `IntegrityError`, `InvalidModel`, `UnsupportedOp`, `InvalidInput`, `DeviceLost`, `OutOfMemory`, `Aborted`
    */
   static create(model: ModelSource, options?: SessionOptions): Promise<InferenceSession>;
@@ -68,17 +72,19 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     checkSessionOptions(options);
     const modelFile: LoadFile = { name: modelName(part), origin: originOf(part), kind: 'model' };
     const files = [modelFile, ...externalDataFiles(options.externalData)];
-    const progress = new ProgressReporter(options.progress_callback, modelFile.name, files);
+    const progress = new ProgressReporter(options.progress_callback, modelFile.name);
+    const digests = expectedDigests(
+      options.integrity,
+      modelFile.name,
+      files.map(({ name }) => name),
+    );
     const { host, info } = await loadModel({
       files,
+      artefact: artefactFile(options.artefact),
       device: deviceOf(options.executionProviders),
       worker: options.worker,
       numThreads: options.numThreads,
-      digests: expectedDigests(
-        options.integrity,
-        modelFile.name,
-        files.map(({ name }) => name),
-      ),
+      digests,
       progress,
       signal: options.signal,
       stallTimeout: options.stallTimeout,
@@ -86,7 +92,7 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     const outputs = info.outputs.map(({ name }) => name);
     const held = await orClosed(host, () => heldOutputs(options.preferredOutputLocation, outputs));
     progress.ready();
-    return new InferenceSession(host, info, held);
+    return new InferenceSession(host, info, held, digests.get(modelFile.name));
   }
 
   /** Names of the graph's inputs, in order. */
@@ -117,6 +123,11 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   /** Why the model runs there, in a sentence. */
   get deviceReason(): string {
     return this.#host.state!.deviceReason;
+  }
+
+  /** What the model was loaded from: an artefact, or the model itself. */
+  get loadedFrom(): LoadedFrom {
+    return this.#info.loadedFrom;
   }
 
   /** Threads that compute on the CPU. */
@@ -155,6 +166,27 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     const outputs = decodeOutputs(await host.perform('run', request, options.signal));
     const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output)));
     return Object.fromEntries(outputs.map(({ name }, at) => [name, tensors[at]!]));
+  }
+
+  /**
+   * Saves the model as it is after loading, its weights packed, so that a later visit loads it several times faster: keep the
+   * bytes, for instance in the origin's private file system or the Cache Storage, and pass them as the option `artefact`. They are
+   * of use to the same release of this package in the same kind of browser.
+   *
+   * @throws `UnsupportedOp` for a model with an operator that cannot be saved, `OutOfMemory`
+   *
+   * @example
+   * ```ts
+   * const cache = await caches.open('models');
+   * const kept = await cache.match('/artefacts/encoder');
+   * const session = await InferenceSession.create('/models/encoder.onnx', kept && { artefact: await kept.blob() });
+   * if (session.loadedFrom === 'model') await cache.put('/artefacts/encoder', new Response(await session.save()));
+   * ```
+   */
+  async save(): Promise<Uint8Array<ArrayBuffer>> {
+    // The integrity of an artefact says nothing of its model.
+    const digest = this.loadedFrom === 'model' ? this.#digest : undefined;
+    return (await this.#host.perform('save', { digest })).artefact;
   }
 
   /** Ends the session and gives its memory back. Runs under way fail; releasing again does nothing. */

@@ -22,6 +22,7 @@ export function transferCommand(command: Command): Transfer<Command> {
       return { message: { name: 'run', input: { json: command.input.json, data } }, buffers: buffersOf(data) };
     }
     case 'prepare':
+    case 'save':
     case 'call':
     case 'download':
     case 'discard':
@@ -34,6 +35,7 @@ export function transferAnswer(answer: Answer): Transfer<Answer> {
   const { output } = answer;
   if (output !== undefined && 'data' in output) return { message: answer, buffers: buffersOf(output.data) };
   if (output !== undefined && 'tensor' in output) return { message: answer, buffers: buffersOf([output.tensor.data]) };
+  if (output !== undefined && 'artefact' in output) return { message: answer, buffers: [output.artefact.buffer] };
   return { message: answer, buffers: [] };
 }
 

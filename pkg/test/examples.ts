@@ -91,3 +91,15 @@ export function tensors(theirs: OrtTensor): void {
   // @ts-expect-error data of another type
   new Tensor('int64', new Float32Array(1));
 }
+
+export async function artefacts(): Promise<void> {
+  const cache = await caches.open('models');
+  const kept = await cache.match('/artefacts/encoder');
+  const session = await InferenceSession.create('/models/encoder.onnx', kept && { artefact: await kept.blob() });
+  if (session.loadedFrom === 'model') await cache.put('/artefacts/encoder', new Response(await session.save()));
+  const embed = await pipeline('feature-extraction', '/models/all-MiniLM-L6-v2', {
+    session_options: { artefact: '/artefacts/all-MiniLM-L6-v2' },
+  });
+  const from: 'artefact' | 'model' = embed.loadedFrom;
+  console.log(from);
+}

@@ -306,3 +306,56 @@ test('release ends what runs and refuses what follows', async () => {
   await session.release();
   await assert.rejects(session.run({ ids: IDS }), { code: 'InvalidInput', message: /closed: the model was released/ });
 });
+
+test('an artefact stands in for the model where it is of use', async (t) => {
+  const digest = `sha256-${createHash('sha256').update(ECHO).digest('base64')}`;
+  const first = await InferenceSession.create(ECHO, { integrity: digest });
+  assert.equal(first.loadedFrom, 'model');
+  const saved = await first.save();
+  await first.release();
+  const text = new TextDecoder().decode(saved);
+  assert.match(text, new RegExp(digest.replaceAll('+', '\\+')));
+  const other = new TextEncoder().encode(text.replace(digest, `sha256-${'A'.repeat(43)}=`));
+  const server = await serve(t, files({ '/echo.onnx': ECHO, '/saved': saved, '/damaged': saved.slice(1) }));
+  const stop = new AbortController();
+  const cases = [
+    // The artefact, whether the model is promised, what the model is loaded from.
+    [saved, true, 'artefact'],
+    [saved, false, 'artefact'],
+    [new Blob([saved]), true, 'artefact'],
+    [saved.buffer, true, 'artefact'],
+    [server.url('/saved'), true, 'artefact'],
+    [server.url('/damaged'), true, 'model'],
+    [server.url('/missing'), true, 'model'],
+    [new Uint8Array(), true, 'model'],
+    [ECHO, true, 'model'],
+    [other, false, 'artefact'],
+    [other, true, 'model'],
+  ];
+  for (const [artefact, promised, loadedFrom] of cases) {
+    const events = [];
+    const session = await InferenceSession.create(server.url('/echo.onnx'), {
+      artefact,
+      ...(promised && { integrity: digest }),
+      progress_callback: (event) => events.push(event),
+    });
+    assert.equal(session.loadedFrom, loadedFrom);
+    assert.deepEqual((await session.run({ ids: IDS })).out.tolist(), [[1n, 2n, 3n]]);
+    const fetched = new Set(events.flatMap(({ status, file }) => (status === 'done' ? [file] : [])));
+    assert.equal(fetched.has('echo.onnx'), loadedFrom === 'model');
+    const totals = events.filter(({ status }) => status === 'progress_total');
+    if (loadedFrom === 'model') assert.equal(totals.at(-1).progress, 100);
+    assert.equal(new TextDecoder().decode(await session.save()).includes('artefact'), true);
+    await session.release();
+  }
+  const itself = await InferenceSession.create(saved);
+  assert.equal(itself.loadedFrom, 'artefact');
+  assert.deepEqual(await itself.save(), saved);
+  await itself.release();
+  await assert.rejects(InferenceSession.create(ECHO, { artefact: 5 }), { code: 'InvalidInput' });
+  await assert.rejects(InferenceSession.create(ECHO, { integrity: { artefact: digest } }), { code: 'InvalidInput' });
+  stop.abort();
+  await assert.rejects(InferenceSession.create(ECHO, { artefact: saved, signal: stop.signal }), { code: 'Aborted' });
+  const typed = new TextEncoder().encode(JSON.stringify({ load: 'typed', artefact: {} }));
+  await assert.rejects(InferenceSession.create(ECHO, { artefact: typed }), { code: 'UnsupportedOp' });
+});

@@ -1,6 +1,7 @@
 //! The engine on the command line: `run`, `inspect` and `bench` a model without a browser.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use sottovoce::artefact::is_artefact;
 use sottovoce::error::{Error, ErrorCode, Result};
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
 use sottovoce::onnx::{Dimension, FileSource, external_files};
@@ -23,7 +24,7 @@ struct Arguments {
 enum Command {
     /// Run a model once on tensors from a file.
     Run {
-        /// The .onnx file.
+        /// The .onnx file, or what `save` made of it.
         model: PathBuf,
         /// Safetensors file with the inputs, under the graph's names.
         #[arg(long)]
@@ -36,15 +37,22 @@ enum Command {
     },
     /// Show a model's inputs, outputs and operators, and what fused.
     Inspect {
-        /// The .onnx file.
+        /// The .onnx file, or what `save` made of it.
         model: PathBuf,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Save a model's plan and packed weights, from which this very build loads it faster.
+    Save {
+        /// The .onnx file.
+        model: PathBuf,
+        /// File to write.
+        artefact: PathBuf,
+    },
     /// Time a model on inputs of ones.
     Bench {
-        /// The .onnx file.
+        /// The .onnx file, or what `save` made of it.
         model: PathBuf,
         /// Size of every symbolic dimension but the first of an input, which is the batch.
         #[arg(long, default_value_t = 128)]
@@ -118,6 +126,7 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run { model, inputs, outputs, on } => run(&model, &inputs, &outputs, &on),
         Command::Inspect { model, json } => inspect(&model, json),
+        Command::Save { model, artefact } => save(&model, &artefact),
         Command::Bench { model, length, batch, runs, on } => bench(&model, &Sizes { batch, length }, runs, &on),
     }
 }
@@ -142,7 +151,8 @@ fn load(model: &Path, on: &On) -> Result<Session> {
         Device::Gpu => DevicePreference::Gpu,
     };
     let source = FileSource::open(model)?;
-    pollster::block_on(Session::load(&source, &external_files(model)?, preference, &Uninterrupted))
+    let external = if is_artefact(&source)? { vec![] } else { external_files(model)? };
+    pollster::block_on(Session::load(&source, &external, preference, &Uninterrupted))
 }
 
 fn run(model: &Path, inputs: &Path, outputs: &Path, on: &On) -> Result<()> {
@@ -164,6 +174,18 @@ fn inspect(model: &Path, json: bool) -> Result<()> {
         return print(&format!("{value:#}\n"));
     }
     print(&described(&session))
+}
+
+fn save(model: &Path, artefact: &Path) -> Result<()> {
+    let session = load(model, &On { device: Device::Cpu, threads: None })?;
+    let saved = session.save(None)?;
+    let unwritable = |error: std::io::Error| {
+        Error::network(format!("the file cannot be written: {error}"))
+            .file(artefact.display().to_string())
+            .remedy("check the path, its permissions and the room on the disk")
+    };
+    let mut file = std::fs::File::create(artefact).map_err(unwritable)?;
+    saved.write(|piece| file.write_all(piece).map_err(unwritable))
 }
 
 fn described(session: &Session) -> String {

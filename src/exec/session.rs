@@ -6,6 +6,7 @@ use super::feeds::{Feed, arrange, check_symbols};
 use super::guard::guarded;
 use super::held::HeldTensor;
 use super::step::Executor;
+use crate::artefact::{self, Artefact, SavedModel, is_artefact};
 use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, Window};
 use crate::error::{Error, ErrorCode, Result};
 use crate::gpu::{Counters, Gpu};
@@ -80,6 +81,12 @@ struct Plan {
     executor: Executor,
 }
 
+impl Plan {
+    fn saved(&self) -> artefact::Graph<'_> {
+        artefact::Graph { when: &self.when, reads: &self.reads, graph: self.executor.graph() }
+    }
+}
+
 /// A loaded model.
 pub struct Session {
     inputs: Vec<TensorInfo>,
@@ -90,6 +97,9 @@ pub struct Session {
     preference: DevicePreference,
     device_reason: String,
     counters: RunCounters,
+    /// What tells the model from others, as an artefact says it.
+    digest: Option<String>,
+    from_artefact: bool,
     /// Counters of a GPU that was given up.
     past_gpu: Counters,
     /// Set after a panic: the state can no longer be trusted.
@@ -97,11 +107,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads a model.
+    /// Loads a model, or what [`Session::save`] gave of one.
     ///
     /// # Errors
     /// `InvalidModel`, `UnsupportedOp`, `InvalidInput` for missing external data, `OutOfMemory`; `DeviceLost` when the GPU is
-    /// demanded and cannot be had.
+    /// demanded and cannot be had. Of an artefact also `IntegrityError`.
     pub async fn load(
         source: &dyn ReadAt,
         external: &[ExternalFile],
@@ -112,13 +122,14 @@ impl Session {
         let (gpu, device_reason) = choose_device(preference).await.map_err(|error| error.doing(LOADING))?;
         checkpoint.pass().await?;
         let (compiled, plans) = guarded(LOADING, || {
-            let CompiledModel { graphs, inputs, outputs, report } = compile(source, external)?;
+            let SavedModel { model, digest } = compiled(source, external)?;
+            let CompiledModel { graphs, inputs, outputs, report } = model;
             let plan = |CompiledGraph { when, reads, graph }| Ok(Plan { when, reads, executor: Executor::new(graph)? });
-            Ok(((inputs, outputs, report), graphs.into_iter().map(plan).collect::<Result<Vec<_>>>()?))
+            Ok(((inputs, outputs, report, digest), graphs.into_iter().map(plan).collect::<Result<Vec<_>>>()?))
         })
         .map_err(|error| error.file(source.name()).doing(LOADING))?;
         checkpoint.pass().await?;
-        let (inputs, outputs, report) = compiled;
+        let (inputs, outputs, report, digest) = compiled;
         Ok(Session {
             inputs,
             outputs,
@@ -128,9 +139,31 @@ impl Session {
             preference,
             device_reason,
             counters: RunCounters::default(),
+            digest,
+            from_artefact: is_artefact(source)?,
             past_gpu: Counters::default(),
             closed: false,
         })
+    }
+
+    /// The plans and packed weights, from which the same build loads the model again without compiling it. `digest` tells the
+    /// model from others, unless the session was itself loaded from an artefact that says it.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` for an operator that cannot be saved.
+    pub fn save(&self, digest: Option<&str>) -> Result<Artefact<'_>> {
+        let model = artefact::Model {
+            graphs: self.plans.iter().map(Plan::saved).collect(),
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+            report: &self.report,
+        };
+        Artefact::of(&model, self.digest.as_deref().or(digest)).map_err(|error| error.doing("saving the model"))
+    }
+
+    /// Whether what was loaded is what [`Session::save`] gave of a model.
+    pub fn is_from_artefact(&self) -> bool {
+        self.from_artefact
     }
 
     /// The model's inputs.
@@ -278,6 +311,14 @@ impl Session {
         self.device_reason = format!("the GPU was lost: {}", gpu.lost().unwrap_or_else(|| "no reason given".into()));
         true
     }
+}
+
+/// A model, compiled now or earlier.
+fn compiled(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<SavedModel> {
+    if is_artefact(source)? {
+        return artefact::read(source);
+    }
+    compile(source, external).map(|model| SavedModel { model, digest: None })
 }
 
 /// Whether a tensor holds that one boolean.

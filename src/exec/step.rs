@@ -66,6 +66,11 @@ impl Executor {
         Ok(Executor { plan, state, flush, promises })
     }
 
+    /// The graph that is planned.
+    pub fn graph(&self) -> &TypedModel {
+        self.plan.model()
+    }
+
     /// Bytes of the weights, as they lie in memory, by address: other plans may have the same ones.
     pub fn weight_bytes(&self) -> HashMap<usize, usize> {
         self.plan.model().nodes().iter().flat_map(weight_bytes).collect()

@@ -20,7 +20,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
 use crate::ops::{Embedding, Linear, Sharing};
 use crate::tensor::DType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use tract_onnx::pb::GraphProto;
 use tract_onnx::prelude::{SymbolScope, TypedModel, tensor1};
@@ -50,7 +51,7 @@ pub struct CompiledGraph {
 }
 
 /// What became of a model's nodes.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Nodes of the ONNX graph.
     pub nodes_before: usize,
@@ -69,10 +70,10 @@ pub struct Report {
 }
 
 /// A pattern that was not recognised.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NotFused {
     /// What it would have become.
-    pub pattern: &'static str,
+    pub pattern: Cow<'static, str>,
     /// Node where it was looked for.
     pub node: String,
     /// Why it was not recognised.

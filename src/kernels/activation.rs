@@ -3,7 +3,7 @@
 use super::simd::{Constants, Exp, F32x4, map_in_place};
 
 /// A function applied to every element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Activation {
     /// x
     Identity,

@@ -1,8 +1,15 @@
 //! [`BlockWeights`]: weights of 4 or 8 bits whose blocks have scales of their own, in the order in which kernels read them.
 
+#![allow(unsafe_code, reason = "derived: a chunk is any sixteen bytes")]
+
+use super::packed::{Packed, Parts, misfit, take};
 use super::simd::F32x4;
 use super::simd::bytes::I32x4;
+use crate::error::Result;
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Outputs of a panel.
 pub(super) const OUTPUTS: usize = 8;
@@ -14,8 +21,8 @@ pub(super) const GROUP: usize = 8;
 const BLOCK_STEP: usize = 16;
 
 /// Sixteen bytes of a panel: a word for each of four outputs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(align(16))]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C, align(16))]
 pub(super) struct Chunk(pub(super) [u32; 4]);
 
 /// Eight inputs of a panel: of outputs 0 to 3, and of outputs 4 to 7. Byte j of a word holds input j in its low half and input
@@ -32,7 +39,7 @@ pub(super) type Group = [Chunk; 2];
 ///
 /// Outputs that fill up the last panel have scales of 0, inputs that fill up the last block are 0.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct BlockWeights {
+pub struct BlockWeights {
     inputs: usize,
     outputs: usize,
     layout: Layout,
@@ -40,7 +47,7 @@ pub(super) struct BlockWeights {
 }
 
 /// How the chunks of a block follow each other.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layout {
     /// Inputs of a block.
     block_size: usize,
@@ -49,7 +56,7 @@ pub(super) struct Layout {
     zero_points: ZeroPoints,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum ZeroPoints {
     /// Half the integers' range.
     Middle,
@@ -208,6 +215,43 @@ impl BlockWeights {
                 }
             }
         }
+    }
+}
+
+/// What is stored of [`BlockWeights`] beside their chunks.
+#[derive(Serialize, Deserialize)]
+pub struct BlockForm {
+    inputs: usize,
+    outputs: usize,
+    layout: Layout,
+}
+
+impl BlockForm {
+    /// The number of chunks, where there can be such weights.
+    fn chunks(&self) -> Option<usize> {
+        let Layout { block_size, planes, .. } = self.layout;
+        let takes = block_size > 0 && block_size.is_multiple_of(BLOCK_STEP) && matches!(planes, 1 | 2);
+        let (panels, blocks) = (self.outputs.div_ceil(OUTPUTS), takes.then(|| self.inputs.div_ceil(block_size))?);
+        let groups = self.layout.groups().checked_mul(2 * planes)?;
+        panels.checked_mul(blocks)?.checked_mul(groups.checked_add(self.layout.header_chunks())?)
+    }
+}
+
+impl Packed for BlockWeights {
+    type Form = BlockForm;
+
+    fn form(&self) -> BlockForm {
+        BlockForm { inputs: self.inputs, outputs: self.outputs, layout: self.layout }
+    }
+
+    fn parts(&self) -> Vec<&[u8]> {
+        vec![bytemuck::cast_slice(&self.chunks)]
+    }
+
+    fn from_parts(form: BlockForm, _: Option<Arc<BlockWeights>>, parts: &mut dyn Parts) -> Result<BlockWeights> {
+        let chunks = form.chunks().ok_or_else(|| misfit("there are no such blocks".into()))?;
+        let BlockForm { inputs, outputs, layout } = form;
+        Ok(BlockWeights { inputs, outputs, layout, chunks: take(parts, Some(chunks))? })
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::block_weights::BlockWeights;
 use super::linear::LinearWeights;
+use super::packed::{Packed, Parts, misfit, take, take_all};
 use super::simd::{F32x4, map_in_place};
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -143,7 +145,89 @@ impl EmbeddingTable {
     }
 }
 
+/// What is stored of an [`EmbeddingTable`] beside its elements.
+#[derive(Serialize, Deserialize)]
+pub struct EmbeddingForm {
+    rows: usize,
+    width: usize,
+    values: ValuesForm,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ValuesForm {
+    Float32,
+    Int8,
+    UInt8,
+    Blocks,
+}
+
+impl Packed for EmbeddingTable {
+    type Form = EmbeddingForm;
+
+    fn form(&self) -> EmbeddingForm {
+        let values = match self.values {
+            Values::Float32(_) => ValuesForm::Float32,
+            Values::Int8 { .. } => ValuesForm::Int8,
+            Values::UInt8 { .. } => ValuesForm::UInt8,
+            Values::Blocks(_) => ValuesForm::Blocks,
+        };
+        EmbeddingForm { rows: self.rows, width: self.width, values }
+    }
+
+    fn parts(&self) -> Vec<&[u8]> {
+        match &self.values {
+            Values::Float32(values) => vec![bytemuck::cast_slice(values.as_slice())],
+            Values::Int8 { values, quantisation } => {
+                [vec![bytemuck::cast_slice(values)], quantisation.parts()].concat()
+            }
+            Values::UInt8 { values, quantisation } => [vec![&values[..]], quantisation.parts()].concat(),
+            Values::Blocks(_) => vec![],
+        }
+    }
+
+    fn shared_blocks(&self) -> Option<&Arc<BlockWeights>> {
+        match &self.values {
+            Values::Blocks(weights) => Some(weights),
+            _ => None,
+        }
+    }
+
+    fn from_parts(
+        form: EmbeddingForm,
+        blocks: Option<Arc<BlockWeights>>,
+        parts: &mut dyn Parts,
+    ) -> Result<EmbeddingTable> {
+        let EmbeddingForm { rows, width, values } = form;
+        let count = rows.checked_mul(width);
+        let values = match values {
+            ValuesForm::Float32 => Values::Float32(Elements(Arc::new(take::<f32>(parts, count)?))),
+            ValuesForm::Int8 => {
+                Values::Int8 { values: take(parts, count)?, quantisation: Quantisation::from_parts(rows, parts)? }
+            }
+            ValuesForm::UInt8 => {
+                Values::UInt8 { values: take(parts, count)?, quantisation: Quantisation::from_parts(rows, parts)? }
+            }
+            ValuesForm::Blocks => {
+                let fits = |blocks: &Arc<BlockWeights>| (blocks.outputs(), blocks.inputs()) == (rows, width);
+                Values::Blocks(blocks.filter(fits).ok_or_else(|| misfit("other blocks are expected".into()))?)
+            }
+        };
+        Ok(EmbeddingTable { rows, width, values })
+    }
+}
+
 impl Quantisation {
+    fn parts(&self) -> Vec<&[u8]> {
+        vec![bytemuck::cast_slice(&self.scales), bytemuck::cast_slice(&self.zero_points)]
+    }
+
+    fn from_parts(rows: usize, parts: &mut dyn Parts) -> Result<Quantisation> {
+        let (scales, zero_points): (Vec<f32>, Vec<f32>) = (take_all(parts)?, take_all(parts)?);
+        check_count("scales", scales.len(), &[1, rows])?;
+        check_count("zero points", zero_points.len(), &[1, rows])?;
+        Ok(Quantisation { scales, zero_points })
+    }
+
     fn new<T: Into<f32>>(rows: usize, scales: Vec<f32>, zero_points: Vec<T>) -> Result<Quantisation> {
         check_count("scales", scales.len(), &[1, rows])?;
         check_count("zero points", zero_points.len(), &[0, 1, rows])?;

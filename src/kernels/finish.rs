@@ -4,7 +4,7 @@ use super::activation::Activation;
 use super::simd::zip_in_place;
 
 /// How a layer's result is joined with a second operand of its shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Join {
     /// A residual.
     Add,

@@ -2,14 +2,18 @@
 #![allow(unsafe_code)]
 
 use super::activation::Activation;
+use super::block_weights::BlockWeights;
 use super::byte_products::{ByteProducts, Multiplication, Way, has_least_pair};
 use super::finish::{Finish, Joined};
 use super::integer_panel::{BLOCKS, LeftTiles, PANEL, PanelRows, multiply_panel, tile_rows};
+use super::packed::{Packed, Parts, take};
 use super::parallel::{SharedOutput, for_each};
 use super::simd::F32x4;
 use super::simd::bytes::I32x4;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles.
 const ROW_BLOCK: usize = 192;
@@ -119,6 +123,38 @@ impl IntegerWeights {
     /// Bytes that the weights take.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.panels) + size_of_val(&*self.sums) + size_of_val(&*self.zero_points)
+    }
+}
+
+/// What is stored of [`IntegerWeights`] beside their elements.
+#[derive(Serialize, Deserialize)]
+pub struct IntegerForm {
+    inputs: usize,
+    outputs: usize,
+    has_least_pair: bool,
+    has_zero_points: bool,
+}
+
+impl Packed for IntegerWeights {
+    type Form = IntegerForm;
+
+    fn form(&self) -> IntegerForm {
+        let IntegerWeights { inputs, outputs, has_least_pair, .. } = *self;
+        IntegerForm { inputs, outputs, has_least_pair, has_zero_points: !self.zero_points.is_empty() }
+    }
+
+    fn parts(&self) -> Vec<&[u8]> {
+        let zero_points = (!self.zero_points.is_empty()).then(|| bytemuck::cast_slice(&self.zero_points));
+        [bytemuck::cast_slice(&self.panels), bytemuck::cast_slice(&self.sums)].into_iter().chain(zero_points).collect()
+    }
+
+    fn from_parts(form: IntegerForm, _: Option<Arc<BlockWeights>>, parts: &mut dyn Parts) -> Result<IntegerWeights> {
+        let IntegerForm { inputs, outputs, has_least_pair, has_zero_points } = form;
+        let panel_count = outputs.div_ceil(PANEL);
+        let rows = panel_count.checked_mul(inputs.div_ceil(4).max(1));
+        let (panels, sums) = (take(parts, rows)?, take(parts, Some(panel_count))?);
+        let zero_points = if has_zero_points { take(parts, Some(panel_count))? } else { vec![] };
+        Ok(IntegerWeights { inputs, outputs, panels, has_least_pair, sums, zero_points })
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::block_linear::{BlockProduct, FLOAT_ROWS, LONGEST_BLOCK, rounded_reference};
 use super::block_weights::{BlockMatrix, BlockWeights};
+use super::packed::{Packed, Parts, misfit, take};
 use super::panel::{PANEL, PanelRow};
 use super::simd::F32x4;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// Rows of a panel that are multiplied, and dequantised, at a time: 16 KiB of f32, which stay in the first-level cache.
 pub(super) const DEPTH_BLOCK: usize = 512;
@@ -369,6 +371,80 @@ impl Panels {
         Z: Fn(usize, usize) -> f32,
     {
         Panels::Blocks { weights: Arc::new(BlockWeights::new(matrix)), rounds_activations: false }
+    }
+}
+
+/// What is stored of [`LinearWeights`] beside their elements.
+#[derive(Serialize, Deserialize)]
+pub struct LinearForm {
+    inputs: usize,
+    outputs: usize,
+    panels: PanelsForm,
+}
+
+#[derive(Serialize, Deserialize)]
+enum PanelsForm {
+    Float32,
+    Int8 { block_size: usize },
+    Blocks { rounds_activations: bool },
+}
+
+impl LinearForm {
+    /// Rows of all panels, where a panel has so many.
+    fn rows(&self, of_panel: usize) -> Option<usize> {
+        self.outputs.div_ceil(PANEL).checked_mul(of_panel)
+    }
+}
+
+impl Packed for LinearWeights {
+    type Form = LinearForm;
+
+    fn form(&self) -> LinearForm {
+        let panels = match &self.panels {
+            Panels::Float32 { .. } => PanelsForm::Float32,
+            Panels::Int8 { block_size, .. } => PanelsForm::Int8 { block_size: *block_size },
+            Panels::Blocks { rounds_activations, .. } => PanelsForm::Blocks { rounds_activations: *rounds_activations },
+        };
+        LinearForm { inputs: self.inputs, outputs: self.outputs, panels }
+    }
+
+    fn parts(&self) -> Vec<&[u8]> {
+        match &self.panels {
+            Panels::Float32 { values } => vec![bytemuck::cast_slice(values)],
+            Panels::Int8 { values, scales, zero_points, .. } => {
+                vec![bytemuck::cast_slice(values), bytemuck::cast_slice(scales), bytemuck::cast_slice(zero_points)]
+            }
+            Panels::Blocks { .. } => vec![],
+        }
+    }
+
+    fn shared_blocks(&self) -> Option<&Arc<BlockWeights>> {
+        self.block_weights()
+    }
+
+    fn from_parts(form: LinearForm, blocks: Option<Arc<BlockWeights>>, parts: &mut dyn Parts) -> Result<LinearWeights> {
+        let panels = match form.panels {
+            PanelsForm::Float32 => Panels::Float32 { values: take(parts, form.rows(form.inputs))? },
+            PanelsForm::Int8 { block_size: 0 } => return Err(misfit("a block of nothing".into())),
+            PanelsForm::Int8 { block_size } => {
+                let blocks = form.rows(form.inputs.div_ceil(block_size));
+                Panels::Int8 {
+                    block_size,
+                    values: take(parts, form.rows(form.inputs))?,
+                    scales: take(parts, blocks)?,
+                    zero_points: take(parts, blocks)?,
+                }
+            }
+            PanelsForm::Blocks { rounds_activations } => {
+                let fits = |blocks: &Arc<BlockWeights>| {
+                    (blocks.inputs(), blocks.outputs()) == (form.inputs, form.outputs)
+                        && (!rounds_activations || blocks.layout().block_size() <= LONGEST_BLOCK)
+                };
+                let weights = blocks.filter(fits).ok_or_else(|| misfit("other blocks are expected".into()))?;
+                Panels::Blocks { weights, rounds_activations }
+            }
+        };
+        Ok(LinearWeights { inputs: form.inputs, outputs: form.outputs, panels })
     }
 }
 

@@ -22,6 +22,7 @@ mod integer_panel;
 pub mod linear;
 mod linear_weights;
 pub mod norm;
+pub mod packed;
 mod panel;
 mod parallel;
 #[cfg_attr(all(target_arch = "wasm32", not(target_feature = "atomics")), expect(dead_code, reason = "one thread"))]

@@ -69,7 +69,7 @@ pub fn rms_norm_reference(x: &[f32], width: usize, gamma: &[f32], epsilon: f32, 
 }
 
 /// What is done between the parts of a norm whose every result is rounded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct NormSteps {
     /// From the sum of a row to its mean, where that is subtracted.
     pub mean: Option<Vec<Step>>,

@@ -6,7 +6,7 @@ use super::steps::{QuantizedSoftmax, Step};
 use crate::attention::MaskStrides;
 
 /// One step. Those that read a mask read the next one.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum ScoreStep {
     /// Every score by itself.
     Each(Step),

@@ -2,7 +2,7 @@
 //! result is rounded to an integer and back. The integers, of 16 bits at most, are held as f32, which is exact.
 
 /// One operation on every number of a row.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Step {
     /// A number is added.
     Add(f32),
@@ -68,7 +68,7 @@ fn each(row: &mut [f32], function: impl Fn(f32) -> f32) {
 }
 
 /// com.microsoft `QLinearSoftmax` of rows, as ONNX Runtime computes it: exponentials from a table. Integers in, integers out.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct QuantizedSoftmax {
     /// Of the row.
     pub scale: f32,

@@ -26,7 +26,7 @@ const IN_BOTH_DOMAINS: &[&str] = &[
 ];
 
 /// A dimension of an input or output.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Dimension {
     /// Always this.
@@ -46,7 +46,7 @@ impl std::fmt::Display for Dimension {
 }
 
 /// An input or output of a model.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TensorInfo {
     /// Name in the graph.
     pub name: String,

@@ -7,7 +7,7 @@ use crate::kernels::activation::Activation;
 use tract_onnx::tract_hir::internal::*;
 
 /// Applies an [`Activation`] to every element.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Activate(pub Activation);
 
 impl Op for Activate {

@@ -7,7 +7,7 @@ use super::plain::{Plain, around, elements, tensor_of};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ArgExtremum {
     /// `ArgMax`.
     pub greatest: bool,

@@ -24,7 +24,7 @@ use crate::kernels::score_steps::{ScoreStep, StepMask};
 use tract_onnx::tract_hir::internal::*;
 
 /// How the heads of an operand lie in a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum HeadLayout {
     /// `[batch, position, heads * dim]`
     Packed,
@@ -35,7 +35,7 @@ pub enum HeadLayout {
 }
 
 /// Columns of a wider tensor, `[batch, position, width]`, in which the heads of an operand lie side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Columns {
     /// The first of them.
     pub first: usize,
@@ -107,7 +107,7 @@ impl HeadLayout {
 }
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Attention {
     /// Query heads.
     pub heads: usize,

@@ -7,7 +7,7 @@ use crate::error::Error;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CheckIndices {
     /// Axis of `data`.
     pub axis: usize,

@@ -11,7 +11,7 @@ use crate::kernels::integer_linear::{IntegerRows, IntegerWeights, integer_linear
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConvInteger {
     /// Parts into which the channels are divided.
     pub groups: usize,
@@ -24,7 +24,7 @@ pub struct ConvInteger {
 }
 
 /// What surrounds the spatial axes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Padding {
     /// Before each axis, then after each axis.
     Explicit(Vec<usize>),

@@ -7,7 +7,7 @@ use crate::error::Error;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Cumulative {
     /// `CumProd`.
     pub product: bool,

@@ -9,7 +9,7 @@ use crate::kernels::quantize::{Quantization, dynamic_quantize};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DynamicQuantizeLinear;
 
 impl Plain for DynamicQuantizeLinear {

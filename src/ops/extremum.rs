@@ -7,7 +7,7 @@ use super::plain::{Plain, broadcast_shape, zip_broadcast};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Extremum {
     /// The greater one.
     pub greatest: bool,

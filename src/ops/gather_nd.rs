@@ -8,7 +8,7 @@ use crate::error::Error;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct GatherNd {
     /// Leading axes that data and indices share.
     pub batch_dims: usize,

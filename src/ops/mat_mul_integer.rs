@@ -10,7 +10,7 @@ use crate::kernels::integer_linear::{Bytes, IntegerRows, IntegerWeights, integer
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MatMulInteger;
 
 impl Plain for MatMulInteger {

@@ -8,7 +8,7 @@ use super::quantization::QuantizedType;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct NarrowInteger(pub QuantizedType);
 
 impl Op for NarrowInteger {

@@ -7,7 +7,7 @@
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OneHot {
     /// Place of the new axis.
     pub axis: usize,

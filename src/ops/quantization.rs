@@ -4,7 +4,7 @@ use std::ops::Range;
 use tract_onnx::tract_hir::internal::*;
 
 /// An integer type of quantised tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct QuantizedType {
     /// 2, 4, 8 or 16.
     pub bits: u32,

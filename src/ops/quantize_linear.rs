@@ -9,7 +9,7 @@ use super::quantization::{QuantizedType, runs, to_f32};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QuantizeLinear {
     /// Axis along which the scales vary, where they do.
     pub axis: usize,

@@ -8,7 +8,7 @@ use crate::kernels::norm::{NormSteps, norm_by_steps};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct QuantizedNorm(pub NormSteps);
 
 impl Eq for QuantizedNorm {}

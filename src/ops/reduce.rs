@@ -7,7 +7,7 @@
 use tract_onnx::tract_hir::internal::*;
 
 /// What becomes of the elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Reducer {
     /// Sum of absolute values.
     L1,
@@ -32,7 +32,7 @@ pub enum Reducer {
 }
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reduce {
     /// What becomes of the elements.
     pub reducer: Reducer,

@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 
 /// Distances below half of the buckets of a direction have one each; the others share the rest on a logarithmic scale that
 /// ends at `max_distance`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RelativePositionBucket {
     /// Number of buckets, 4 at least.
     pub buckets: i64,

@@ -11,7 +11,7 @@ use super::quantization::QuantizedType;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Requantize {
     /// Axis along which the right operand's scales vary, where they do.
     pub axis: usize,

@@ -11,7 +11,7 @@ use crate::kernels::rotary_embedding::{RotaryCall, rotary_embedding};
 use tract_onnx::tract_hir::internal::*;
 
 /// Which rows of the caches belong to the tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Positions {
     /// The caches have a row for each token.
     InOrder,
@@ -26,7 +26,7 @@ pub enum Positions {
 }
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RotaryEmbedding {
     /// Heads of packed vectors; without, as many as there are vectors of twice the pairs.
     pub heads: Option<usize>,

@@ -7,7 +7,7 @@ use super::elements::{index, integers};
 use tract_onnx::tract_hir::internal::*;
 
 /// What becomes of an element and an update of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Reduction {
     /// The update.
     Replace,
@@ -48,7 +48,7 @@ element!(add, mul, f16 f32 f64);
 element!(bitor, bitand, bool);
 
 /// Each update goes to the place that `indices` name along one axis; `indices` and `updates` have the same shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ScatterElements {
     /// The axis.
     pub axis: usize,
@@ -57,7 +57,7 @@ pub struct ScatterElements {
 }
 
 /// The last axis of `indices` names the first coordinates of a block of `data`; `updates` holds a block for each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ScatterNd {
     /// What becomes of the block that is there.
     pub reduction: Reduction,

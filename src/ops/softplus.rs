@@ -4,7 +4,7 @@ use super::plain::{Plain, elements, tensor_of};
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Softplus;
 
 impl Plain for Softplus {

@@ -7,7 +7,7 @@ use super::elements::integers;
 use tract_onnx::tract_hir::internal::*;
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TensorScatter {
     /// The sequence axis.
     pub axis: usize,

@@ -4,12 +4,13 @@ use super::checkpoint::JsCheckpoint;
 use super::errors::{promise, to_js};
 use super::source::JsSource;
 use super::values::{elements_to_js, json, property, string_property, tensor_from_js, tensor_to_js};
+use crate::artefact;
 use crate::error::{Error, Result};
 use crate::exec::{self, DevicePreference, Feed, HeldTensor, Output, Placement, RunCounters};
 use crate::gpu::Counters;
 use crate::onnx::{ExternalFile, TensorInfo, external_path};
 use crate::tensor::{DType, Tensor};
-use js_sys::{Array, Promise};
+use js_sys::{Array, Promise, Uint8Array};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -101,9 +102,11 @@ pub struct Session(Rc<Shared>);
 
 /// `info()`.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Info<'a> {
     inputs: &'a [TensorInfo],
     outputs: &'a [TensorInfo],
+    loaded_from: &'static str,
 }
 
 /// `state()`.
@@ -128,13 +131,18 @@ struct AllCounters {
 
 #[wasm_bindgen]
 impl Session {
-    /// Loads a model from `{ size, readAt }` with `{ device, externalData, checkpoint }`: a promise of a `Session`.
+    /// Loads a model from `{ size, readAt }` with `{ device, externalData, artefact?, checkpoint }`: a promise of a `Session`.
+    /// With `artefact: { digest? }` it must be what a session of this build saved, of the model with that digest if there is one.
     pub fn load(source: JsValue, options: JsValue) -> Promise {
         promise(async move {
             let preference = device(&string_property(&options, "device")?)?;
             let checkpoint = JsCheckpoint::new(&property(&options, "checkpoint")?);
             let external = external_files(&property(&options, "externalData")?)?;
             let source = JsSource::new("the model", source)?;
+            let expected = property(&options, "artefact")?;
+            if !expected.is_undefined() {
+                artefact::check(&source, property(&expected, "digest")?.as_string().as_deref())?;
+            }
             let session = exec::Session::load(&source, &external, preference, &checkpoint).await?;
             Ok(Session::new(session)?.into())
         })
@@ -170,7 +178,14 @@ impl Session {
         self.0.held.borrow_mut().tensors.remove(&held);
     }
 
-    /// The JSON of the model's inputs and outputs.
+    /// What the same build loads the model from again, a `Uint8Array`. `digest` tells the model from others.
+    pub fn save(&self, digest: Option<String>) -> Result<Uint8Array, JsValue> {
+        let session = self.0.session.borrow();
+        let saved = session.as_ref().ok_or_else(busy).and_then(|session| saved(session, digest.as_deref()));
+        saved.map_err(|error| to_js(&error))
+    }
+
+    /// The JSON of the model's inputs and outputs, and of what it was loaded from.
     pub fn info(&self) -> String {
         self.0.info.clone()
     }
@@ -186,7 +201,8 @@ impl Session {
 
 impl Session {
     fn new(session: exec::Session) -> Result<Session> {
-        let info = json(&Info { inputs: session.inputs(), outputs: session.outputs() })?;
+        let loaded_from = if session.is_from_artefact() { "artefact" } else { "model" };
+        let info = json(&Info { inputs: session.inputs(), outputs: session.outputs(), loaded_from })?;
         let known = Known { placement: session.placement(), counters: session.counters() };
         Ok(Session(Rc::new(Shared {
             session: RefCell::new(Some(session)),
@@ -254,9 +270,7 @@ impl Shared {
 
 async fn borrowed<T>(shared: &Shared, work: impl AsyncFnOnce(&mut exec::Session) -> Result<T>) -> Result<T> {
     let taken = shared.session.borrow_mut().take();
-    let mut session = taken.ok_or_else(|| {
-        Error::invalid_input("the session is busy with another run").remedy("wait for that run to end")
-    })?;
+    let mut session = taken.ok_or_else(busy)?;
     let outcome = work(&mut session).await;
     {
         let mut known = shared.known.borrow_mut();
@@ -265,6 +279,23 @@ async fn borrowed<T>(shared: &Shared, work: impl AsyncFnOnce(&mut exec::Session)
     }
     *shared.session.borrow_mut() = Some(session);
     outcome
+}
+
+fn busy() -> Error {
+    Error::invalid_input("the session is busy with another run").remedy("wait for that run to end")
+}
+
+fn saved(session: &exec::Session, digest: Option<&str>) -> Result<Uint8Array> {
+    let artefact = session.save(digest)?;
+    let len = u32::try_from(artefact.len()).map_err(|_| Error::out_of_memory("an artefact of more than 4 GiB"))?;
+    let (bytes, mut written) = (Uint8Array::new_with_length(len), 0);
+    artefact.write(|piece| {
+        let end = written + piece.len() as u32;
+        bytes.subarray(written, end).copy_from(piece);
+        written = end;
+        Ok(())
+    })?;
+    Ok(bytes)
 }
 
 fn device(name: &str) -> Result<DevicePreference> {

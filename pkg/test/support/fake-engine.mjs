@@ -71,6 +71,20 @@ function engineError(code, message, places = {}) {
   return Object.assign(new Error(message), { code, ...places });
 }
 
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw engineError('InvalidModel', 'not well formed');
+  }
+}
+
+/** An artefact is a model with the mark that `save` leaves. */
+function checkArtefact(artefact, digest) {
+  if (artefact === undefined) throw engineError('InvalidModel', 'this is no artefact');
+  if (digest !== undefined && artefact.digest !== digest) throw engineError('IntegrityError', 'of another model');
+}
+
 function readAll(source) {
   const bytes = new Uint8Array(source.size);
   source.readAt(0, bytes);
@@ -88,8 +102,9 @@ export class Session {
   static async load(source, options) {
     if (!constructed) throw new Error('used before its constructors were called');
     const session = new Session();
-    session.#behaviour = JSON.parse(new TextDecoder().decode(readAll(source)));
+    session.#behaviour = parse(new TextDecoder().decode(readAll(source)));
     session.#options = options;
+    if (options.artefact !== undefined) checkArtefact(session.#behaviour.artefact, options.artefact.digest);
     const numbers = new Int32Array(shared.buffer);
     Atomics.store(numbers, 1, session.#behaviour.help === 'trap' ? TRAP : HELP);
     Atomics.notify(numbers, 1);
@@ -125,6 +140,10 @@ export class Session {
     return tensor;
   }
 
+  save(digest) {
+    return new TextEncoder().encode(JSON.stringify({ artefact: { digest }, ...this.#behaviour }));
+  }
+
   download(held) {
     const { type, dims, data } = this.#heldTensor(held);
     return { type, dims, data: data.slice() };
@@ -137,7 +156,7 @@ export class Session {
   info() {
     const type = this.#behaviour.type ?? 'int64';
     const value = (name) => ({ name, type, shape: ['batch', 'seq'] });
-    return JSON.stringify({ inputs: [value('ids')], outputs: [value('out')] });
+    return JSON.stringify({ inputs: [value('ids')], outputs: [value('out')], loadedFrom: this.#behaviour.artefact ? 'artefact' : 'model' });
   }
 
   state() {

@@ -24,7 +24,7 @@ pub fn audit(model: &TypedModel, report: &mut Report) -> TractResult<()> {
         let node = model.node(id);
         for (pattern, look) in [("attention", attention as Look), ("norm", norm), ("linear", linear)] {
             if let Some(reason) = look(model, node, report) {
-                report.not_fused.push(NotFused { pattern, node: node.name.clone(), reason });
+                report.not_fused.push(NotFused { pattern: pattern.into(), node: node.name.clone(), reason });
             }
         }
     }

@@ -110,7 +110,7 @@ fn apply(rule: &Rule, mut model: TypedModel, report: &mut Report) -> TractResult
                 Ok(Match::Almost(reason)) => reason,
                 Err(error) => error.root_cause().to_string(),
             };
-            not_fused.push(NotFused { pattern: rule.pattern, node: node.name.clone(), reason });
+            not_fused.push(NotFused { pattern: rule.pattern.into(), node: node.name.clone(), reason });
             Ok(None)
         })?;
         model = next;
