@@ -114,9 +114,19 @@ declare class FileReaderSync {
   readAsArrayBuffer(blob: Blob): ArrayBuffer;
 }
 
+/** Bytes that are read at once where reads follow each other: each read of a `Blob` is a round trip to another process. */
+const AHEAD_BYTES = 16 * 1024 * 1024;
+/** Bytes between two reads that still follow each other. */
+const GAP_BYTES = 4096;
+
 class BlobSource implements ByteSource {
   readonly size: number;
   readonly #blob: Blob;
+  /** What was read last, and where it begins. */
+  #held = new Uint8Array();
+  #start = 0;
+  /** Where the last read ended. */
+  #end = -GAP_BYTES;
 
   constructor(blob: Blob) {
     this.#blob = blob;
@@ -125,9 +135,19 @@ class BlobSource implements ByteSource {
 
   readAt(offset: number, buffer: Uint8Array): void {
     checkRange(offset, buffer.length, this.size);
+    const end = offset + buffer.length;
+    if (offset < this.#start || end > this.#start + this.#held.length) {
+      const follows = offset >= this.#end && offset < this.#end + GAP_BYTES;
+      this.#hold(offset, follows ? Math.max(end, offset + AHEAD_BYTES) : end);
+    }
+    buffer.set(this.#held.subarray(offset - this.#start, end - this.#start));
+    this.#end = end;
+  }
+
+  #hold(start: number, end: number): void {
     try {
-      const part = this.#blob.slice(offset, offset + buffer.length);
-      buffer.set(new Uint8Array(new FileReaderSync().readAsArrayBuffer(part)));
+      this.#held = new Uint8Array(new FileReaderSync().readAsArrayBuffer(this.#blob.slice(start, end)));
+      this.#start = start;
     } catch (cause) {
       unreadable(cause);
     }

@@ -57,9 +57,9 @@ export async function loadModel(request: LoadRequest): Promise<Loaded> {
     const opening = openHost(request.worker, request.numThreads);
     try {
       const linked = { ...request, signal };
-      const { large, small } = bySize(request.files);
-      linked.progress.expect([request.artefact ?? large, small].flat());
-      const [files, info, { host }] = await Promise.all([readFiles(small, linked), load(linked, large, opening), opening]);
+      const { model, beside } = divided(request.files);
+      linked.progress.expect([request.artefact ?? model, beside].flat());
+      const [files, info, { host }] = await Promise.all([readFiles(beside, linked), load(linked, model, opening), opening]);
       if (request.prepare !== undefined) await host.perform('prepare', request.prepare(files));
       return { host, info };
     } catch (error) {
@@ -69,34 +69,36 @@ export async function loadModel(request: LoadRequest): Promise<Loaded> {
   });
 }
 
-/** The files that an artefact stands for, and the others. */
-function bySize(files: readonly LoadFile[]): { large: LoadFile[]; small: LoadFile[] } {
-  const isLarge = ({ kind }: LoadFile) => kind === 'model' || kind === 'data';
-  return { large: files.filter(isLarge), small: files.filter((file) => !isLarge(file)) };
+/** The files that an artefact stands for, and those beside them. */
+function divided(files: readonly LoadFile[]): { model: LoadFile[]; beside: LoadFile[] } {
+  const isOfModel = ({ kind }: LoadFile) => kind === 'model' || kind === 'data';
+  return { model: files.filter(isOfModel), beside: files.filter((file) => !isOfModel(file)) };
 }
 
 /** Loads the artefact, or the model where there is none that is of use. */
-async function load(request: LoadRequest, large: LoadFile[], opening: Promise<OpenedHost>): Promise<SessionInfo> {
+async function load(request: LoadRequest, files: LoadFile[], opening: Promise<OpenedHost>): Promise<SessionInfo> {
   const { artefact, digests, device, progress } = request;
   if (artefact !== undefined) {
-    const digest = digests.get(large.find(({ kind }) => kind === 'model')!.name);
-    const info = await unlessUnusable(async () => {
-      const model = await readFile(artefact, request);
-      return perform(request, opening, { model: model!, externalData: [], device, artefact: { digest } });
-    });
-    if (info !== undefined) return info;
+    const digest = digests.get(files.find(({ kind }) => kind === 'model')!.name);
+    const bytes = await unlessUnusable(readFile(artefact, request));
+    const opened = await opening;
+    if (bytes !== undefined) {
+      const input = { model: bytes, externalData: [], device, artefact: { digest } };
+      const info = await unlessUnusable(perform(request, opened, input));
+      if (info !== undefined) return info;
+    }
     progress.giveUp(artefact.name);
-    progress.expect(large);
+    progress.expect(files);
   }
-  return perform(request, opening, { ...modelOf(large, await readFiles(large, request)), device });
+  const read = await readFiles(files, request);
+  return perform(request, await opening, { ...modelOf(files, read), device });
 }
 
 async function perform(
   { signal }: LoadRequest,
-  opening: Promise<OpenedHost>,
+  { host, module }: OpenedHost,
   input: Omit<LoadInput, 'module'>,
 ): Promise<SessionInfo> {
-  const { host, module } = await opening;
   throwIfAborted(signal, DOING);
   signal?.addEventListener('abort', () => void host.close(abortedError(DOING, signal)));
   return host.perform('load', { module, ...input });
@@ -105,9 +107,9 @@ async function perform(
 /** What is wrong with an artefact that is not to be had, damaged, or of another model or build. */
 const UNUSABLE: readonly string[] = ['NetworkError', 'IntegrityError', 'InvalidModel'];
 
-async function unlessUnusable<T>(work: () => Promise<T>): Promise<T | undefined> {
+async function unlessUnusable<T>(work: Promise<T>): Promise<T | undefined> {
   try {
-    return await work();
+    return await work;
   } catch (error) {
     if (error instanceof SottovoceError && UNUSABLE.includes(error.code)) return undefined;
     throw error;

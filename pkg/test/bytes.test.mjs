@@ -77,3 +77,37 @@ test('SHA-256 agrees with the platform, however the bytes are cut', () => {
     }
   }
 });
+
+test('a Blob is read in large parts where reads follow each other', async (t) => {
+  const whole = Uint8Array.from({ length: 10_000 }, (_, at) => at % 251);
+  const asked = [];
+  const blob = {
+    size: whole.length,
+    slice: (start, end) => {
+      asked.push(start);
+      return whole.slice(start, end).buffer;
+    },
+  };
+  globalThis.FileReaderSync = class {
+    readAsArrayBuffer = (part) => part;
+  };
+  t.after(() => delete globalThis.FileReaderSync);
+  const source = await openBytes({ blob });
+  const cases = [
+    // Offset and bytes of a read, and how often the Blob has been asked by then.
+    [0, 10, 1],
+    [5000, 10, 2],
+    [5010, 20, 3],
+    [5050, 4000, 3],
+    [9999, 1, 3],
+    [5005, 10, 4],
+    [0, 10_000, 5],
+    [3, 3000, 5],
+  ];
+  for (const [offset, length, count] of cases) {
+    const buffer = new Uint8Array(length);
+    source.readAt(offset, buffer);
+    assert.deepEqual(buffer, whole.slice(offset, offset + length));
+    assert.equal(asked.length, count, `${offset} ${length}`);
+  }
+});

@@ -8,7 +8,8 @@ use twox_hash::XxHash64;
 pub const MAGIC: [u8; 8] = *b"\0sottovo";
 /// Parts begin at multiples of this.
 pub const ALIGNMENT: u64 = 64;
-const LEN: usize = 64;
+/// Bytes of a header; the description follows.
+pub const LEN: usize = 64;
 const SEED: u64 = 0;
 
 /// What the crate is built from, and for: code that packs and code that reads must agree.
@@ -126,11 +127,6 @@ impl Header {
             return Err(damaged("its description is not the one that was saved".into()));
         }
         Ok(description)
-    }
-
-    /// Where the description begins.
-    pub const fn len() -> usize {
-        LEN
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! An artefact is a header of 64 bytes, the description, and the parts: the bytes of weights, each at a multiple of 64,
 //! in the order in which the description names them, each once however many nodes share it. An artefact is of use to the
-//! build that wrote it and to no other. Whatever is wrong with one is an error before anything of its size is allocated.
+//! build that wrote it and to no other. Whatever is wrong with one is a typed error, and nothing is
+//! allocated beyond its size.
 
 mod expression;
 mod header;

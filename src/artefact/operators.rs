@@ -592,7 +592,7 @@ mod tests {
         for operator in [weighted(), own(&length), of_tract(&length)].concat() {
             let node = node(operator, &length);
             let (description, parts) = written(&node, &symbols).unwrap();
-            let mut file = vec![0; super::super::header::Header::len() + description.len()];
+            let mut file = vec![0; super::super::header::LEN + description.len()];
             for part in &parts {
                 file.resize(file.len().next_multiple_of(64), 0);
                 file.extend_from_slice(part);

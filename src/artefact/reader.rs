@@ -1,6 +1,6 @@
 //! Reads descriptions, and the parts as they are named.
 
-use super::header::{Header, aligned, damaged, hasher};
+use super::header::{self, aligned, damaged, hasher};
 use super::operators;
 use crate::error::{Error, Result};
 use crate::graph::checks::check_wired;
@@ -46,7 +46,7 @@ struct Part {
 impl<'a> Reader<'a> {
     /// Reads a file's description.
     pub fn new(source: &'a dyn ReadAt, description: &'a [u8]) -> Reader<'a> {
-        let end = (Header::len() + description.len()) as u64;
+        let end = (header::LEN + description.len()) as u64;
         Reader { source, description, shared: Vec::new(), symbols: Vec::new(), next: None, end }
     }
 

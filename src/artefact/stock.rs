@@ -108,8 +108,8 @@ impl Stored for TypedBinOp {
 
     fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
         let name = self.0.name();
-        if !binary_operations().iter().any(|operation| *operation == self.0) {
-            return Err(unsaved(&name));
+        if !binary_operations().contains(&self.0) {
+            return Err(unsaved(name));
         }
         writer.value(&name)?;
         writer.optional_type(self.1)
@@ -127,9 +127,9 @@ impl Stored for ElementWiseOp {
     const NAME: &'static str = "tract.ElementWise";
 
     fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
-        let name = self.0.name();
-        if !unary_operations().iter().any(|operation| *operation == self.0) {
-            return Err(unsaved(&name));
+        let name = &self.0.name();
+        if !unary_operations().contains(&self.0) {
+            return Err(unsaved(name));
         }
         writer.value(&name)?;
         writer.optional_type(self.1)

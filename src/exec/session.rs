@@ -121,8 +121,12 @@ impl Session {
         const LOADING: &str = "loading the model";
         let (gpu, device_reason) = choose_device(preference).await.map_err(|error| error.doing(LOADING))?;
         checkpoint.pass().await?;
+        let from_artefact = is_artefact(source)?;
         let (compiled, plans) = guarded(LOADING, || {
-            let SavedModel { model, digest } = compiled(source, external)?;
+            let SavedModel { model, digest } = match from_artefact {
+                true => artefact::read(source)?,
+                false => SavedModel { model: compile(source, external)?, digest: None },
+            };
             let CompiledModel { graphs, inputs, outputs, report } = model;
             let plan = |CompiledGraph { when, reads, graph }| Ok(Plan { when, reads, executor: Executor::new(graph)? });
             Ok(((inputs, outputs, report, digest), graphs.into_iter().map(plan).collect::<Result<Vec<_>>>()?))
@@ -140,7 +144,7 @@ impl Session {
             device_reason,
             counters: RunCounters::default(),
             digest,
-            from_artefact: is_artefact(source)?,
+            from_artefact,
             past_gpu: Counters::default(),
             closed: false,
         })
@@ -311,14 +315,6 @@ impl Session {
         self.device_reason = format!("the GPU was lost: {}", gpu.lost().unwrap_or_else(|| "no reason given".into()));
         true
     }
-}
-
-/// A model, compiled now or earlier.
-fn compiled(source: &dyn ReadAt, external: &[ExternalFile]) -> Result<SavedModel> {
-    if is_artefact(source)? {
-        return artefact::read(source);
-    }
-    compile(source, external).map(|model| SavedModel { model, digest: None })
 }
 
 /// Whether a tensor holds that one boolean.
