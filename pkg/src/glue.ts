@@ -168,5 +168,5 @@ export interface UnthreadedGlue extends Glue {
 export interface ThreadedGlue extends Glue {
   default(input: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory; thread_stack_size?: number }): Promise<EngineExports>;
   /** Helps, and never returns. */
-  help(): void;
+  help(): never;
 }

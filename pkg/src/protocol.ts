@@ -62,5 +62,7 @@ export type Response =
   | { kind: 'started' }
   /** What a threaded engine is made of: those may share it that are to help it. */
   | ({ kind: 'memory' } & SharedEngine)
+  /** A thread that helped an engine does so no more: the engine waits for work that is never finished. */
+  | { kind: 'stopped'; message: string }
   | { kind: 'answer'; id: number; answer: Answer }
   | { kind: 'failure'; id: number; error: PlainError; fatal: boolean };

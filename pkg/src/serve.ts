@@ -35,7 +35,7 @@ export function serve(glue: Glue, threaded?: ThreadedGlue): void {
 
   globalThis.addEventListener('message', ({ data }: MessageEvent<Request>) => {
     if (data.kind === 'abort') aborted.add(data.id);
-    else if (data.kind === 'help') help(threaded!, data);
+    else if (data.kind === 'help') void help(threaded!, data).then((message) => post({ kind: 'stopped', message }));
     else void perform(data.id, data.command);
   });
   post({ kind: 'started' });

@@ -43,7 +43,7 @@ export class WorkerHost implements Host {
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      void this.close(started ? uncaughtError(event) : notStartedError(event));
+      void this.close(started ? stoppedError(event.message) : notStartedError(event));
     };
     worker.onmessageerror = () => void this.close(notStartedError());
     return worker;
@@ -104,6 +104,10 @@ export class WorkerHost implements Host {
 
   #receive(response: Response): void {
     if (response.kind === 'started') return;
+    if (response.kind === 'stopped') {
+      void this.close(stoppedError(response.message));
+      return;
+    }
     if (response.kind === 'memory') {
       for (const helper of this.#helpers) helper.postMessage({ ...response, kind: 'help' } satisfies Request);
       return;
@@ -143,6 +147,6 @@ function notStartedError(event?: ErrorEvent): SottovoceError {
   });
 }
 
-function uncaughtError(event: ErrorEvent): SottovoceError {
-  return typedError('InternalError', `the worker stopped (${event.message})`, { remedy: 'load the model again' });
+function stoppedError(message: string): SottovoceError {
+  return typedError('InternalError', `the worker stopped (${message})`, { remedy: 'load the model again' });
 }
