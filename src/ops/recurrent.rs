@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn refused() {
         let operator = recurrent(Cell::Rnn, &[LINEAR], false);
-        let [x, w, r] = [[3, 1, 2], [1, 4, 2], [1, 4, 4]].map(|shape| f32::fact(shape));
+        let [x, w, r] = [[3, 1, 2], [1, 4, 2], [1, 4, 4]].map(f32::fact);
         let (lengths, initial_h) = (i32::fact([1]), f32::fact([1, 1, 4]));
         assert!(operator.facts(&[&x, &w, &r, &lengths, &initial_h]).is_ok());
         assert!(operator.facts(&[&x, &w, &r, &lengths]).is_err(), "an input is missing");
