@@ -47,6 +47,7 @@ impl Wiring for FusedMatMul {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
+        ensure!(inputs.len() == 2, "it takes 2 inputs");
         let composer = &mut Composer::new(prefix, model);
         let left = self.left.wire(composer, inputs[0])?;
         let constant =

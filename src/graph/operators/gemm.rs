@@ -52,6 +52,7 @@ impl Gemm {
 
     /// Wires the product and the sum.
     pub fn compose(&self, composer: &mut Composer, inputs: &[OutletId]) -> TractResult<OutletId> {
+        ensure!(inputs.len() >= 2 + self.addend.is_some() as usize, "an input is missing");
         for operand in &inputs[..2] {
             ensure!(composer.fact(*operand)?.rank() == 2, "Gemm takes matrices");
         }

@@ -25,6 +25,7 @@ impl Wiring for GemmFastGelu {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
+        ensure!(inputs.len() >= 2, "it takes 2 or 3 inputs");
         let composer = &mut Composer::new(prefix, model);
         let mut x = product(composer, inputs[0], inputs[1])?;
         if let Some(bias) = inputs.get(2) {

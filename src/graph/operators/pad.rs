@@ -49,7 +49,7 @@ impl Wiring for Pad {
             Pads::Attributes { pads, .. } => (pads.iter().map(|pad| pad.to_dim()).collect(), None),
             Pads::Inputs { axes, .. } => {
                 let axes = axes.map(|axes| arguments::constant_ints(model, inputs[axes], "axes")).transpose()?;
-                (arguments::constant_sizes(model, inputs[1], "pads")?, axes)
+                (arguments::constant_sizes(model, *inputs.get(1).context("the pads are missing")?, "pads")?, axes)
             }
         };
         let pads = by_axis(&pads, axes.as_deref(), fact.rank())?;

@@ -32,6 +32,7 @@ impl Wiring for SimplifiedLayerNormalization {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+        ensure!(inputs.len() == 2, "it takes 2 inputs");
         let axis = axis_of(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let normalisation = Normalisation { kind: Kind::RootMeanSquare, axis, epsilon: self.epsilon };
         let composer = &mut Composer::new(prefix, model);

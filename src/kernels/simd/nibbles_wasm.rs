@@ -1,8 +1,8 @@
 //! [`I32x4`] and products of 4-bit integers as `v128` of WebAssembly's `simd128`, with `relaxed-simd` where the build has it.
 #![allow(unsafe_code)]
 
+use super::F32x4;
 use super::bytes::I32x4;
-use super::{F32x4, ProductSums};
 use core::arch::wasm32::*;
 
 /// 4-bit integers of four outputs, spread out for a product with a word of activations.
@@ -20,6 +20,7 @@ pub(in crate::kernels) use strict::*;
 #[cfg(target_feature = "relaxed-simd")]
 mod relaxed {
     use super::*;
+    use crate::kernels::simd::ProductSums;
 
     pub(in crate::kernels) const WORDS: usize = 2;
 
