@@ -31,7 +31,7 @@ fn bytes_of(artefact: &Artefact) -> Vec<u8> {
         Ok(())
     });
     gathered.unwrap();
-    assert_eq!(bytes.len() as u64, artefact.len());
+    assert_eq!(bytes.len() as u64, artefact.size());
     bytes
 }
 

@@ -98,14 +98,9 @@ impl<'a> Artefact<'a> {
         Ok(Artefact { head: [head.to_vec(), description].concat(), parts })
     }
 
-    /// Bytes of the artefact.
-    pub fn len(&self) -> u64 {
+    /// How many bytes the artefact has.
+    pub fn size(&self) -> u64 {
         header::length(self.head.len(), self.parts.iter().map(|part| part.len()))
-    }
-
-    /// Whether there are no bytes: there always are.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Hands all bytes over, piece by piece, in order.

@@ -1,4 +1,4 @@
-//! The engine on the command line: `run`, `inspect` and `bench` a model without a browser.
+//! The engine on the command line: `run`, `inspect`, `save` and `bench` a model without a browser.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use sottovoce::artefact::is_artefact;

@@ -287,7 +287,7 @@ fn busy() -> Error {
 
 fn saved(session: &exec::Session, digest: Option<&str>) -> Result<Uint8Array> {
     let artefact = session.save(digest)?;
-    let len = u32::try_from(artefact.len()).map_err(|_| Error::out_of_memory("an artefact of more than 4 GiB"))?;
+    let len = u32::try_from(artefact.size()).map_err(|_| Error::out_of_memory("an artefact of more than 4 GiB"))?;
     let (bytes, mut written) = (Uint8Array::new_with_length(len), 0);
     artefact.write(|piece| {
         let end = written + piece.len() as u32;
