@@ -5,9 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Where the sources are.
+const FOLDERS: [&str; 2] = ["base/src", "src"];
+
 fn main() -> io::Result<()> {
     let mut files = vec![PathBuf::from("Cargo.lock")];
-    add_sources(Path::new("src"), &mut files)?;
+    for folder in FOLDERS {
+        add_sources(Path::new(folder), &mut files)?;
+        println!("cargo::rerun-if-changed={folder}");
+    }
     files.sort();
     let mut hasher = DefaultHasher::new();
     for file in files {
@@ -15,7 +21,6 @@ fn main() -> io::Result<()> {
         file.iter().for_each(|part| part.to_string_lossy().hash(&mut hasher));
         fs::read(&file)?.hash(&mut hasher);
     }
-    println!("cargo::rerun-if-changed=src");
     println!("cargo::rerun-if-changed=Cargo.lock");
     println!("cargo::rustc-env=SOTTOVOCE_SOURCES={:016x}", hasher.finish());
     Ok(())

@@ -5,12 +5,9 @@
 //! The browser's side of it is the npm package in `pkg/`, over `web`.
 
 pub mod artefact;
-pub mod attention;
-pub mod error;
 pub mod exec;
 pub mod gpu;
 pub mod graph;
-pub mod kernels;
 pub mod onnx;
 pub mod ops;
 pub mod tasks;
@@ -20,3 +17,5 @@ pub mod tensor_file;
 pub mod text;
 #[cfg(target_arch = "wasm32")]
 mod web;
+
+pub use sottovoce_base::{attention, error, kernels};

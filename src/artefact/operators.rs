@@ -16,7 +16,7 @@ use crate::ops::{
     Embedding, IntegerLinear, IntegerPower, KnownSizes, LayerNorm, Linear, Lookup, MatMul, MatMulInteger,
     NarrowInteger, OneHot, PaddingMask, QLinearBinary, QLinearSoftmax, QuantizeLinear, QuantizedLinear, QuantizedNorm,
     Reduce, RelativePositionBucket, Requantize, RmsNorm, RotaryEmbedding, RoundFloat, ScatterElements, ScatterNd,
-    Slice, Softplus, TensorScatter, TopK,
+    Shared, Slice, Softplus, TensorScatter, TopK,
 };
 use tract_onnx::tract_hir::internal::{TypedNode, TypedOp};
 
@@ -289,11 +289,11 @@ impl Stored for PlainOperator<Lookup> {
     const NAME: &'static str = "Lookup";
 
     fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
-        writer.shared(&self.0.table)
+        writer.once(self.0.table.address(), |writer| writer.numbers(&self.0.table))
     }
 
     fn read(reader: &mut Reader) -> Result<Self> {
-        Ok(PlainOperator(Lookup { table: reader.shared()? }))
+        Ok(PlainOperator(Lookup { table: reader.once(|reader| reader.numbers().map(Shared::new))? }))
     }
 }
 

@@ -112,7 +112,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes bytes, long ones beside the description.
-    fn part(&mut self, part: &'a [u8]) -> Result<()> {
+    pub fn part(&mut self, part: &'a [u8]) -> Result<()> {
         self.value(&part.len())?;
         if part.len() <= MOST_INLINE {
             self.bytes.extend_from_slice(part);

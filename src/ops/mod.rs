@@ -127,7 +127,7 @@ fn i64_slice(tensor: &Tensor) -> TractResult<&[i64]> {
 
 /// A new f32 tensor whose elements `fill` writes.
 fn f32_tensor(shape: &[usize], fill: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<Tensor> {
-    let mut tensor = Tensor::zero::<f32>(shape)?;
+    let mut tensor = Tensor::zero_dt(f32::datum_type(), shape)?;
     fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)?;
     Ok(tensor)
 }

@@ -83,7 +83,7 @@ impl Stage {
             Self::Rust => rust_tests(require_gpu),
             Self::Docs => process::run(
                 process::cargo()
-                    .args(["doc", "--no-deps", "--package", "sottovoce", "--lib"])
+                    .args(["doc", "--no-deps", "--package", "sottovoce-base", "--package", "sottovoce", "--lib"])
                     .env("RUSTDOCFLAGS", "-Dwarnings"),
             ),
             Self::Build => build_all(),
@@ -96,7 +96,7 @@ impl Stage {
 
 /// Checked one by one: together they would share the features of their dependencies, and these would be compiled again for each
 /// command that is for one package only.
-const PACKAGES: [&str; 2] = ["xtask", "sottovoce"];
+const PACKAGES: [&str; 3] = ["xtask", "sottovoce-base", "sottovoce"];
 
 fn clippy() -> Result<()> {
     PACKAGES.iter().try_for_each(|package| {
@@ -108,7 +108,16 @@ fn clippy() -> Result<()> {
 fn clippy_wasm() -> Result<()> {
     for feature in ["+simd128", "+relaxed-simd"] {
         let mut command = wasm::cargo_for_wasm("clippy", false);
-        command.args(["--package", "sottovoce", "--lib", "--all-features", "--", "-Dwarnings"]);
+        command.args([
+            "--package",
+            "sottovoce-base",
+            "--package",
+            "sottovoce",
+            "--lib",
+            "--all-features",
+            "--",
+            "-Dwarnings",
+        ]);
         process::run(command.arg(format!("-Ctarget-feature={feature}")))?;
     }
     Ok(())

@@ -14,8 +14,9 @@ use crate::{files, node, process};
 const BASE_FEATURES: &str =
     "+simd128,+bulk-memory,+mutable-globals,+nontrapping-fptoint,+sign-ext,+reference-types,+multivalue";
 
-/// What a page downloads is small where it is not hot: dependencies are optimised for size, but for those whose loops run over tensors.
-const RELEASE_PROFILE: [&str; 3] = [
+/// What a page downloads is small where it is not hot: all is optimised for size, but for what loops over tensors.
+const RELEASE_PROFILE: [&str; 4] = [
+    "profile.release.package.sottovoce.opt-level=\"s\"",
     "profile.release.package.\"*\".opt-level=\"s\"",
     "profile.release.package.tract-linalg.opt-level=3",
     "profile.release.package.tract-data.opt-level=3",
@@ -23,6 +24,9 @@ const RELEASE_PROFILE: [&str; 3] = [
 
 /// Where the constructors of statics are exported, the package calls them; else the linker has every export call them every time.
 const CONSTRUCTORS: &str = "-Clink-arg=--export=__wasm_call_ctors";
+
+/// The packages that the variants differ in: what the kernels are, and what tells artefacts of one variant from those of another.
+const OWN_PACKAGES: [&str; 2] = ["sottovoce-base", "sottovoce"];
 
 /// What the linker needs to make a module whose instances share a memory.
 const SHARED_MEMORY: [&str; 7] = [
@@ -38,8 +42,8 @@ const SHARED_MEMORY: [&str; 7] = [
 /// Nobody reads debug information of a module. Debug assertions would halve the speed of the kernels.
 const DEVELOPMENT_PROFILE: [&str; 6] = [
     "profile.dev.debug=false",
+    "profile.dev.package.sottovoce-base.debug-assertions=false",
     "profile.dev.package.sottovoce.debug-assertions=false",
-    "profile.dev.package.sottovoce.opt-level=2",
     "profile.dev.package.\"*\".opt-level=1",
     "profile.dev.package.tract-linalg.opt-level=2",
     "profile.dev.package.tract-data.opt-level=2",
@@ -142,7 +146,7 @@ impl Module {
         let target_folder = self.target_folder();
         let mut command = cargo_for_wasm("rustc", self.variant.has_threads());
         command
-            .args(["--package", "sottovoce", "--lib", "--crate-type", "cdylib"])
+            .args(["--package", "sottovoce-wasm", "--lib"])
             .env("CARGO_TARGET_DIR", &target_folder);
         if self.release {
             command.arg("--release");
@@ -150,16 +154,22 @@ impl Module {
         if self.selftest {
             command.args(["--features", "selftest"]);
         }
-        // Behind `--` a flag reaches the last crate only, which holds the kernels: the variants share all that lies below.
-        command.args(["--", CONSTRUCTORS]);
         if self.variant.is_relaxed() {
-            command.arg("-Ctarget-feature=+relaxed-simd");
+            command.arg("-Zprofile-rustflags").args(OWN_PACKAGES.map(|package| self.relaxed_setting(package)));
         }
+        // Behind `--` a flag reaches the last crate only.
+        command.args(["--", CONSTRUCTORS]);
         if self.variant.has_threads() {
             command.args(SHARED_MEMORY.map(|argument| format!("-Clink-arg={argument}")));
         }
         process::run(&mut command)?;
-        Ok(target_folder.join("wasm32-unknown-unknown").join(self.profile()).join("sottovoce.wasm"))
+        Ok(target_folder.join("wasm32-unknown-unknown").join(self.profile()).join("sottovoce_wasm.wasm"))
+    }
+
+    /// The setting that lets a package use relaxed SIMD: the variants share all that lies below.
+    fn relaxed_setting(self, package: &str) -> String {
+        let profile = if self.release { "release" } else { "dev" };
+        format!("--config=profile.{profile}.package.{package}.rustflags=[\"-Ctarget-feature=+relaxed-simd\"]")
     }
 
     /// Writes the module with its JavaScript and its types.

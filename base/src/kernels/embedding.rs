@@ -108,7 +108,6 @@ impl EmbeddingTable {
     }
 
     /// Whether the table's memory is also that of a linear layer.
-    #[cfg(test)]
     pub fn shares(&self, weights: &LinearWeights) -> bool {
         matches!((&self.values, weights.block_weights()), (Values::Blocks(own), Some(other)) if Arc::ptr_eq(own, other))
     }

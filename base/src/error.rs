@@ -69,7 +69,7 @@ pub struct ErrorDetails {
 /// A typed error: a code, a sentence, what was being done, where, and a remedy.
 ///
 /// ```
-/// use sottovoce::error::{Error, ErrorCode};
+/// use sottovoce_base::error::{Error, ErrorCode};
 /// let error = Error::invalid_input("expected int64, got float32").tensor("input_ids").remedy("pass int64 ids");
 /// assert_eq!(error.code, ErrorCode::InvalidInput);
 /// assert_eq!(error.to_string(), "expected int64, got float32 (tensor `input_ids`); pass int64 ids");
