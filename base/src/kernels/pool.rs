@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::hint::spin_loop;
+use std::hint;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Turns that a helper waits for work before it sleeps, some 500 µs: longer than what a step of a language model does between
 /// two products, and than a caller takes from one step to the next.
-const TURNS_BEFORE_SLEEP: u32 = if cfg!(target_arch = "wasm32") { 1_000_000 } else { 10_000 };
+const TURNS_BEFORE_SLEEP: u32 = if cfg!(target_arch = "wasm32") { 100_000 } else { 10_000 };
 
 /// Set in [`Pool::gate`] while helpers may enter; the bits below count those inside.
 const OPEN: u32 = 1 << 31;
@@ -156,7 +156,7 @@ impl Pool {
             if posted != seen {
                 return posted;
             }
-            spin_loop();
+            pause();
         }
         let mut sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleeping.fetch_add(1, Ordering::SeqCst);
@@ -174,6 +174,19 @@ impl Pool {
     }
 }
 
+/// Rests between two looks at what another thread is to write: to one who never rests, processors give a cache line so often that
+/// whoever writes it takes microseconds longer.
+#[inline(always)]
+fn pause() {
+    if cfg!(target_arch = "wasm32") {
+        // There is no instruction for it. Multiplications that wait for each other are enough.
+        let factor = hint::black_box(3u64);
+        hint::black_box(factor.wrapping_mul(factor).wrapping_mul(factor).wrapping_mul(factor));
+    } else {
+        hint::spin_loop();
+    }
+}
+
 /// Shuts the gate, and waits for the helpers inside.
 struct Closing<'a>(&'a Pool);
 
@@ -181,7 +194,7 @@ impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.gate.fetch_and(!OPEN, Ordering::Relaxed);
         while self.0.gate.load(Ordering::Acquire) != 0 {
-            spin_loop();
+            pause();
         }
     }
 }
