@@ -145,9 +145,7 @@ impl Module {
     fn compile(self) -> Result<PathBuf> {
         let target_folder = self.target_folder();
         let mut command = cargo_for_wasm("rustc", self.variant.has_threads());
-        command
-            .args(["--package", "sottovoce-wasm", "--lib"])
-            .env("CARGO_TARGET_DIR", &target_folder);
+        command.args(["--package", "sottovoce-wasm", "--lib"]).env("CARGO_TARGET_DIR", &target_folder);
         if self.release {
             command.arg("--release");
         }

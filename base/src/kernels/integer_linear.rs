@@ -12,6 +12,7 @@ use super::simd::F32x4;
 use super::simd::bytes::I32x4;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::array::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -99,8 +100,8 @@ impl IntegerWeights {
             for (column, sum) in sums.iter_mut().enumerate() {
                 *sum = rows.iter().fold(*sum, |sum, row| sum.wrapping_add(i32::from(row[column])));
             }
-            let block = |block: usize| std::array::from_fn(|at| rows[at % 4][4 * block + at / 4]);
-            self.panels.push(std::array::from_fn(block));
+            let block = |block: usize| from_fn(|at| rows[at % 4][4 * block + at / 4]);
+            self.panels.push(from_fn(block));
         }
         sums
     }
@@ -159,7 +160,7 @@ impl Packed for IntegerWeights {
 }
 
 fn of_columns(element: impl Fn(usize) -> i32) -> PanelOf<i32> {
-    std::array::from_fn(|block| std::array::from_fn(|lane| element(4 * block + lane)))
+    from_fn(|block| from_fn(|lane| element(4 * block + lane)))
 }
 
 /// 8-bit integers.
@@ -224,12 +225,14 @@ pub fn integer_linear(x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i
 }
 
 fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
-    let write = |sums: I32x4, _: usize, out: &mut [i32]| match out.first_chunk_mut() {
-        Some(whole) => sums.store(whole),
-        None => {
-            let mut lanes = [0; 4];
-            sums.store(&mut lanes);
-            out.copy_from_slice(&lanes[..out.len()]);
+    let write = |_: usize| {
+        |_: usize, sums: I32x4, out: &mut [i32]| match out.first_chunk_mut() {
+            Some(whole) => sums.store(whole),
+            None => {
+                let mut lanes = [0; 4];
+                sums.store(&mut lanes);
+                out.copy_from_slice(&lanes[..out.len()]);
+            }
         }
     };
     let finish = |_, _, _: &mut [i32]| {};
@@ -247,21 +250,28 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     assert_eq!(scales.len(), outputs, "scales are [outputs]");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
     assert!(joined.is_none_or(|joined| joined.values.len() == out.len()), "the joined operand is [rows, outputs]");
-    let write = |sums: I32x4, column: usize, out: &mut [f32]| {
-        let of_columns = |values: &[f32]| match values[column..].first_chunk() {
-            Some(whole) => F32x4::load(whole),
-            None => F32x4::load_partial(&values[column..]),
-        };
-        let scaled = sums.to_f32() * of_columns(scales);
-        let scaled = bias.map_or(scaled, |bias| scaled + of_columns(bias));
-        match out.first_chunk_mut() {
-            Some(whole) => scaled.store(whole),
-            None => out.copy_from_slice(&scaled.to_array()[..out.len()]),
+    let write = |first_column: usize| {
+        let (scales, bias) = (panel_of(scales, first_column), bias.map(|bias| panel_of(bias, first_column)));
+        move |block: usize, sums: I32x4, out: &mut [f32]| {
+            let scaled = sums.to_f32() * scales[block];
+            let scaled = bias.map_or(scaled, |bias| scaled + bias[block]);
+            match out.first_chunk_mut() {
+                Some(whole) => scaled.store(whole),
+                None => out.copy_from_slice(&scaled.to_array()[..out.len()]),
+            }
         }
     };
     let rest = Finish { bias: None, activation, joined };
     let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
     Way::of_this_machine().for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
+}
+
+/// The elements of the columns of a panel, from the given one on; zeros beyond the last.
+fn panel_of(values: &[f32], first_column: usize) -> [F32x4; BLOCKS] {
+    from_fn(|block| {
+        let values = values.get(first_column + 4 * block..).unwrap_or_default();
+        values.first_chunk().map_or_else(|| F32x4::load_partial(values), F32x4::load)
+    })
 }
 
 /// A product under way.
@@ -270,16 +280,17 @@ struct Product<'a, T, Write, FinishRow> {
     weights: &'a IntegerWeights,
     /// `[rows, outputs]`.
     out: &'a mut [T],
-    /// Writes the sums of up to four columns, from the given one on.
+    /// Given the first column of a panel, gives what writes the sums of one of its blocks.
     write: Write,
     /// Called with row, first column and elements of a part of a row, once these are written.
     finish: FinishRow,
 }
 
-impl<T, Write, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
+impl<T, Write, WriteBlock, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
 where
     T: Send,
-    Write: Fn(I32x4, usize, &mut [T]) + Sync + Send,
+    Write: Fn(usize) -> WriteBlock + Sync + Send,
+    WriteBlock: Fn(usize, I32x4, &mut [T]),
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
@@ -304,7 +315,7 @@ where
                 let columns = first_column..outputs.min(first_column + COLUMN_BLOCK);
                 for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
                     // SAFETY: every task has its own rows and columns of the output.
-                    unsafe { multiply(&left, rows.clone(), weights, panel, &out, &write) };
+                    unsafe { multiply(&left, rows.clone(), weights, panel, &out, write(panel * PANEL)) };
                 }
                 for row in rows {
                     // SAFETY: as above.
@@ -327,23 +338,27 @@ unsafe fn multiply<P: ByteProducts, T>(
     weights: &IntegerWeights,
     panel: usize,
     out: &SharedOutput<'_, T>,
-    write: &impl Fn(I32x4, usize, &mut [T]),
+    write: impl Fn(usize, I32x4, &mut [T]),
 ) {
     let outputs = weights.outputs;
     let (sums, zero_points) = (&weights.sums[panel], weights.zero_points.get(panel));
     let fours = weights.fours();
+    let offset = |row: usize, block: usize| I32x4::splat(left.zero_point(row)) * I32x4::load(&sums[block]);
+    // Where the left-hand matrix has one zero point, rows do not differ in what it adds.
+    let offset_of_all: Option<[I32x4; BLOCKS]> =
+        (left.zero_points.len() == 1).then(|| from_fn(|block| offset(0, block)));
     let write = |row: usize, block: usize, products: I32x4| {
         let column = panel * PANEL + 4 * block;
         if column >= outputs {
             return;
         }
-        let mut products = products - I32x4::splat(left.zero_point(row)) * I32x4::load(&sums[block]);
+        let mut products = products - offset_of_all.map_or_else(|| offset(row, block), |offsets| offsets[block]);
         if let Some(zero_points) = zero_points {
             products = products - I32x4::splat(left.sums[row]) * I32x4::load(&zero_points[block]);
         }
         // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
         let out = unsafe { out.slice(row * outputs + column, 4.min(outputs - column)) };
-        write(products, column, out);
+        write(block, products, out);
     };
     let left = LeftTiles { values: &left.values, stride: fours };
     multiply_panel::<P>(left, rows, &weights.panels[panel * fours..][..fours], write);
