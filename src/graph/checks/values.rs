@@ -9,7 +9,6 @@ use tract_onnx::tract_hir::internal::AxesMapping;
 use tract_onnx::tract_hir::internal::{EvalContext, OpState, TDim, TypedNode};
 use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cnn::{MaxPool, SumPool};
 use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::plan::eval;
 
@@ -28,11 +27,11 @@ pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> 
             check_memory(sizes, output.fact.datum_type)?;
         }
     }
-    check_operands(node, inputs, promised)
+    check_operands(node, inputs)
 }
 
 /// Operators that would read or write elsewhere, or panic, where sizes that were not known before do not fit each other.
-fn check_operands(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Result<()> {
+fn check_operands(node: &TypedNode, inputs: &[TValue]) -> Result<()> {
     if let Some(einsum) = node.op_as::<EinSum>() {
         return check_axes(&einsum.axes, inputs);
     }
@@ -52,7 +51,6 @@ fn check_operands(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Re
             check_covered(indices, table, scatter.axis)?;
             check_indices(indices, table.shape().get(scatter.axis).copied())
         }
-        [x] if node.op_is::<MaxPool>() || node.op_is::<SumPool>() => check_pooled(x, promised),
         [_, diagonal] if node.op_is::<Trilu>() => check_indices(diagonal, Some(i32::MAX as usize)),
         [table, indices, updates] if node.op_is::<ScatterNd>() => check_slices(table, indices, updates),
         [dividend, divisor] if is_division(node) => check_division(dividend, divisor),
@@ -110,14 +108,6 @@ fn check_covered(indices: &Tensor, table: &Tensor, axis: usize) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A pool has at least one window to compute: tract cannot do with none.
-fn check_pooled(x: &Tensor, promised: &[Sizes]) -> Result<()> {
-    if !promised.iter().flatten().any(|sizes| sizes.contains(&0)) {
-        return Ok(());
-    }
-    Err(Error::invalid_input(format!("no window fits in {:?}", x.shape())).remedy("feed larger inputs"))
 }
 
 /// `indices` are positions, in their last dimension, of slices of `table` that `updates` replace.

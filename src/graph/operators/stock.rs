@@ -1,6 +1,6 @@
 //! What is relied on of the operators that are left to tract's own parsers, which ignore what they do not know.
 
-use super::{arguments, attribute, conv, input, only_attributes, unsupported, window};
+use super::{arguments, input, only_attributes, unsupported};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -10,23 +10,16 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     (&[
         "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
         "BitwiseXor", "Ceil", "Cos", "Cosh", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand", "Floor",
-        "GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "HardSwish", "Identity", "Less", "LessOrEqual",
+        "Greater", "GreaterOrEqual", "HardSwish", "Identity", "Less", "LessOrEqual",
         "Log", "MatMulInteger", "Mish", "Mul", "Neg", "Not", "Or", "PRelu", "QLinearMatMul", "Range", "Reciprocal", "Round",
         "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "Tile", "Where", "Xor",
     ], &[]),
-    (&["AveragePool"], &[
-        "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides",
-    ]),
     (&["BlackmanWindow", "HammingWindow", "HannWindow"], &["output_datatype", "periodic"]),
     (&["Concat", "Gather", "GatherElements", "Softmax"], &["axis"]),
     (&["Constant"], &[
         "value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings",
     ]),
     (&["ConstantOfShape"], &["value"]),
-    (&["Conv", "ConvInteger", "QLinearConv"], conv::ATTRIBUTES),
-    (&["ConvTranspose"], &[
-        "auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides",
-    ]),
     (&["DFT"], &["axis", "inverse", "onesided"]),
     (&["Einsum"], &["equation"]),
     (&["Elu", "ThresholdedRelu"], &["alpha"]),
@@ -36,9 +29,6 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     (&["InstanceNormalization"], &["epsilon"]),
     (&["LRN"], &["alpha", "beta", "bias", "size"]),
     (&["LpNormalization"], &["axis", "p"]),
-    (&["MaxPool"], &[
-        "auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides",
-    ]),
     (&["MeanVarianceNormalization"], &["axes"]),
     (&["MelWeightMatrix"], &["output_datatype"]),
     (&["Mod"], &["fmod"]),
@@ -70,9 +60,7 @@ pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> Tr
         None if wired => {}
         None => return Err(unsupported("it is not supported")),
     }
-    check_value(node, "auto_pad", "NOTSET", &["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])?;
     match &*node.op_type {
-        "AveragePool" | "MaxPool" => window::refuse_valid_with_ceil_mode(node),
         "DFT" if input(node, 1).is_some() => Err(unsupported("an input `dft_length` is not supported")),
         "Einsum" => check_einsum(&arguments::string(node, "equation", ""), datum_type),
         "GridSample"
@@ -85,14 +73,6 @@ pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> Tr
             Err(unsupported("without `max_output_boxes_per_class` it is not supported"))
         }
         _ => Ok(()),
-    }
-}
-
-fn check_value(node: &NodeProto, name: &str, default: &str, known: &[&str]) -> TractResult<()> {
-    let value = arguments::string(node, name, default);
-    match attribute(node, name).is_none() || known.contains(&&*value) {
-        true => Ok(()),
-        false => Err(unsupported(format!("`{name}` of `{value}` is not supported"))),
     }
 }
 
@@ -139,9 +119,6 @@ mod tests {
         let cases = [
             case("Add", &["a", "b"], &[], true),
             case("Add", &["a", "b"], &[("broadcast", "")], false),
-            case("Conv", &["x", "w"], &[("auto_pad", "SAME_UPPER")], true),
-            case("Conv", &["x", "w"], &[("auto_pad", "SAME")], false),
-            case("ConvTranspose", &["x", "w"], &[("output_shape", "")], false),
             case("DFT", &["x", "", "axis"], &[("onesided", "")], true),
             case("DFT", &["x", "length"], &[], false),
             case("Einsum", &["x"], &[("equation", "...i->...")], true),
