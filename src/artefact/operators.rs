@@ -9,6 +9,7 @@ use crate::ops::cast_to_integer::CastToInteger;
 use crate::ops::conv::Conv;
 use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::cumulative::Cumulative;
+use crate::ops::einsum::EinSum;
 use crate::ops::extremum::Extremum;
 use crate::ops::gather_nd::GatherNd;
 use crate::ops::integer_mat_mul::IntegerMatMul;
@@ -90,6 +91,7 @@ const OWN: &[Entry] = &[
     Entry::of::<PlainOperator<ConvTranspose>>(),
     Entry::of::<PlainOperator<Cumulative>>(),
     Entry::of::<PlainOperator<DynamicQuantizeLinear>>(),
+    Entry::of::<PlainOperator<EinSum>>(),
     Entry::of::<PlainOperator<Extremum>>(),
     Entry::of::<PlainOperator<GatherNd>>(),
     Entry::of::<PlainOperator<IntegerLinear>>(),
@@ -189,7 +191,7 @@ macro_rules! plain_operators {
 }
 
 plain_operators! {
-    ArgExtremum, Conv, ConvInteger, ConvTranspose, Cumulative, DynamicQuantizeLinear, Extremum, GatherNd,
+    ArgExtremum, Conv, ConvInteger, ConvTranspose, Cumulative, DynamicQuantizeLinear, EinSum, Extremum, GatherNd,
     IntegerMatMul, IntegerPower, MatMulInteger, Pool, QLinearBinary, QLinearSoftmax, RelativePositionBucket, Requantize, Softplus,
 }
 
@@ -536,6 +538,7 @@ mod tests {
             Box::new(PlainOperator(ConvTranspose { steps: steps.clone(), extra: vec![1] })),
             Box::new(PlainOperator(Cumulative { product: true, exclusive: false, reverse: true })),
             Box::new(PlainOperator(DynamicQuantizeLinear)),
+            Box::new(PlainOperator(EinSum { operands: vec!["ij".into(), "jk".into()], result: "ki".into() })),
             Box::new(PlainOperator(Extremum { greatest: true })),
             Box::new(PlainOperator(GatherNd { batch_dims: 1 })),
             Box::new(PlainOperator(IntegerMatMul)),

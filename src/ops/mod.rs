@@ -21,6 +21,7 @@ pub mod cumulative;
 mod dequantize_linear;
 pub mod determinant;
 mod dynamic_quantize_linear;
+pub mod einsum;
 mod elements;
 mod embedding;
 pub mod extremum;

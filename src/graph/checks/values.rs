@@ -5,11 +5,9 @@ use crate::error::{Error, Result};
 use crate::ops::Linear;
 use std::fmt::Debug;
 use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
-use tract_onnx::tract_hir::internal::AxesMapping;
 use tract_onnx::tract_hir::internal::{EvalContext, OpState, TDim, TypedNode};
 use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::plan::eval;
 
 /// The sizes that a fact promises; `None` where a symbol is not bound.
@@ -32,9 +30,6 @@ pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> 
 
 /// Operators that would read or write elsewhere, or panic, where sizes that were not known before do not fit each other.
 fn check_operands(node: &TypedNode, inputs: &[TValue]) -> Result<()> {
-    if let Some(einsum) = node.op_as::<EinSum>() {
-        return check_axes(&einsum.axes, inputs);
-    }
     match inputs {
         [x, ..] if let Some(linear) = node.op_as::<Linear>() => {
             same_size(x.shape().last().copied(), Some(linear.inputs))
@@ -80,21 +75,6 @@ fn check_division(dividend: &Tensor, divisor: &Tensor) -> Result<()> {
     if overflows || holds(divisor, 0) == Some(true) {
         return Err(Error::invalid_input("an integer is divided by zero, or the lowest one by -1")
             .remedy("feed values that the model can compute on"));
-    }
-    Ok(())
-}
-
-/// An axis has one size in all inputs; one that is not summed may also be 1, and is repeated.
-fn check_axes(axes: &AxesMapping, inputs: &[TValue]) -> Result<()> {
-    for axis in axes.iter_all_axes() {
-        let of_input = |(input, positions): (&TValue, &TVec<usize>)| {
-            positions.iter().filter_map(|position| input.shape().get(*position).copied()).collect::<Vec<_>>()
-        };
-        let summed = axis.outputs.iter().all(|positions| positions.is_empty());
-        let mut sizes = inputs.iter().zip(&axis.inputs).flat_map(of_input).filter(|size| summed || *size != 1);
-        if let Some(first) = sizes.next() {
-            sizes.try_for_each(|size| same_size(size, first))?;
-        }
     }
     Ok(())
 }

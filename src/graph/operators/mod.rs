@@ -34,6 +34,7 @@ mod det;
 mod dropout;
 mod dynamic_quantize_linear;
 mod dynamic_quantize_mat_mul;
+mod einsum;
 mod embed_layer_normalization;
 mod equal;
 mod expand_dims;
@@ -197,8 +198,7 @@ fn wire_with_tract(
     let Some(parse) = framework.op_register.0.get(&*node.op_type) else {
         return Err(unsupported("this use of it is not supported"));
     };
-    let datum_type = inputs.first().map(|input| TractResult::Ok(model.outlet_fact(*input)?.datum_type)).transpose()?;
-    stock::check(node, datum_type, OPERATORS.own.contains_key(&*node.op_type))?;
+    stock::check(node, OPERATORS.own.contains_key(&*node.op_type))?;
     let mut source = InferenceModel { symbols: model.symbols.clone(), ..InferenceModel::default() };
     let context = ParsingContext {
         onnx_operator_set_version: opset,
@@ -265,6 +265,7 @@ fn operators() -> Operators {
     register::<dropout::Dropout>(&mut onnx);
     register::<dynamic_quantize_linear::DynamicQuantizeLinear>(&mut onnx);
     register::<dynamic_quantize_mat_mul::DynamicQuantizeMatMul>(&mut onnx);
+    register::<einsum::Einsum>(&mut onnx);
     register::<embed_layer_normalization::EmbedLayerNormalization>(&mut onnx);
     register::<equal::Equal>(&mut onnx);
     register::<expand_dims::ExpandDims>(&mut onnx);

@@ -21,7 +21,6 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     ]),
     (&["ConstantOfShape"], &["value"]),
     (&["DFT"], &["axis", "inverse", "onesided"]),
-    (&["Einsum"], &["equation"]),
     (&["Elu", "ThresholdedRelu"], &["alpha"]),
     (&["EyeLike"], &["dtype", "k"]),
     (&["GridSample"], &["align_corners", "mode", "padding_mode"]),
@@ -49,12 +48,12 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     (&["Unsqueeze"], &["axes"]),
 ];
 
-/// Refuses what tract's own parser would ignore or compute wrongly; `datum_type` is that of the first input. `wired` tells
-/// that a [`super::Wiring`] has read the attributes and left the rest to tract.
+/// Refuses what tract's own parser would ignore or compute wrongly. `wired` tells that a [`super::Wiring`] has read the
+/// attributes and left the rest to tract.
 ///
 /// # Errors
 /// `UnsupportedOp`.
-pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> TractResult<()> {
+pub fn check(node: &NodeProto, wired: bool) -> TractResult<()> {
     match ATTRIBUTES.iter().find(|(operators, _)| operators.contains(&&*node.op_type)) {
         Some((_, known)) => only_attributes(node, known)?,
         None if wired => {}
@@ -62,7 +61,6 @@ pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> Tr
     }
     match &*node.op_type {
         "DFT" if input(node, 1).is_some() => Err(unsupported("an input `dft_length` is not supported")),
-        "Einsum" => check_einsum(&arguments::string(node, "equation", ""), datum_type),
         "GridSample"
             if arguments::string(node, "mode", "linear").ends_with("cubic")
                 && arguments::string(node, "padding_mode", "zeros") == "border" =>
@@ -76,23 +74,6 @@ pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> Tr
     }
 }
 
-/// tract sums floats only, drops or misplaces the dimensions of an ellipsis that the result does not name, and takes an empty
-/// result for one that is not written: then it has the letters that occur once.
-fn check_einsum(equation: &str, datum_type: Option<DatumType>) -> TractResult<()> {
-    if datum_type.is_some_and(|datum_type| !datum_type.is_float()) {
-        return Err(unsupported("only floats are supported"));
-    }
-    let (operands, result) = equation.split_once("->").map_or((equation, None), |(a, b)| (a, Some(b)));
-    if operands.contains("...") && !result.is_some_and(|result| result.contains("...")) {
-        return Err(unsupported(format!("equation `{equation}`, whose result does not name its ellipsis")));
-    }
-    let once = |letter: char| letter.is_alphabetic() && operands.matches(letter).count() == 1;
-    if result.is_some_and(|result| result.trim().is_empty()) && operands.chars().any(once) {
-        return Err(unsupported(format!("equation `{equation}`, whose result has no dimensions")));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,30 +84,17 @@ mod tests {
         inputs: &'static [&'static str],
         /// Names and values of string attributes.
         attributes: &'static [(&'static str, &'static str)],
-        datum_type: DatumType,
         supported: bool,
     }
 
     #[test]
     fn uses() {
-        let case = |operator, inputs, attributes, supported| Case {
-            operator,
-            inputs,
-            attributes,
-            datum_type: DatumType::F32,
-            supported,
-        };
+        let case = |operator, inputs, attributes, supported| Case { operator, inputs, attributes, supported };
         let cases = [
             case("Add", &["a", "b"], &[], true),
             case("Add", &["a", "b"], &[("broadcast", "")], false),
             case("DFT", &["x", "", "axis"], &[("onesided", "")], true),
             case("DFT", &["x", "length"], &[], false),
-            case("Einsum", &["x"], &[("equation", "...i->...")], true),
-            case("Einsum", &["x"], &[("equation", "...i")], false),
-            case("Einsum", &["x"], &[("equation", "...i->")], false),
-            case("Einsum", &["x"], &[("equation", "ij->")], false),
-            case("Einsum", &["x", "y"], &[("equation", "i,i->")], true),
-            Case { datum_type: DatumType::I64, ..case("Einsum", &["x"], &[("equation", "i->")], false) },
             case("GlobalLpPool", &["x"], &[], false),
             case("GridSample", &["x", "grid"], &[("mode", "bicubic"), ("padding_mode", "border")], false),
             case("GridSample", &["x", "grid"], &[("mode", "bicubic")], true),
@@ -145,7 +113,7 @@ mod tests {
                 attribute: case.attributes.iter().map(attribute).collect(),
                 ..Default::default()
             };
-            let supported = check(&node, Some(case.datum_type), false).is_ok();
+            let supported = check(&node, false).is_ok();
             assert_eq!(supported, case.supported, "{} {:?} {:?}", case.operator, case.inputs, case.attributes);
         }
     }
