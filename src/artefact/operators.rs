@@ -6,11 +6,15 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::ops::arg_extremum::ArgExtremum;
 use crate::ops::cast_to_integer::CastToInteger;
+use crate::ops::conv::Conv;
+use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::cumulative::Cumulative;
+use crate::ops::einsum::EinSum;
 use crate::ops::extremum::Extremum;
 use crate::ops::gather_nd::GatherNd;
 use crate::ops::integer_mat_mul::IntegerMatMul;
 use crate::ops::plain::PlainOperator;
+use crate::ops::pool::Pool;
 use crate::ops::{
     Activate, AppendToCache, Attention, Buffer, CheckIndices, ConvInteger, DequantizeLinear, DynamicQuantizeLinear,
     Embedding, IntegerLinear, IntegerPower, KnownSizes, LayerNorm, Linear, Lookup, MatMul, MatMulInteger,
@@ -82,9 +86,12 @@ const OWN: &[Entry] = &[
     Entry::of::<TopK>(),
     Entry::of::<PlainOperator<ArgExtremum>>(),
     Entry::of::<PlainOperator<CastToInteger>>(),
+    Entry::of::<PlainOperator<Conv>>(),
     Entry::of::<PlainOperator<ConvInteger>>(),
+    Entry::of::<PlainOperator<ConvTranspose>>(),
     Entry::of::<PlainOperator<Cumulative>>(),
     Entry::of::<PlainOperator<DynamicQuantizeLinear>>(),
+    Entry::of::<PlainOperator<EinSum>>(),
     Entry::of::<PlainOperator<Extremum>>(),
     Entry::of::<PlainOperator<GatherNd>>(),
     Entry::of::<PlainOperator<IntegerLinear>>(),
@@ -92,6 +99,7 @@ const OWN: &[Entry] = &[
     Entry::of::<PlainOperator<IntegerPower>>(),
     Entry::of::<PlainOperator<Lookup>>(),
     Entry::of::<PlainOperator<MatMulInteger>>(),
+    Entry::of::<PlainOperator<Pool>>(),
     Entry::of::<PlainOperator<QLinearBinary>>(),
     Entry::of::<PlainOperator<QLinearSoftmax>>(),
     Entry::of::<PlainOperator<RelativePositionBucket>>(),
@@ -183,8 +191,8 @@ macro_rules! plain_operators {
 }
 
 plain_operators! {
-    ArgExtremum, ConvInteger, Cumulative, DynamicQuantizeLinear, Extremum, GatherNd, IntegerMatMul, IntegerPower,
-    MatMulInteger, QLinearBinary, QLinearSoftmax, RelativePositionBucket, Requantize, Softplus,
+    ArgExtremum, Conv, ConvInteger, ConvTranspose, Cumulative, DynamicQuantizeLinear, EinSum, Extremum, GatherNd,
+    IntegerMatMul, IntegerPower, MatMulInteger, Pool, QLinearBinary, QLinearSoftmax, RelativePositionBucket, Requantize, Softplus,
 }
 
 impl Stored for Linear {
@@ -398,14 +406,16 @@ mod tests {
     use crate::kernels::norm::NormSteps;
     use crate::kernels::score_steps::ScoreStep;
     use crate::kernels::steps::{QuantizedSoftmax, Step};
-    use crate::ops::{Columns, HeadLayout, Padding, Positions, QuantizedType, Reducer, Reduction, Shared};
+    use crate::ops::pool::{PlaceOrder, Pooling};
+    use crate::ops::windows::{Padding, WindowSteps};
+    use crate::ops::{Columns, HeadLayout, Positions, QuantizedType, Reducer, Reduction, Shared};
     use std::collections::BTreeSet;
     use tract_onnx::tract_hir::internal::{AxisOp, Tensor, TypedFact};
     use tract_onnx::tract_hir::internal::{
         DatumExt, DatumType, Outlet, SymbolScope, TDim, ToDim, TypedModel, tensor1, tvec,
     };
     use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
-    use tract_onnx::tract_hir::tract_core::ops::{array, binary::TypedBinOp, cast::Cast, cnn, dummy::Dummy};
+    use tract_onnx::tract_hir::tract_core::ops::{array, binary::TypedBinOp, cast::Cast, dummy::Dummy};
     use tract_onnx::tract_hir::tract_core::ops::{element_wise::ElementWiseOp, konst::Const, logic, math, nn};
 
     fn node(operator: Box<dyn TypedOp>, length: &TDim) -> TypedNode {
@@ -491,6 +501,8 @@ mod tests {
             multiplies: true,
         };
         let padding = Padding::Explicit(vec![1, 2]);
+        let steps = WindowSteps { strides: vec![1], dilations: vec![3], padding };
+        let pooling = Pooling::Greatest { places: Some(PlaceOrder::ColumnMajor) };
         let integer = QuantizedType::UINT8;
         vec![
             Box::new(Activate(Activation::QuickGelu)),
@@ -521,14 +533,18 @@ mod tests {
             Box::new(TopK { axis: 1, largest: false, k: length.clone() }),
             Box::new(PlainOperator(ArgExtremum { greatest: true, axis: 1, keep_axis: false, last: true })),
             Box::new(PlainOperator(CastToInteger { to: DatumType::I16 })),
-            Box::new(PlainOperator(ConvInteger { groups: 2, strides: vec![1], dilations: vec![3], padding })),
+            Box::new(PlainOperator(Conv { groups: 1, steps: steps.clone() })),
+            Box::new(PlainOperator(ConvInteger { groups: 2, steps: steps.clone() })),
+            Box::new(PlainOperator(ConvTranspose { steps: steps.clone(), extra: vec![1] })),
             Box::new(PlainOperator(Cumulative { product: true, exclusive: false, reverse: true })),
             Box::new(PlainOperator(DynamicQuantizeLinear)),
+            Box::new(PlainOperator(EinSum { operands: vec!["ij".into(), "jk".into()], result: "ki".into() })),
             Box::new(PlainOperator(Extremum { greatest: true })),
             Box::new(PlainOperator(GatherNd { batch_dims: 1 })),
             Box::new(PlainOperator(IntegerMatMul)),
             Box::new(PlainOperator(IntegerPower)),
             Box::new(PlainOperator(MatMulInteger)),
+            Box::new(PlainOperator(Pool { pooling, kernel: vec![2], steps, round_up: true })),
             Box::new(PlainOperator(QLinearBinary::Mul)),
             Box::new(PlainOperator(QLinearSoftmax)),
             Box::new(PlainOperator(RelativePositionBucket { buckets: 32, max_distance: 128, bidirectional: true })),
@@ -539,15 +555,6 @@ mod tests {
 
     fn of_tract(length: &TDim) -> Vec<Box<dyn TypedOp>> {
         let constant = |tensor: Tensor| Box::new(Const::new(tensor.into()).unwrap());
-        let pool_spec = cnn::PoolSpec {
-            data_format: nn::DataFormat::NCHW,
-            kernel_shape: tvec!(3, 3),
-            padding: cnn::PaddingSpec::Explicit(tvec!(1, 1), tvec!(0, 2)),
-            dilations: None,
-            strides: Some(tvec!(2, 2)),
-            input_channels: 4,
-            output_channels: 8,
-        };
         vec![
             Box::new(AxisOp::Add(1)),
             Box::new(AxisOp::Rm(0)),
@@ -557,7 +564,6 @@ mod tests {
             constant(tensor1(&[true, false])),
             constant(tensor1(&[1i64; 1000])),
             constant(tensor1(&[length.clone(), 3.to_dim()])),
-            Box::new(cnn::Conv { pool_spec, kernel_fmt: cnn::KernelFormat::OIHW, group: 2, q_params: None }),
             Box::new(ElementWiseOp(Box::new(math::Rsqrt {}), None)),
             Box::new(array::Gather { axis: 1, output_type: Some(DatumType::F32) }),
             Box::new(array::GatherElements { axis: 1 }),

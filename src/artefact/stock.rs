@@ -10,7 +10,6 @@ use tract_onnx::tract_hir::tract_core::ops::array::{
 };
 use tract_onnx::tract_hir::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
-use tract_onnx::tract_hir::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_hir::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::ops::logic::{
@@ -20,14 +19,13 @@ use tract_onnx::tract_hir::tract_core::ops::math::{
     Abs, Add, Ceil, Cos, Div, Erf, Exp, Floor, Ln, Max, Min, Mul, Neg, Pow, Recip, Rem, Rsqrt, Sign, Sin, Sqrt, Square,
     Sub, Tanh,
 };
-use tract_onnx::tract_hir::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Sigmoid};
+use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer, Sigmoid};
 use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
 
 pub const ENTRIES: &[Entry] = &[
     Entry::of::<AxisOp>(),
     Entry::of::<Cast>(),
     Entry::of::<Const>(),
-    Entry::of::<Conv>(),
     Entry::of::<ElementWiseOp>(),
     Entry::of::<Gather>(),
     Entry::of::<GatherElements>(),
@@ -332,52 +330,5 @@ impl Stored for Iff {
 
     fn read(_: &mut Reader) -> Result<Iff> {
         Ok(Iff)
-    }
-}
-
-impl Stored for Conv {
-    const NAME: &'static str = "tract.Conv";
-
-    fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
-        let Conv { pool_spec, kernel_fmt, group, q_params } = self;
-        let PoolSpec { data_format, kernel_shape, padding, dilations, strides, input_channels, output_channels } =
-            pool_spec;
-        let supported = (*data_format, *kernel_fmt, q_params) == (DataFormat::NCHW, KernelFormat::OIHW, &None);
-        let padding: (u8, &[usize], &[usize]) = match padding {
-            PaddingSpec::Explicit(before, after) => (0, before, after),
-            PaddingSpec::Valid => (1, &[], &[]),
-            PaddingSpec::SameUpper => (2, &[], &[]),
-            PaddingSpec::SameLower => (3, &[], &[]),
-            PaddingSpec::ExplicitOnnxPool(..) => return Err(unsaved("Conv")),
-        };
-        if !supported {
-            return Err(unsaved("Conv"));
-        }
-        writer.value(&(&kernel_shape[..], padding, dilations.as_deref(), strides.as_deref()))?;
-        writer.value(&(input_channels, output_channels, group))
-    }
-
-    fn read(reader: &mut Reader) -> Result<Conv> {
-        type Padding = (u8, Vec<usize>, Vec<usize>);
-        type Geometry = (Vec<usize>, Padding, Option<Vec<usize>>, Option<Vec<usize>>);
-        let (kernel_shape, padding, dilations, strides): Geometry = reader.value()?;
-        let padding = match padding {
-            (0, before, after) => PaddingSpec::Explicit(before.into(), after.into()),
-            (1, ..) => PaddingSpec::Valid,
-            (2, ..) => PaddingSpec::SameUpper,
-            (3, ..) => PaddingSpec::SameLower,
-            _ => return Err(malformed("there is no such padding")),
-        };
-        let (input_channels, output_channels, group) = reader.value()?;
-        let pool_spec = PoolSpec {
-            data_format: DataFormat::NCHW,
-            kernel_shape: kernel_shape.into(),
-            padding,
-            dilations: dilations.map(Into::into),
-            strides: strides.map(Into::into),
-            input_channels,
-            output_channels,
-        };
-        Ok(Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None })
     }
 }

@@ -5,7 +5,7 @@
 //! panic when these do not fit: that is a defect of the caller, not of the user's model.
 //!
 //! Vectors come from one small abstraction, `simd`; matrix products from `panel` (f32), `dot` (rows that are read where they
-//! lie), `integer_panel` (bytes) and `block_linear` (blocks of integers); threads from `pool`, by way of `parallel`. `simd`, `panel`, `dot`,
+//! lie), `integer_panel` (bytes) and `block_linear` (blocks of integers); what convolutions and pools read from `windows`; threads from `pool`, by way of `parallel`. `simd`, `panel`, `dot`,
 //! `parallel`, `pool`, and the kernels that write one output from several threads are the only `unsafe` code.
 
 pub mod activation;
@@ -14,6 +14,7 @@ pub mod attention_by_steps;
 mod block_linear;
 mod block_weights;
 mod byte_products;
+pub mod conv;
 mod dot;
 pub mod embedding;
 mod finish;
@@ -34,3 +35,4 @@ pub mod score_steps;
 pub mod self_test;
 mod simd;
 pub mod steps;
+pub mod windows;

@@ -2,8 +2,8 @@
 //! where there is no test harness, through [`kernel_self_test`].
 
 use super::{
-    activation, attention, attention_by_steps, block_linear, dot, embedding, integer_linear, linear, norm, panel,
-    parallel, quantize, rotary_embedding, simd,
+    activation, attention, attention_by_steps, block_linear, conv, dot, embedding, integer_linear, linear, norm, panel,
+    parallel, quantize, rotary_embedding, simd, windows,
 };
 
 /// A table of cases: runs them all and gives a line for each failure.
@@ -11,7 +11,7 @@ type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 14] = [
+    let tables: [(&str, Table); 16] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
@@ -26,6 +26,8 @@ pub fn kernel_self_test() -> String {
         ("attention by steps", attention_by_steps::cases::failures),
         ("rotary embedding", rotary_embedding::cases::failures),
         ("embedding", embedding::cases::failures),
+        ("windows", windows::cases::failures),
+        ("conv", conv::cases::failures),
     ];
     let lines = tables.iter().flat_map(|(name, failures)| failures().into_iter().map(move |line| (name, line)));
     lines.map(|(name, line)| format!("{name}: {line}\n")).collect()

@@ -185,7 +185,7 @@ fn refuse_far_positions(positions: Option<&TypedFact>) -> Result<()> {
     }
 }
 
-/// Windows of convolutions and pools: tract lists every position of one, and multiplies without looking.
+/// Windows of convolutions and pools: sizes whose products no number holds, and windows that nothing gets through in time.
 fn check_windows(node: &NodeProto) -> Result<()> {
     for attribute in &node.attribute {
         let range = match &*attribute.name {
@@ -202,7 +202,7 @@ fn check_windows(node: &NodeProto) -> Result<()> {
     Ok(())
 }
 
-/// Operators with windows over all axes behind batch and channels: tract reads a window's sizes for each of them without looking.
+/// Operators with windows over all axes behind batch and channels.
 const WINDOWED: &[&str] = &[
     "AveragePool",
     "Conv",

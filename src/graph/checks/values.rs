@@ -5,12 +5,9 @@ use crate::error::{Error, Result};
 use crate::ops::Linear;
 use std::fmt::Debug;
 use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
-use tract_onnx::tract_hir::internal::AxesMapping;
 use tract_onnx::tract_hir::internal::{EvalContext, OpState, TDim, TypedNode};
 use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cnn::{MaxPool, SumPool};
-use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::plan::eval;
 
 /// The sizes that a fact promises; `None` where a symbol is not bound.
@@ -28,14 +25,11 @@ pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> 
             check_memory(sizes, output.fact.datum_type)?;
         }
     }
-    check_operands(node, inputs, promised)
+    check_operands(node, inputs)
 }
 
 /// Operators that would read or write elsewhere, or panic, where sizes that were not known before do not fit each other.
-fn check_operands(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Result<()> {
-    if let Some(einsum) = node.op_as::<EinSum>() {
-        return check_axes(&einsum.axes, inputs);
-    }
+fn check_operands(node: &TypedNode, inputs: &[TValue]) -> Result<()> {
     match inputs {
         [x, ..] if let Some(linear) = node.op_as::<Linear>() => {
             same_size(x.shape().last().copied(), Some(linear.inputs))
@@ -52,7 +46,6 @@ fn check_operands(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Re
             check_covered(indices, table, scatter.axis)?;
             check_indices(indices, table.shape().get(scatter.axis).copied())
         }
-        [x] if node.op_is::<MaxPool>() || node.op_is::<SumPool>() => check_pooled(x, promised),
         [_, diagonal] if node.op_is::<Trilu>() => check_indices(diagonal, Some(i32::MAX as usize)),
         [table, indices, updates] if node.op_is::<ScatterNd>() => check_slices(table, indices, updates),
         [dividend, divisor] if is_division(node) => check_division(dividend, divisor),
@@ -86,21 +79,6 @@ fn check_division(dividend: &Tensor, divisor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// An axis has one size in all inputs; one that is not summed may also be 1, and is repeated.
-fn check_axes(axes: &AxesMapping, inputs: &[TValue]) -> Result<()> {
-    for axis in axes.iter_all_axes() {
-        let of_input = |(input, positions): (&TValue, &TVec<usize>)| {
-            positions.iter().filter_map(|position| input.shape().get(*position).copied()).collect::<Vec<_>>()
-        };
-        let summed = axis.outputs.iter().all(|positions| positions.is_empty());
-        let mut sizes = inputs.iter().zip(&axis.inputs).flat_map(of_input).filter(|size| summed || *size != 1);
-        if let Some(first) = sizes.next() {
-            sizes.try_for_each(|size| same_size(size, first))?;
-        }
-    }
-    Ok(())
-}
-
 /// Off the axis that they are positions along, `indices` are no larger than the table.
 fn check_covered(indices: &Tensor, table: &Tensor, axis: usize) -> Result<()> {
     same_size(indices.rank(), table.rank())?;
@@ -110,14 +88,6 @@ fn check_covered(indices: &Tensor, table: &Tensor, axis: usize) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A pool has at least one window to compute: tract cannot do with none.
-fn check_pooled(x: &Tensor, promised: &[Sizes]) -> Result<()> {
-    if !promised.iter().flatten().any(|sizes| sizes.contains(&0)) {
-        return Ok(());
-    }
-    Err(Error::invalid_input(format!("no window fits in {:?}", x.shape())).remedy("feed larger inputs"))
 }
 
 /// `indices` are positions, in their last dimension, of slices of `table` that `updates` replace.

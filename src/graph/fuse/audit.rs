@@ -4,11 +4,11 @@ use super::attention::scores;
 use super::pattern::{binary, producer, unary};
 use super::quantized_attention::obstacle;
 use crate::graph::{NotFused, Report};
+use crate::ops::einsum::EinSum;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{Attention, MatMul, QLinearSoftmax};
 use std::collections::HashSet;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Softmax};
 
@@ -100,7 +100,7 @@ fn type_name(model: &TypedModel, outlet: OutletId) -> Option<String> {
 }
 
 fn is_product(node: &TypedNode) -> bool {
-    node.op_is::<MatMul>() || node.op_is::<EinSum>() || node.op.name().contains("MatMul")
+    node.op_is::<MatMul>() || node.op_is::<PlainOperator<EinSum>>() || node.op.name().contains("MatMul")
 }
 
 /// The operand of a product that depends on constants only.

@@ -4,16 +4,17 @@ use super::Match;
 use super::pattern::producer;
 use crate::kernels::embedding::{EmbeddingTable, gather};
 use crate::kernels::linear::{LinearWeights, Quantised};
+use crate::ops::einsum::{EinSum, positions};
+use crate::ops::plain::PlainOperator;
 use crate::ops::{DequantizeLinear, Embedding, Linear, MatMul, Shared, f32_slice, runs, to_f32};
 use std::borrow::Cow;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 
 /// Looks for a product of which one operand is a constant matrix.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let product = if node.op_is::<MatMul>() {
         product(model, node)?
-    } else if let Some(sum) = node.op_as::<EinSum>() {
+    } else if let Some(PlainOperator(sum)) = node.op_as::<PlainOperator<EinSum>>() {
         contraction(model, node, sum)?
     } else {
         return Ok(Match::None);
@@ -65,16 +66,18 @@ fn contraction(model: &TypedModel, node: &TypedNode, sum: &EinSum) -> TractResul
         (true, false) => (1, right, left),
         (false, false) => return Ok(None),
     };
-    let other = || Ok(Some(Err(format!("it is the Einstein sum {}, not a product with a matrix", sum.axes))));
-    if sum.q_params.is_some() || model.outlet_fact(matrix)?.rank() != 2 {
+    let other = || Ok(Some(Err(format!("it is the Einstein sum {sum}, not a product with a matrix"))));
+    let [of_x, of_matrix] = [at, 1 - at].map(|operand| &*sum.operands[operand]);
+    if model.outlet_fact(matrix)?.rank() != 2 {
         return other();
     }
     let (mut inner, mut outer, mut kept) = (None, None, Vec::new());
-    for axis in sum.axes.iter_all_axes() {
-        match (&*axis.inputs[at], &*axis.inputs[1 - at], &*axis.outputs[0]) {
-            (&[x], &[_], &[]) => inner = Some(x),
-            (&[], &[matrix], &[result]) => outer = Some((matrix, result)),
-            (&[x], &[], &[result]) => kept.push((x, result)),
+    for letter in sum.letters() {
+        match [of_x, of_matrix, &sum.result].map(|letters| positions(letters, letter)).each_ref().map(|found| &**found)
+        {
+            [&[x], &[_], &[]] => inner = Some(x),
+            [&[], &[matrix], &[result]] => outer = Some((matrix, result)),
+            [&[x], &[], &[result]] => kept.push((x, result)),
             _ => return other(),
         }
     }
@@ -405,8 +408,10 @@ mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
 
-    fn einsum(formula: &str) -> EinSum {
-        EinSum::new(formula.parse().unwrap(), f32::datum_type())
+    fn einsum(formula: &str) -> PlainOperator<EinSum> {
+        let (operands, result) = formula.split_once("->").unwrap();
+        let operands = operands.split(',').map(String::from).collect();
+        PlainOperator(EinSum { operands, result: result.into() })
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod linear;
 mod lookup;
 mod norm;
 mod outer_product;
+mod padding;
 mod pattern;
 mod quantized_attention;
 mod quantized_linear;
@@ -70,6 +71,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
     Rule { pattern: "columns", look: columns::look },
+    Rule { pattern: "convolution padding", look: padding::look },
 ];
 
 /// Replaces every pattern; what was and was not recognised goes into `report`.

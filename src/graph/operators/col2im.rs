@@ -1,7 +1,7 @@
 //! ONNX `Col2Im` (18). Inputs: f32 `[batch, channels * places of a window, windows]`; the constant sizes of the image; the
 //! constant sizes of a window. Attributes: `strides`, `dilations`, `pads`.
 
-use super::window::{sizes, windows};
+use super::window::{WindowAttributes, sizes};
 use super::{Wiring, arguments, is_f32, only_attributes, unsupported};
 use crate::ops::col2im::Col2Im as Operator;
 use crate::ops::plain::PlainOperator;
@@ -11,7 +11,7 @@ use tract_onnx::tract_hir::internal::*;
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Col2Im {
-    node: NodeProto,
+    windows: WindowAttributes,
 }
 
 impl Wiring for Col2Im {
@@ -19,7 +19,7 @@ impl Wiring for Col2Im {
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         only_attributes(node, &["strides", "dilations", "pads"])?;
-        Ok(Col2Im { node: node.clone() })
+        Ok(Col2Im { windows: WindowAttributes::of(node)? })
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
@@ -28,7 +28,8 @@ impl Wiring for Col2Im {
         }
         let image = sizes("image_shape", &arguments::constant_ints(model, inputs[1], "image_shape")?)?;
         let kernel = sizes("block_shape", &arguments::constant_ints(model, inputs[2], "block_shape")?)?;
-        let operator = Operator { image, windows: windows(&self.node, kernel)? };
+        let steps = self.windows.steps(&kernel)?;
+        let operator = Operator { image, kernel, steps };
         model.wire_node(prefix, PlainOperator(operator), &inputs[..1]).map(Some)
     }
 }

@@ -2,15 +2,14 @@
 //! `w` one or one for each output. Output: int32.
 
 use super::compose::Composer;
+use super::conv::{ATTRIBUTES, groups};
 use super::quantized::zero_point;
-use super::{Wiring, attribute, input, int, only_attributes, unsupported};
+use super::window::{WindowAttributes, kernel_sizes};
+use super::{Wiring, input, only_attributes};
+use crate::ops;
 use crate::ops::plain::PlainOperator;
-use crate::ops::{self, Padding};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-
-/// Attributes of a convolution.
-pub const ATTRIBUTES: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -38,10 +37,7 @@ impl Wiring for ConvInteger {
 #[derive(Debug, Clone)]
 pub struct Convolution {
     groups: usize,
-    strides: Option<Vec<usize>>,
-    dilations: Option<Vec<usize>>,
-    kernel: Option<Vec<usize>>,
-    padding: Option<Padding>,
+    windows: WindowAttributes,
 }
 
 impl Convolution {
@@ -50,28 +46,7 @@ impl Convolution {
     /// # Errors
     /// `UnsupportedOp` for values that are not understood.
     pub fn of(node: &NodeProto) -> TractResult<Convolution> {
-        let sizes = |name: &str| {
-            let ints = attribute(node, name).map(|attribute| attribute.ints.iter());
-            let sizes = ints.map(|ints| ints.map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<usize>>>());
-            sizes
-                .map(|sizes| sizes.ok_or_else(|| unsupported(format!("negative {name} are not supported"))))
-                .transpose()
-        };
-        let auto_pad = attribute(node, "auto_pad").map_or("NOTSET".into(), |found| String::from_utf8_lossy(&found.s));
-        let padding = match &*auto_pad {
-            "NOTSET" => sizes("pads")?.map(Padding::Explicit),
-            "VALID" => None,
-            "SAME_UPPER" => Some(Padding::SameUpper),
-            "SAME_LOWER" => Some(Padding::SameLower),
-            other => return Err(unsupported(format!("auto_pad {other} is not supported"))),
-        };
-        Ok(Convolution {
-            groups: usize::try_from(int(node, "group", 1)).context("group is negative")?,
-            strides: sizes("strides")?,
-            dilations: sizes("dilations")?,
-            kernel: sizes("kernel_shape")?,
-            padding,
-        })
+        Ok(Convolution { groups: groups(node)?, windows: WindowAttributes::of(node)? })
     }
 
     /// Wires the convolution of integers less their zero points.
@@ -81,25 +56,8 @@ impl Convolution {
         [x, w]: [OutletId; 2],
         zero_points: [Option<OutletId>; 2],
     ) -> TractResult<OutletId> {
-        let shape = composer.fact(w)?.shape.clone();
-        let spatial = shape.rank().checked_sub(2).context("a kernel has at least two axes")?;
-        let fits = |sizes: &Option<Vec<usize>>, len: usize| sizes.as_ref().is_none_or(|sizes| sizes.len() == len);
-        let pads = match &self.padding {
-            Some(Padding::Explicit(pads)) => pads.len() == 2 * spatial,
-            _ => true,
-        };
-        let kernel = self.kernel.as_ref().is_none_or(|kernel| {
-            kernel.len() == spatial && kernel.iter().zip(&shape[2..]).all(|(size, dim)| *dim == size.to_dim())
-        });
-        let positive = self.strides.iter().chain(&self.dilations).flatten().all(|size| *size > 0);
-        let fits = pads && kernel && positive && fits(&self.strides, spatial) && fits(&self.dilations, spatial);
-        ensure!(fits, "the attributes do not fit a kernel of shape {shape:?}");
-        let operator = ops::ConvInteger {
-            groups: self.groups,
-            strides: self.strides.clone().unwrap_or_else(|| vec![1; spatial]),
-            dilations: self.dilations.clone().unwrap_or_else(|| vec![1; spatial]),
-            padding: self.padding.clone().unwrap_or_else(|| Padding::Explicit(vec![0; 2 * spatial])),
-        };
+        let steps = self.windows.steps(&kernel_sizes(composer.model(), w)?)?;
+        let operator = ops::ConvInteger { groups: self.groups, steps };
         let zero_points = [zero_point(composer, zero_points[0], x)?, zero_point(composer, zero_points[1], w)?];
         composer.wire(PlainOperator(operator), &[x, w, zero_points[0], zero_points[1]])
     }

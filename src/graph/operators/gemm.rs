@@ -1,15 +1,16 @@
 //! ONNX `Gemm` (9 to 13): `alpha · A × B + beta · C` of matrices, where `C` is optional and broadcasts to the product.
-//! Attributes: `alpha`, `beta`, `transA`, `transB`. In float32 a constant `B` makes it a [`Linear`]; other floating-point
-//! types are computed by tract.
+//! Attributes: `alpha`, `beta`, `transA`, `transB`. In float32 a constant `B` makes it a [`Linear`]; matrices of float64 are an
+//! [`EinSum`].
 
 use super::compose::Composer;
 use super::mat_mul::product;
 use super::{Wiring, constant, constant_f32, float, input, int, only_attributes, unsupported};
 use crate::graph::fuse::matrix;
+use crate::ops::einsum::EinSum;
+use crate::ops::plain::PlainOperator;
 use crate::ops::{Linear, Shared};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
 
 /// See the module's documentation.
@@ -57,13 +58,13 @@ impl Gemm {
             ensure!(composer.fact(*operand)?.rank() == 2, "Gemm takes matrices");
         }
         let datum_type = composer.fact(inputs[0])?.datum_type;
-        if !datum_type.is_float() {
-            return Err(unsupported("only floating-point types are supported"));
-        }
         let addend = self.addend.map(|at| inputs[at]);
-        if datum_type != f32::datum_type() {
-            let product = self.other_product(composer, inputs, datum_type)?;
+        if datum_type == f64::datum_type() {
+            let product = self.float64_product(composer, inputs)?;
             return self.add(composer, product, addend);
+        }
+        if datum_type != f32::datum_type() {
+            return Err(unsupported("only float32 and float64 are supported"));
         }
         let left = if self.transpose_left { composer.wire(AxisOp::Move(0, 1), &inputs[..1])? } else { inputs[0] };
         match linear(composer, inputs[1], self.transpose_right, self.alpha)? {
@@ -98,16 +99,11 @@ impl Gemm {
         }
     }
 
-    fn other_product(
-        &self,
-        composer: &mut Composer,
-        inputs: &[OutletId],
-        datum_type: DatumType,
-    ) -> TractResult<OutletId> {
+    fn float64_product(&self, composer: &mut Composer, inputs: &[OutletId]) -> TractResult<OutletId> {
         let left = if self.transpose_left { "km" } else { "mk" };
         let right = if self.transpose_right { "nk" } else { "kn" };
-        let product = EinSum::new(format!("{left},{right}->mn").parse()?, datum_type);
-        let product = composer.wire(product, &inputs[..2])?;
+        let product = EinSum { operands: vec![left.into(), right.into()], result: "mn".into() };
+        let product = composer.wire(PlainOperator(product), &inputs[..2])?;
         scaled(composer, product, self.alpha)
     }
 

@@ -1,14 +1,14 @@
 //! ONNX `MatMul` (9 to 13): matrices of float32 become [`MatMul`](crate::ops::MatMul), those of integers [`IntegerMatMul`],
-//! those of float64 tract's product.
+//! those of float64 [`EinSum`].
 
 use super::compose::Composer;
-use super::{Wiring, only_attributes};
+use super::{Wiring, only_attributes, unsupported};
+use crate::ops::einsum::EinSum;
 use crate::ops::integer_mat_mul::IntegerMatMul;
 use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::einsum::prefix_matmul::PrefixMatMul;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -59,12 +59,17 @@ fn matrices(composer: &mut Composer, left: OutletId, right: OutletId) -> TractRe
     if datum_type.is_integer() {
         return composer.wire(PlainOperator(IntegerMatMul), &inputs);
     }
-    let product = PrefixMatMul {
-        transpose_a: false,
-        transpose_b: false,
-        transpose_c: false,
-        quantize_output: None,
-        operating_dt: None,
-    };
-    composer.wire(product, &inputs)
+    if datum_type != f64::datum_type() {
+        return Err(unsupported("only float32, float64 and integers are supported"));
+    }
+    let rank = composer.fact(inputs[0])?.rank();
+    composer.wire(PlainOperator(product_of_letters(rank)?), &inputs)
+}
+
+/// The product of two stacks of matrices of that rank.
+fn product_of_letters(rank: usize) -> TractResult<EinSum> {
+    let batch: String = ('a'..='w').take(rank - 2).collect();
+    ensure!(batch.len() + 2 == rank, "a product of tensors of rank {rank}");
+    let operands = vec![format!("{batch}xy"), format!("{batch}yz")];
+    Ok(EinSum { operands, result: format!("{batch}xz") })
 }

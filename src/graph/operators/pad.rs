@@ -77,7 +77,7 @@ impl Wiring for Pad {
 }
 
 impl Pad {
-    /// tract's own operator, which a convolution can take in.
+    /// tract's own operator, which copies whole blocks; a convolution takes it in.
     fn constant(
         prefix: &str,
         model: &mut TypedModel,

@@ -4,7 +4,8 @@
 
 use super::attention_parts::flag;
 use super::compose::Composer;
-use super::conv_integer::{ATTRIBUTES, Convolution};
+use super::conv::ATTRIBUTES;
+use super::conv_integer::Convolution;
 use super::quantized::{channels_first, channels_last, quantized_type};
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
 use crate::ops::Requantize;

@@ -1,6 +1,6 @@
 //! What is relied on of the operators that are left to tract's own parsers, which ignore what they do not know.
 
-use super::{arguments, attribute, conv, input, only_attributes, unsupported, window};
+use super::{arguments, input, only_attributes, unsupported};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -10,25 +10,17 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     (&[
         "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
         "BitwiseXor", "Ceil", "Cos", "Cosh", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand", "Floor",
-        "GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "HardSwish", "Identity", "Less", "LessOrEqual",
+        "Greater", "GreaterOrEqual", "HardSwish", "Identity", "Less", "LessOrEqual",
         "Log", "MatMulInteger", "Mish", "Mul", "Neg", "Not", "Or", "PRelu", "QLinearMatMul", "Range", "Reciprocal", "Round",
         "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "Tile", "Where", "Xor",
     ], &[]),
-    (&["AveragePool"], &[
-        "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides",
-    ]),
     (&["BlackmanWindow", "HammingWindow", "HannWindow"], &["output_datatype", "periodic"]),
     (&["Concat", "Gather", "GatherElements", "Softmax"], &["axis"]),
     (&["Constant"], &[
         "value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings",
     ]),
     (&["ConstantOfShape"], &["value"]),
-    (&["Conv", "ConvInteger", "QLinearConv"], conv::ATTRIBUTES),
-    (&["ConvTranspose"], &[
-        "auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides",
-    ]),
     (&["DFT"], &["axis", "inverse", "onesided"]),
-    (&["Einsum"], &["equation"]),
     (&["Elu", "ThresholdedRelu"], &["alpha"]),
     (&["EyeLike"], &["dtype", "k"]),
     (&["GridSample"], &["align_corners", "mode", "padding_mode"]),
@@ -36,9 +28,6 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     (&["InstanceNormalization"], &["epsilon"]),
     (&["LRN"], &["alpha", "beta", "bias", "size"]),
     (&["LpNormalization"], &["axis", "p"]),
-    (&["MaxPool"], &[
-        "auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides",
-    ]),
     (&["MeanVarianceNormalization"], &["axes"]),
     (&["MelWeightMatrix"], &["output_datatype"]),
     (&["Mod"], &["fmod"]),
@@ -59,22 +48,19 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
     (&["Unsqueeze"], &["axes"]),
 ];
 
-/// Refuses what tract's own parser would ignore or compute wrongly; `datum_type` is that of the first input. `wired` tells
-/// that a [`super::Wiring`] has read the attributes and left the rest to tract.
+/// Refuses what tract's own parser would ignore or compute wrongly. `wired` tells that a [`super::Wiring`] has read the
+/// attributes and left the rest to tract.
 ///
 /// # Errors
 /// `UnsupportedOp`.
-pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> TractResult<()> {
+pub fn check(node: &NodeProto, wired: bool) -> TractResult<()> {
     match ATTRIBUTES.iter().find(|(operators, _)| operators.contains(&&*node.op_type)) {
         Some((_, known)) => only_attributes(node, known)?,
         None if wired => {}
         None => return Err(unsupported("it is not supported")),
     }
-    check_value(node, "auto_pad", "NOTSET", &["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])?;
     match &*node.op_type {
-        "AveragePool" | "MaxPool" => window::refuse_valid_with_ceil_mode(node),
         "DFT" if input(node, 1).is_some() => Err(unsupported("an input `dft_length` is not supported")),
-        "Einsum" => check_einsum(&arguments::string(node, "equation", ""), datum_type),
         "GridSample"
             if arguments::string(node, "mode", "linear").ends_with("cubic")
                 && arguments::string(node, "padding_mode", "zeros") == "border" =>
@@ -88,31 +74,6 @@ pub fn check(node: &NodeProto, datum_type: Option<DatumType>, wired: bool) -> Tr
     }
 }
 
-fn check_value(node: &NodeProto, name: &str, default: &str, known: &[&str]) -> TractResult<()> {
-    let value = arguments::string(node, name, default);
-    match attribute(node, name).is_none() || known.contains(&&*value) {
-        true => Ok(()),
-        false => Err(unsupported(format!("`{name}` of `{value}` is not supported"))),
-    }
-}
-
-/// tract sums floats only, drops or misplaces the dimensions of an ellipsis that the result does not name, and takes an empty
-/// result for one that is not written: then it has the letters that occur once.
-fn check_einsum(equation: &str, datum_type: Option<DatumType>) -> TractResult<()> {
-    if datum_type.is_some_and(|datum_type| !datum_type.is_float()) {
-        return Err(unsupported("only floats are supported"));
-    }
-    let (operands, result) = equation.split_once("->").map_or((equation, None), |(a, b)| (a, Some(b)));
-    if operands.contains("...") && !result.is_some_and(|result| result.contains("...")) {
-        return Err(unsupported(format!("equation `{equation}`, whose result does not name its ellipsis")));
-    }
-    let once = |letter: char| letter.is_alphabetic() && operands.matches(letter).count() == 1;
-    if result.is_some_and(|result| result.trim().is_empty()) && operands.chars().any(once) {
-        return Err(unsupported(format!("equation `{equation}`, whose result has no dimensions")));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,33 +84,17 @@ mod tests {
         inputs: &'static [&'static str],
         /// Names and values of string attributes.
         attributes: &'static [(&'static str, &'static str)],
-        datum_type: DatumType,
         supported: bool,
     }
 
     #[test]
     fn uses() {
-        let case = |operator, inputs, attributes, supported| Case {
-            operator,
-            inputs,
-            attributes,
-            datum_type: DatumType::F32,
-            supported,
-        };
+        let case = |operator, inputs, attributes, supported| Case { operator, inputs, attributes, supported };
         let cases = [
             case("Add", &["a", "b"], &[], true),
             case("Add", &["a", "b"], &[("broadcast", "")], false),
-            case("Conv", &["x", "w"], &[("auto_pad", "SAME_UPPER")], true),
-            case("Conv", &["x", "w"], &[("auto_pad", "SAME")], false),
-            case("ConvTranspose", &["x", "w"], &[("output_shape", "")], false),
             case("DFT", &["x", "", "axis"], &[("onesided", "")], true),
             case("DFT", &["x", "length"], &[], false),
-            case("Einsum", &["x"], &[("equation", "...i->...")], true),
-            case("Einsum", &["x"], &[("equation", "...i")], false),
-            case("Einsum", &["x"], &[("equation", "...i->")], false),
-            case("Einsum", &["x"], &[("equation", "ij->")], false),
-            case("Einsum", &["x", "y"], &[("equation", "i,i->")], true),
-            Case { datum_type: DatumType::I64, ..case("Einsum", &["x"], &[("equation", "i->")], false) },
             case("GlobalLpPool", &["x"], &[], false),
             case("GridSample", &["x", "grid"], &[("mode", "bicubic"), ("padding_mode", "border")], false),
             case("GridSample", &["x", "grid"], &[("mode", "bicubic")], true),
@@ -168,7 +113,7 @@ mod tests {
                 attribute: case.attributes.iter().map(attribute).collect(),
                 ..Default::default()
             };
-            let supported = check(&node, Some(case.datum_type), false).is_ok();
+            let supported = check(&node, false).is_ok();
             assert_eq!(supported, case.supported, "{} {:?} {:?}", case.operator, case.inputs, case.attributes);
         }
     }
