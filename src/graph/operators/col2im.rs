@@ -22,13 +22,13 @@ impl Wiring for Col2Im {
         Ok(Col2Im { node: node.clone() })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..1])? {
             return Err(unsupported("only float32 is supported"));
         }
         let image = sizes("image_shape", &arguments::constant_ints(model, inputs[1], "image_shape")?)?;
         let kernel = sizes("block_shape", &arguments::constant_ints(model, inputs[2], "block_shape")?)?;
         let operator = Operator { image, windows: windows(&self.node, kernel)? };
-        model.wire_node(prefix, PlainOperator(operator), &inputs[..1]).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), &inputs[..1])
     }
 }

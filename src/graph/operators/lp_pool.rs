@@ -2,21 +2,19 @@
 //! Attributes: `p`; of `LpPool` also `kernel_shape`, `strides`, `dilations`, `pads`, `auto_pad`, `ceil_mode`.
 
 use super::compose::Composer;
-use super::{Wiring, arguments, int, is_f32, only_attributes, unsupported, window};
+use super::window::Pool;
+use super::{Wiring, int, is_f32, only_attributes, unsupported};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cnn::{PaddingSpec, PoolSpec, SumPool};
+use tract_onnx::tract_hir::tract_core::ops::cnn::SumPool;
 use tract_onnx::tract_hir::tract_core::ops::math::{abs, pow};
-use tract_onnx::tract_hir::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
+use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
 
 /// ONNX `LpPool`.
 #[derive(Debug, Clone)]
 pub struct LpPool {
     power: f32,
-    kernel: TVec<usize>,
-    strides: Option<TVec<usize>>,
-    dilations: Option<TVec<usize>>,
-    padding: PaddingSpec,
+    pool: Pool,
 }
 
 /// ONNX `GlobalLpPool`.
@@ -30,40 +28,13 @@ impl Wiring for LpPool {
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         only_attributes(node, &["p", "kernel_shape", "strides", "dilations", "pads", "auto_pad", "ceil_mode"])?;
-        let sizes = |name: &str| arguments::ints(node, name).map(|ints| window::sizes(name, &ints)).transpose();
-        let kernel = sizes("kernel_shape")?.context("`kernel_shape` is missing")?;
-        let pads = sizes("pads")?.unwrap_or_else(|| tvec!(0; 2 * kernel.len()));
-        ensure!(pads.len() == 2 * kernel.len(), "`pads` of {} numbers for {} axes", pads.len(), kernel.len());
-        let (before, after) = pads.split_at(kernel.len());
-        window::refuse_valid_with_ceil_mode(node)?;
-        let padding = match &*arguments::string(node, "auto_pad", "NOTSET") {
-            "NOTSET" => PaddingSpec::ExplicitOnnxPool(before.into(), after.into(), int(node, "ceil_mode", 0) != 0),
-            "VALID" => PaddingSpec::Valid,
-            "SAME_UPPER" => PaddingSpec::SameUpper,
-            "SAME_LOWER" => PaddingSpec::SameLower,
-            other => return Err(unsupported(format!("`auto_pad` of `{other}` is not supported"))),
-        };
-        let (strides, dilations) = (sizes("strides")?, sizes("dilations")?);
-        let fits = |sizes: &Option<TVec<usize>>| sizes.as_ref().is_none_or(|sizes| sizes.len() == kernel.len());
-        ensure!(fits(&strides) && fits(&dilations), "the attributes do not fit a kernel of {kernel:?}");
-        Ok(LpPool { power: power(node)?, kernel, strides, dilations, padding })
+        Ok(LpPool { power: power(node)?, pool: Pool::of(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        let shape = model.outlet_fact(inputs[0])?.shape.to_tvec();
-        ensure!(shape.len() == self.kernel.len() + 2, "a kernel of {:?} over {shape:?}", self.kernel);
-        let channels = shape[1].to_usize().context("the number of channels is not known")?;
-        let windows = PoolSpec {
-            data_format: DataFormat::NCHW,
-            kernel_shape: self.kernel.clone(),
-            padding: self.padding.clone(),
-            dilations: self.dilations.clone(),
-            strides: self.strides.clone(),
-            input_channels: channels,
-            output_channels: channels,
-        };
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let windows = self.pool.over(model.outlet_fact(inputs[0])?)?;
         let sum = SumPool { pool_spec: windows, count_include_pad: false, normalize: false };
-        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| Some(tvec!(outlet)))
+        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| tvec!(outlet))
     }
 }
 
@@ -75,10 +46,10 @@ impl Wiring for GlobalLpPool {
         Ok(GlobalLpPool { power: power(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let axes = (2..model.outlet_fact(inputs[0])?.rank()).collect();
         let sum = Reduce { axes, reducer: Reducer::Sum };
-        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| Some(tvec!(outlet)))
+        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| tvec!(outlet))
     }
 }
 

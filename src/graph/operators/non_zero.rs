@@ -17,12 +17,12 @@ impl Wiring for NonZero {
         Ok(NonZero)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let mut input = inputs[0];
         if model.outlet_fact(input)?.rank() == 0 {
             input = model.wire_node(format!("{prefix}.vector"), AxisOp::Add(0), &[input])?[0];
         }
         let count = fresh_symbol(&model.symbols, "nonzero");
-        model.wire_node(prefix, crate::ops::non_zero::NonZero { count }, &[input]).map(Some)
+        model.wire_node(prefix, crate::ops::non_zero::NonZero { count }, &[input])
     }
 }
