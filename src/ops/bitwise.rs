@@ -34,21 +34,19 @@ impl Plain for Bitwise {
         let shapes: Vec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
         let shape = multi_broadcast(&shapes)?;
         let mut result = inputs[0].broadcast_to_shape(&shape)?;
-        let mut bytes = result.try_as_plain_ram_mut()?;
         if *self == Bitwise::Not {
-            bytes.as_bytes_mut().iter_mut().for_each(|byte| *byte = !*byte);
-        } else {
-            let other = inputs[1].broadcast_to_shape(&shape)?;
-            let other = other.try_as_plain_ram()?;
-            for (byte, other) in bytes.as_bytes_mut().iter_mut().zip(other.as_bytes()) {
-                *byte = match self {
-                    Bitwise::And => *byte & other,
-                    Bitwise::Or => *byte | other,
-                    _ => *byte ^ other,
-                };
-            }
+            result.try_as_plain_ram_mut()?.as_bytes_mut().iter_mut().for_each(|byte| *byte = !*byte);
+            return Ok(tvec!(result));
         }
-        drop(bytes);
+        let other = inputs[1].broadcast_to_shape(&shape)?;
+        let other = other.try_as_plain_ram()?;
+        for (byte, other) in result.try_as_plain_ram_mut()?.as_bytes_mut().iter_mut().zip(other.as_bytes()) {
+            *byte = match self {
+                Bitwise::And => *byte & other,
+                Bitwise::Or => *byte | other,
+                _ => *byte ^ other,
+            };
+        }
         Ok(tvec!(result))
     }
 }

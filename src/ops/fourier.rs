@@ -51,7 +51,7 @@ impl Transform {
     /// Transforms every `stride`-th value: as many parts as the smallest factor of their number, each by itself, then put together.
     fn part(&self, signal: &[Complex], stride: usize, spectrum: &mut [Complex]) {
         let count = spectrum.len();
-        let Some(parts) = (2..=count).find(|factor| count % factor == 0) else {
+        let Some(parts) = (2..=count).find(|factor| count.is_multiple_of(*factor)) else {
             spectrum[0] = signal[0];
             return;
         };

@@ -1,5 +1,4 @@
-//! ONNX's operators on the elements of two tensors that broadcast (7 to 28): `Add`, `And`, `Div`, `Greater`, `GreaterOrEqual`, `Less`,
-//! `LessOrEqual`, `Mul`, `Or`, `Sub`, `Xor`.
+//! ONNX's operators on the elements of two tensors that broadcast (7 to 28).
 
 use super::only_attributes;
 use tract_onnx::pb::NodeProto;
@@ -10,8 +9,11 @@ use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
 use tract_onnx::tract_hir::tract_core::ops::logic::{and, comp_gt, comp_gte, comp_lt, comp_lte, or, xor};
 use tract_onnx::tract_hir::tract_core::ops::math::{add, div, mul, sub};
 
+/// Makes what computes an operator.
+pub type Binary = fn() -> TypedBinOp;
+
 /// Operators by what computes them.
-pub const OPERATORS: &[(&str, fn() -> TypedBinOp)] = &[
+pub const OPERATORS: &[(&str, Binary)] = &[
     ("Add", add),
     ("And", and),
     ("Div", div),
@@ -58,7 +60,7 @@ pub fn wire_operands(
 pub fn wire_all(
     prefix: &str,
     model: &mut TypedModel,
-    operator: fn() -> TypedBinOp,
+    operator: Binary,
     inputs: &[OutletId],
 ) -> TractResult<TVec<OutletId>> {
     let mut result = *inputs.first().context("an operand is needed")?;

@@ -1,6 +1,4 @@
-//! ONNX's operators on each element of one tensor (7 to 28): `Abs`, `Acos`, `Acosh`, `Asin`, `Asinh`, `Atan`, `Atanh`, `Ceil`, `Cos`,
-//! `Cosh`, `Erf`, `Exp`, `Floor`, `HardSwish`, `Log`, `Mish`, `Neg`, `Not`, `Reciprocal`, `Round`, `Sign`, `Sin`, `Sinh`, `Softsign`,
-//! `Sqrt`, `Tan`.
+//! ONNX's operators without attributes on each element of one tensor (7 to 28).
 
 use super::{Composer, only_attributes};
 use crate::ops::elementary::Elementary;
