@@ -1,6 +1,6 @@
 //! ONNX `Cast` (7 to 28) to the types that tract lacks: float16 and bfloat16, where the cast is there to lose bits, become
 //! f32 rounded to their values; int4, uint4, int2 and uint2 are held as int8 and uint8. Floats become integers as ONNX Runtime
-//! makes them. Other casts are tract's. `CastLike` (15 to 25) casts to the type of its second input. float8 and
+//! makes them. `CastLike` (15 to 25) casts to the type of its second input. float8 and
 //! narrower floats are refused; `saturate` and `round_mode` concern only those.
 
 use super::{Wiring, int, only_attributes};

@@ -1,4 +1,4 @@
-//! ONNX `Equal` (7 to 19) of booleans; other types are left to tract.
+//! ONNX `Equal` (7 to 19) of any type.
 
 use super::Wiring;
 use super::binary::wire_operands;

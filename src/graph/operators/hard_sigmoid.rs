@@ -1,5 +1,4 @@
-//! ONNX `HardSigmoid` (6 to 22): `alpha · x + beta`, at least 0 and at most 1; float32 keeps NaN, other types are left to
-//! tract.
+//! ONNX `HardSigmoid` (6 to 22): `alpha · x + beta`, at least 0 and at most 1, of floats; NaN stays NaN.
 
 use super::compose::Composer;
 use super::named_activation::NamedActivation;

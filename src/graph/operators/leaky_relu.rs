@@ -1,4 +1,5 @@
-//! ONNX `LeakyRelu` (6 to 16) in float64: `alpha * x` where `x < 0`; float32 is left to tract.
+//! ONNX `LeakyRelu` (6 to 16) of floats: `x`, and `alpha · x` where it is negative. tract's operator
+//! lacks float64.
 
 use super::{Wiring, float};
 use tract_onnx::pb::NodeProto;

@@ -1,4 +1,4 @@
-//! ONNX `NonZero` (9 to 13) of a scalar, which counts as a vector of one element; other ranks are left to tract.
+//! ONNX `NonZero` (9 to 13) of numbers and bool; a scalar counts as a vector of one element.
 
 use super::Wiring;
 use crate::graph::builder::fresh_symbol;
