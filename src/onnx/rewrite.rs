@@ -161,7 +161,7 @@ fn dimension(dim: &tensor_shape_proto::Dimension) -> Result<Dimension> {
     })
 }
 
-/// tract looks operators up by type alone: those of other domains get their domain into the type.
+/// Operators are looked up by type alone: those of other domains get their domain into the type.
 fn qualify_operators(graph: &mut pb::GraphProto) {
     for node in &mut graph.node {
         let same = node.domain == MICROSOFT && IN_BOTH_DOMAINS.contains(&&*node.op_type);

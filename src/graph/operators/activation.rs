@@ -1,14 +1,15 @@
 //! ONNX `Relu` (6 to 14), `Sigmoid` and `Tanh` (6 to 13): float32 becomes [`Activate`], which keeps NaN, as does `Relu` of
-//! float64; other types are left to tract.
+//! float64; `Relu` of integers and `Tanh` of float64 too.
 
 use super::compose::Composer;
-use super::{Wiring, is_f32, only_attributes};
+use super::{Wiring, is_f32, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::math::{max, tanh};
 
 /// ONNX `Relu`.
 #[derive(Debug, Clone)]
@@ -29,13 +30,17 @@ impl Wiring for Relu {
         only_attributes(node, &[]).map(|()| Relu)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        if model.outlet_fact(inputs[0])?.datum_type != f64::datum_type() {
-            return wire(Activation::Relu, prefix, model, inputs);
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        if is_f32(model, inputs)? {
+            return model.wire_node(prefix, Activate(Activation::Relu), inputs);
         }
         let composer = &mut Composer::new(prefix, model);
-        let zero = composer.constant(tensor0(0f64))?;
-        Ok(Some(tvec!(composer.wire(PlainOperator(Extremum { greatest: true }), &[inputs[0], zero])?)))
+        let datum_type = composer.fact(inputs[0])?.datum_type;
+        let zero = composer.constant(Tensor::zero_scalar_dt(datum_type)?)?;
+        Ok(tvec!(match datum_type.is_float() {
+            true => composer.wire(PlainOperator(Extremum { greatest: true }), &[inputs[0], zero])?,
+            false => composer.binary(max(), inputs[0], zero)?,
+        }))
     }
 }
 
@@ -46,8 +51,11 @@ impl Wiring for Sigmoid {
         only_attributes(node, &[]).map(|()| Sigmoid)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        wire(Activation::Sigmoid, prefix, model, inputs)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        if !is_f32(model, inputs)? {
+            return Err(unsupported("only float32 is supported"));
+        }
+        model.wire_node(prefix, Activate(Activation::Sigmoid), inputs)
     }
 }
 
@@ -58,19 +66,10 @@ impl Wiring for Tanh {
         only_attributes(node, &[]).map(|()| Tanh)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        wire(Activation::Tanh, prefix, model, inputs)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        match is_f32(model, inputs)? {
+            true => model.wire_node(prefix, Activate(Activation::Tanh), inputs),
+            false => model.wire_node(prefix, tanh(), inputs),
+        }
     }
-}
-
-fn wire(
-    activation: Activation,
-    prefix: &str,
-    model: &mut TypedModel,
-    inputs: &[OutletId],
-) -> TractResult<Option<TVec<OutletId>>> {
-    if !is_f32(model, inputs)? {
-        return Ok(None);
-    }
-    model.wire_node(prefix, Activate(activation), inputs).map(Some)
 }

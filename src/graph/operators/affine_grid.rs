@@ -21,7 +21,7 @@ impl Wiring for AffineGrid {
         Ok(AffineGrid { align_corners: int(node, "align_corners", 0) != 0 })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..1])? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -33,6 +33,6 @@ impl Wiring for AffineGrid {
         let size = size.map_err(|_| unsupported("a size is negative"))?;
         let operator =
             Operator { batch: size[0], sizes: size[2..].iter().copied().collect(), align_corners: self.align_corners };
-        model.wire_node(prefix, PlainOperator(operator), &inputs[..1]).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), &inputs[..1])
     }
 }

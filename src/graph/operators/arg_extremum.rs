@@ -28,7 +28,7 @@ impl Wiring for ArgMax {
         Ok(ArgMax(Attributes::of(node)?))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs, true)
     }
 }
@@ -40,7 +40,7 @@ impl Wiring for ArgMin {
         Ok(ArgMin(Attributes::of(node)?))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs, false)
     }
 }
@@ -61,13 +61,13 @@ impl Attributes {
         model: &mut TypedModel,
         inputs: &[OutletId],
         greatest: bool,
-    ) -> TractResult<Option<TVec<OutletId>>> {
+    ) -> TractResult<TVec<OutletId>> {
         let fact = model.outlet_fact(inputs[0])?;
         if !fact.datum_type.is_number() {
             return Err(unsupported(format!("{:?} is not supported", fact.datum_type)));
         }
         let axis = wrapped(self.axis, fact.rank()).ok_or_else(|| unsupported(format!("axis {}", self.axis)))?;
         let operator = ArgExtremum { greatest, axis, keep_axis: self.keep_axis, last: self.last };
-        model.wire_node(prefix, PlainOperator(operator), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), inputs)
     }
 }

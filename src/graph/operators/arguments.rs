@@ -19,6 +19,15 @@ pub fn string(node: &NodeProto, name: &str, default: &str) -> String {
     attribute(node, name).map_or_else(|| default.into(), |found| String::from_utf8_lossy(&found.s).into_owned())
 }
 
+/// An element type.
+///
+/// # Errors
+/// `UnsupportedOp` for a type that is not supported, `InvalidModel` for a number that ONNX does not define.
+pub fn element_type(node: &NodeProto, name: &str) -> TractResult<Option<DatumType>> {
+    let found = attribute(node, name).map(|found| crate::onnx::element_type(found.i as i32)).transpose()?;
+    Ok(found.map(|element| element.held_as))
+}
+
 /// An axis counted from the start.
 pub fn axis(axis: i64, rank: usize) -> TractResult<usize> {
     let from_start = if axis < 0 { axis + rank as i64 } else { axis };

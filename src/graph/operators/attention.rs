@@ -81,7 +81,7 @@ impl Wiring for Attention {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let floats = [0, 1, 2].into_iter().chain(self.past.into_iter().flatten());
         if !is_f32(model, &floats.map(|at| inputs[at]).collect::<Vec<_>>())? {
             return Err(unsupported("only float32 is supported"));
@@ -113,7 +113,7 @@ impl Wiring for Attention {
         let attended = model.wire_node(prefix, fused, &operands)?;
         let presents = presents.into_iter().zip(self.presents).filter(|(_, wanted)| *wanted);
         let outputs = attended[..1].iter().copied().chain(presents.map(|(outlet, _)| outlet));
-        Ok(Some(outputs.chain(attended[1..].iter().copied()).collect()))
+        Ok(outputs.chain(attended[1..].iter().copied()).collect())
     }
 }
 

@@ -51,7 +51,7 @@ impl Wiring for Attention {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let floats = [Some(0), Some(1), self.bias, self.past, self.attention_bias];
         if !is_f32(model, &floats.into_iter().flatten().map(|at| inputs[at]).collect::<Vec<_>>())? {
             return Err(unsupported("only float32 is supported"));
@@ -59,7 +59,7 @@ impl Wiring for Attention {
         let at = |position: Option<usize>| position.map(|position| inputs[position]);
         let projected = project(prefix, model, inputs[0], inputs[1], at(self.bias))?;
         let optional = [at(self.mask_index), at(self.past), at(self.attention_bias)];
-        self.attend.wire(prefix, model, projected, optional).map(Some)
+        self.attend.wire(prefix, model, projected, optional)
     }
 }
 

@@ -27,11 +27,11 @@ impl Wiring for AveragePool {
         Ok(AveragePool { windows: WindowAttributes::of(node)?, counts_padding })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
         let pooling = Pooling::Mean { counts_padding: self.counts_padding };
-        pool(&self.windows, pooling, prefix, model, inputs).map(Some)
+        pool(&self.windows, pooling, prefix, model, inputs)
     }
 }

@@ -27,7 +27,7 @@ impl Wiring for BatchNormalization {
         Ok(BatchNormalization { epsilon: float(node, "epsilon").unwrap_or(1e-5) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[x, scale, bias, mean, variance] = inputs else { bail!("BatchNormalization takes 5 inputs") };
         let composer = &mut Composer::new(prefix, model);
         let sum = composer.binary_with(add(), variance, self.epsilon)?;
@@ -39,6 +39,6 @@ impl Wiring for BatchNormalization {
         let factor = composer.trailing_axes(factor, axes)?;
         let shift = composer.trailing_axes(shift, axes)?;
         let product = composer.binary(mul(), x, factor)?;
-        Ok(Some(tvec!(composer.binary(add(), product, shift)?)))
+        Ok(tvec!(composer.binary(add(), product, shift)?))
     }
 }

@@ -18,10 +18,10 @@ impl Wiring for BiasAdd {
         Ok(BiasAdd)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[x, bias, skip] = inputs else { bail!("BiasAdd takes 3 inputs") };
         let composer = &mut Composer::new(prefix, model);
         let sum = composer.binary(add(), x, bias)?;
-        Ok(Some(tvec!(composer.binary(add(), sum, skip)?)))
+        Ok(tvec!(composer.binary(add(), sum, skip)?))
     }
 }

@@ -20,12 +20,12 @@ impl Wiring for BiasGelu {
         Ok(BiasGelu)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
         let composer = &mut Composer::new(prefix, model);
         let sum = composer.binary(add(), inputs[0], inputs[1])?;
-        Ok(Some(tvec!(composer.wire(Activate(Activation::Gelu), &[sum])?)))
+        Ok(tvec!(composer.wire(Activate(Activation::Gelu), &[sum])?))
     }
 }

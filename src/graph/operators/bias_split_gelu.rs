@@ -21,7 +21,7 @@ impl Wiring for BiasSplitGelu {
         Ok(BiasSplitGelu)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[x, bias] = inputs else { bail!("BiasSplitGelu takes 2 inputs") };
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
@@ -35,6 +35,6 @@ impl Wiring for BiasSplitGelu {
         let linear = composer.wire(Slice::new(axis, 0, width / 2), &[sum])?;
         let gate = composer.wire(Slice::new(axis, width / 2, width), &[sum])?;
         let gate = composer.wire(Activate(Activation::Gelu), &[gate])?;
-        Ok(Some(tvec!(composer.binary(mul(), linear, gate)?)))
+        Ok(tvec!(composer.binary(mul(), linear, gate)?))
     }
 }

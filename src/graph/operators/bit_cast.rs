@@ -22,12 +22,12 @@ impl Wiring for BitCast {
         Ok(BitCast { to: to.ok_or_else(|| unsupported("the type to cast to is not supported"))? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let from = model.outlet_fact(inputs[0])?.datum_type;
         // float16 is computed as float32, so its own bits are not there.
         if from.size_of() != self.to.size_of() {
             return Err(unsupported(format!("from {from:?} to {:?} is not supported", self.to)));
         }
-        model.wire_node(prefix, PlainOperator(Operator { to: self.to }), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(Operator { to: self.to }), inputs)
     }
 }

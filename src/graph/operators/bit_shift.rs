@@ -23,7 +23,7 @@ impl Wiring for BitShift {
         }
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        wire_with_rank_broadcast(prefix, model, PlainOperator(self.0.clone()), inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        wire_with_rank_broadcast(prefix, model, PlainOperator(self.0.clone()), inputs)
     }
 }

@@ -1,6 +1,6 @@
 //! ONNX `Cast` (7 to 28) to the types that tract lacks: float16 and bfloat16, where the cast is there to lose bits, become
 //! f32 rounded to their values; int4, uint4, int2 and uint2 are held as int8 and uint8. Floats become integers as ONNX Runtime
-//! makes them. Other casts are tract's. `CastLike` (15 to 25) casts to the type of its second input. float8 and
+//! makes them. `CastLike` (15 to 25) casts to the type of its second input. float8 and
 //! narrower floats are refused; `saturate` and `round_mode` concern only those.
 
 use super::{Wiring, int, only_attributes};
@@ -11,7 +11,7 @@ use crate::ops::{NarrowInteger, QuantizedType, RoundFloat};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use tract_onnx::tract_hir::tract_core::ops::cast::{cast, wire_cast};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Cast {
 enum Target {
     Rounded(RoundFloat),
     Narrow(QuantizedType),
-    Stock(Option<DatumType>),
+    Type(DatumType),
 }
 
 /// ONNX `CastLike`.
@@ -37,7 +37,7 @@ impl Wiring for Cast {
         only_attributes(node, &["to", "saturate", "round_mode"])?;
         let to = int(node, "to", 0) as i32;
         let target = if to == DataType::String as i32 {
-            Target::Stock(None)
+            Target::Type(String::datum_type())
         } else if to == DataType::Float16 as i32 {
             Target::Rounded(RoundFloat::Float16)
         } else if to == BFLOAT16 {
@@ -47,25 +47,29 @@ impl Wiring for Cast {
                 element if element.bits < 8 => {
                     Target::Narrow(QuantizedType { bits: element.bits as u32, signed: element.signed })
                 }
-                _ => Target::Stock(DataType::try_from(to).ok().and_then(|to| DatumType::try_from(to).ok())),
+                element => Target::Type(element.held_as),
             }
         };
         Ok(Cast { target })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         match &self.target {
             Target::Rounded(round) => {
                 let wide = wire_cast(prefix, model, inputs, f32::datum_type())?;
-                model.wire_node(prefix, *round, &wide).map(Some)
+                model.wire_node(prefix, *round, &wide)
             }
             Target::Narrow(target) => {
                 let is_float = model.outlet_fact(inputs[0])?.datum_type.is_float();
                 let held = if is_float { f32::datum_type() } else { i64::datum_type() };
                 let input = wire_cast(prefix, model, inputs, held)?;
-                model.wire_node(prefix, NarrowInteger(*target), &input).map(Some)
+                model.wire_node(prefix, NarrowInteger(*target), &input)
             }
-            Target::Stock(to) => to.map_or(Ok(None), |to| to_integer(prefix, model, inputs[0], to)),
+            // What is computed with sizes may stay symbolic.
+            Target::Type(DatumType::I64) if !model.outlet_fact(inputs[0])?.datum_type.is_float() => {
+                model.wire_node(prefix, cast(TDim::datum_type()), inputs)
+            }
+            Target::Type(to) => convert(prefix, model, inputs[0], *to),
         }
     }
 }
@@ -78,21 +82,16 @@ impl Wiring for CastLike {
         Ok(CastLike)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let to = model.outlet_fact(inputs[1])?.datum_type;
-        to_integer(prefix, model, inputs[0], to)
+        convert(prefix, model, inputs[0], to)
     }
 }
 
-/// Casts floats to integers; `None` where the types are others.
-fn to_integer(
-    prefix: &str,
-    model: &mut TypedModel,
-    input: OutletId,
-    to: DatumType,
-) -> TractResult<Option<TVec<OutletId>>> {
-    if !model.outlet_fact(input)?.datum_type.is_float() || !to.is_integer() {
-        return Ok(None);
+/// Casts, floats to integers as ONNX Runtime does.
+fn convert(prefix: &str, model: &mut TypedModel, input: OutletId, to: DatumType) -> TractResult<TVec<OutletId>> {
+    if model.outlet_fact(input)?.datum_type.is_float() && to.is_integer() {
+        return model.wire_node(prefix, PlainOperator(CastToInteger { to }), &[input]);
     }
-    model.wire_node(prefix, PlainOperator(CastToInteger { to }), &[input]).map(Some)
+    model.wire_node(prefix, cast(to), &[input])
 }

@@ -43,7 +43,7 @@ impl Wiring for CausalConvWithState {
         Ok(CausalConvWithState { convolution, activated, outputs: [has_output(node, 0), has_output(node, 1)] })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -51,6 +51,6 @@ impl Wiring for CausalConvWithState {
         if self.activated {
             outlets[0] = Composer::new(prefix, model).wire(Activate(Activation::Silu), &outlets[..1])?;
         }
-        Ok(Some(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect()))
+        Ok(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect())
     }
 }

@@ -22,7 +22,7 @@ impl Wiring for Celu {
         Ok(Celu { alpha: float(node, "alpha").unwrap_or(1.0) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -35,6 +35,6 @@ impl Wiring for Celu {
         let curve = composer.binary_with(sub(), power, 1.0)?;
         let curve = composer.binary_with(mul(), curve, self.alpha)?;
         let curve = composer.binary_with(min(), curve, 0.0)?;
-        Ok(Some(tvec!(composer.binary(add(), positive, curve)?)))
+        Ok(tvec!(composer.binary(add(), positive, curve)?))
     }
 }

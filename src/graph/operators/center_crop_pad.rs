@@ -20,7 +20,7 @@ impl Wiring for CenterCropPad {
         Ok(CenterCropPad { axes: arguments::ints(node, "axes") })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let given = arguments::constant_ints(model, inputs[1], "shape")?;
         let axes = self.axes.clone().unwrap_or_else(|| (0..rank as i64).collect());
@@ -32,6 +32,6 @@ impl Wiring for CenterCropPad {
                 return Err(unsupported(format!("axis {axis} is given twice")));
             }
         }
-        model.wire_node(prefix, PlainOperator(Operator { sizes }), &inputs[..1]).map(Some)
+        model.wire_node(prefix, PlainOperator(Operator { sizes }), &inputs[..1])
     }
 }

@@ -22,7 +22,7 @@ impl Wiring for Col2Im {
         Ok(Col2Im { windows: WindowAttributes::of(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..1])? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -30,6 +30,6 @@ impl Wiring for Col2Im {
         let kernel = sizes("block_shape", &arguments::constant_ints(model, inputs[2], "block_shape")?)?;
         let steps = self.windows.steps(&kernel)?;
         let operator = Operator { image, kernel, steps };
-        model.wire_node(prefix, PlainOperator(operator), &inputs[..1]).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), &inputs[..1])
     }
 }

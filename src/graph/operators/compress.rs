@@ -22,7 +22,7 @@ impl Wiring for Compress {
         Ok(Compress { axis: attribute(node, "axis").map(|axis| axis.i) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let mut data = inputs[0];
         let shape = model.outlet_fact(data)?.shape.to_tvec();
         let axis = match self.axis {
@@ -36,6 +36,6 @@ impl Wiring for Compress {
         let count = fresh_symbol(&model.symbols, "compress");
         let found = model.wire_node(format!("{prefix}.found"), NonZero { count }, &inputs[1..2])?;
         let found = model.wire_node(format!("{prefix}.indices"), AxisOp::Rm(0), &found)?[0];
-        model.wire_node(prefix, Gather::new(axis), &[data, found]).map(Some)
+        model.wire_node(prefix, Gather::new(axis), &[data, found])
     }
 }

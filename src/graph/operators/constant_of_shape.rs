@@ -1,39 +1,32 @@
-//! ONNX `ConstantOfShape` (9 to 25). Attribute: `value`, a tensor of one element; a float32 zero where it is left out, which
-//! tract takes for a float64. The rest is left to tract.
+//! ONNX `ConstantOfShape` (9 to 25): a shape, constant, maybe symbolic. Attribute: `value`, a tensor of one element; a float32 zero where
+//! it is left out.
 
-use super::{Wiring, attribute, only_attributes, wire_with_tract};
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+use super::{Wiring, arguments, attribute, only_attributes};
+use crate::onnx::tensor_from_proto;
+use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct ConstantOfShape {
-    node: NodeProto,
-    opset: i64,
+    value: Tensor,
 }
 
 impl Wiring for ConstantOfShape {
     const OPERATOR: &'static str = "ConstantOfShape";
 
-    fn parse(node: &NodeProto, opset: i64) -> TractResult<Self> {
+    fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         only_attributes(node, &["value"])?;
-        let mut node = node.clone();
-        if attribute(&node, "value").is_none() {
-            let zero = TensorProto {
-                data_type: DataType::Float as i32,
-                dims: vec![1],
-                float_data: vec![0.0],
-                ..TensorProto::default()
-            };
-            let r#type = AttributeType::Tensor as i32;
-            node.attribute.push(AttributeProto { name: "value".into(), r#type, t: Some(zero), ..Default::default() });
-        }
-        Ok(ConstantOfShape { node, opset })
+        let value = attribute(node, "value").and_then(|value| value.t.as_ref()).map(tensor_from_proto).transpose()?;
+        let value = value.unwrap_or_else(|| tensor0(0f32));
+        ensure!(value.len() == 1, "a value of {} elements", value.len());
+        Ok(ConstantOfShape { value: value.into_shape(&[])? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        wire_with_tract(&self.node, self.opset, prefix, model, inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let shape = arguments::constant_sizes(model, inputs[0], "shape")?;
+        let value = model.add_const(format!("{prefix}.value"), self.value.clone())?;
+        model.wire_node(prefix, MultiBroadcastTo::new(shape.into()), &[value])
     }
 }

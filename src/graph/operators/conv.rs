@@ -25,10 +25,10 @@ impl Wiring for Conv {
         Ok(Conv { groups: groups(node)?, windows: WindowAttributes::of(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         refuse_other_types(model, inputs)?;
         let steps = self.windows.steps(&kernel_sizes(model, inputs[1])?)?;
-        model.wire_node(prefix, PlainOperator(Operator { groups: self.groups, steps }), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(Operator { groups: self.groups, steps }), inputs)
     }
 }
 

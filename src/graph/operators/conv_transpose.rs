@@ -30,14 +30,14 @@ impl Wiring for ConvTranspose {
         Ok(ConvTranspose { groups: groups(node)?, windows: WindowAttributes::of(node)?, extra })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         refuse_other_types(model, inputs)?;
         let kernel = kernel_sizes(model, inputs[1])?;
         let steps = self.windows.steps(&kernel)?;
         let extra = self.extra.clone().unwrap_or_else(|| vec![0; kernel.len()]);
         let mut operands: TVec<OutletId> = inputs.into();
         operands[1] = self.by_group(&mut Composer::new(prefix, model), inputs[1])?;
-        model.wire_node(prefix, PlainOperator(Operator { steps, extra }), &operands).map(Some)
+        model.wire_node(prefix, PlainOperator(Operator { steps, extra }), &operands)
     }
 }
 

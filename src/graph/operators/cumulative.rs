@@ -21,7 +21,7 @@ impl Wiring for CumSum {
         Ok(CumSum(parse(node, false)?))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         wire(&self.0, prefix, model, inputs)
     }
 }
@@ -33,7 +33,7 @@ impl Wiring for CumProd {
         Ok(CumProd(parse(node, true)?))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         wire(&self.0, prefix, model, inputs)
     }
 }
@@ -49,11 +49,11 @@ fn wire(
     prefix: &str,
     model: &mut TypedModel,
     inputs: &[OutletId],
-) -> TractResult<Option<TVec<OutletId>>> {
+) -> TractResult<TVec<OutletId>> {
     let mut numbers = inputs[0];
     if model.outlet_fact(numbers)?.datum_type == TDim::datum_type() {
         numbers = concrete(prefix, model, numbers, i64::datum_type())?;
     }
     let axis = concrete(&format!("{prefix}.axis"), model, inputs[1], i64::datum_type())?;
-    model.wire_node(prefix, PlainOperator(operator.clone()), &[numbers, axis]).map(Some)
+    model.wire_node(prefix, PlainOperator(operator.clone()), &[numbers, axis])
 }

@@ -63,7 +63,7 @@ impl Wiring for DecoderMaskedMultiHeadAttention {
         Ok(DecoderMaskedMultiHeadAttention { multi_head: MultiHead::of(node)?, mask: input(node, 3), past })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let past = self.past.iter().flat_map(|past| past.key_value.into_iter().chain(past.bias));
         let floats = (0..3).chain(past).map(|at| inputs[at]).collect::<Vec<_>>();
         if !is_f32(model, &floats)? {
@@ -76,7 +76,7 @@ impl Wiring for DecoderMaskedMultiHeadAttention {
         let tokens = shape(model, inputs[0])?;
         ensure!(tokens.len() == 3 && tokens[1].compatible_with(&1.to_dim()), "a query of {tokens:?} is not one token");
         if let Some(past) = &self.past {
-            return self.wire_past(prefix, model, inputs, past, mask).map(Some);
+            return self.wire_past(prefix, model, inputs, past, mask);
         }
         let operands = Operands {
             query: inputs[0],
@@ -89,7 +89,7 @@ impl Wiring for DecoderMaskedMultiHeadAttention {
             present: false,
             scores: false,
         };
-        self.multi_head.wire(prefix, model, &operands).map(Some)
+        self.multi_head.wire(prefix, model, &operands)
     }
 }
 

@@ -25,7 +25,7 @@ impl Wiring for DepthToSpace {
         Ok(DepthToSpace { block: block.ok_or_else(|| unsupported("the block is empty"))?, column_row_depth })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [batch, channels, height, width]: [TDim; 4] = model
             .outlet_fact(inputs[0])?
             .shape
@@ -49,6 +49,6 @@ impl Wiring for DepthToSpace {
             tvec!(batch.clone(), depth.clone(), height, block.clone(), width, block),
             tvec!(batch, depth, rows, columns),
         );
-        model.wire_node(prefix, together, &[wire]).map(Some)
+        model.wire_node(prefix, together, &[wire])
     }
 }

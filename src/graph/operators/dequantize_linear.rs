@@ -28,13 +28,13 @@ impl Wiring for DequantizeLinear {
         Ok(DequantizeLinear { axis: int(node, "axis", 1), block_size, packed: packed(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[1..2])? {
             return Err(unsupported("only float scales of 16 and 32 bits are supported"));
         }
         let axis = super::scale_axis(model, inputs, self.axis)?;
         let operator = crate::ops::DequantizeLinear { axis, block_size: self.block_size, packed: self.packed };
-        model.wire_node(prefix, operator, inputs).map(Some)
+        model.wire_node(prefix, operator, inputs)
     }
 }
 
@@ -58,7 +58,7 @@ impl Wiring for MicrosoftDequantizeLinear {
         DequantizeLinear::parse(node, opset).map(MicrosoftDequantizeLinear)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }

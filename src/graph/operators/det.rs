@@ -18,10 +18,10 @@ impl Wiring for Det {
         Ok(Det)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
-        model.wire_node(prefix, PlainOperator(Determinant), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(Determinant), inputs)
     }
 }

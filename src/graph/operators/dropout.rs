@@ -29,7 +29,7 @@ impl Wiring for Dropout {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if self.training(model, inputs)? {
             return Err(unsupported("training is not supported"));
         }
@@ -40,7 +40,7 @@ impl Wiring for Dropout {
             let all = model.add_const(format!("{prefix}.all"), all)?;
             outlets.extend(model.wire_node(format!("{prefix}.mask"), MultiBroadcastTo { shape }, &[all])?);
         }
-        Ok(Some(outlets))
+        Ok(outlets)
     }
 }
 

@@ -19,12 +19,12 @@ impl Wiring for DynamicQuantizeLinear {
         Ok(DynamicQuantizeLinear { outputs: std::array::from_fn(|position| has_output(node, position)) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only floats of 16 and 32 bits are supported"));
         }
         let outlets = model.wire_node(prefix, PlainOperator(crate::ops::DynamicQuantizeLinear), inputs)?;
         let named = outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named);
-        Ok(Some(named.map(|(outlet, _)| outlet).collect()))
+        Ok(named.map(|(outlet, _)| outlet).collect())
     }
 }

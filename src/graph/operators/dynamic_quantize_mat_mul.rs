@@ -25,7 +25,7 @@ impl Wiring for DynamicQuantizeMatMul {
         Ok(DynamicQuantizeMatMul { zero_point: input(node, 3), bias: input(node, 4) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &[inputs[0], inputs[2]])? {
             return Err(unsupported("only floats of 16 and 32 bits are supported"));
         }
@@ -39,6 +39,6 @@ impl Wiring for DynamicQuantizeMatMul {
         if let Some(bias) = self.bias {
             output = composer.binary(add(), output, inputs[bias])?;
         }
-        Ok(Some(tvec!(output)))
+        Ok(tvec!(output))
     }
 }

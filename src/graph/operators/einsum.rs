@@ -26,11 +26,11 @@ impl Wiring for Einsum {
         Einsum::of(&arguments::string(node, "equation", ""))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         refuse_other_types(model, inputs)?;
         let ranks =
             inputs.iter().map(|input| Ok(model.outlet_fact(*input)?.rank())).collect::<TractResult<Vec<_>>>()?;
-        model.wire_node(prefix, PlainOperator(self.resolved(&ranks)?), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(self.resolved(&ranks)?), inputs)
     }
 }
 

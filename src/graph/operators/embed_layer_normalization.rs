@@ -38,7 +38,7 @@ impl Wiring for EmbedLayerNormalization {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let composer = &mut Composer::new(prefix, model);
         let [ids, segment_ids, words, positions, segments, gamma, beta, mask, position_ids] =
             self.inputs.map(|position| position.map(|at| inputs[at]));
@@ -57,7 +57,7 @@ impl Wiring for EmbedLayerNormalization {
             outputs.push(mask_index(composer, embeddings.ids, mask)?);
         }
         outputs.extend(self.embedding_sum.then_some(sum));
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 }
 

@@ -1,11 +1,12 @@
-//! ONNX `Equal` (7 to 19) of booleans; other types are left to tract.
+//! ONNX `Equal` (7 to 19) of any type.
 
 use super::Wiring;
+use super::binary::wire_operands;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::logic::{Xor, not};
+use tract_onnx::tract_hir::tract_core::ops::logic::{Xor, comp_eq, not};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -19,14 +20,14 @@ impl Wiring for Equal {
         Ok(Equal)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         for input in inputs {
             if model.outlet_fact(*input)?.datum_type != bool::datum_type() {
-                return Ok(None);
+                return wire_operands(prefix, model, TypedBinOp(comp_eq(), None), inputs);
             }
         }
         let differ = TypedBinOp(Box::new(Xor), None);
         let differ = wire_with_rank_broadcast(format!("{prefix}.differ"), model, differ, inputs)?;
-        model.wire_node(prefix, not(), &differ).map(Some)
+        model.wire_node(prefix, not(), &differ)
     }
 }

@@ -17,10 +17,10 @@ impl Wiring for ExpandDims {
         only_attributes(node, &[]).map(|()| ExpandDims)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [x, position] = *inputs else { bail!("ExpandDims takes two inputs") };
         let [position] = constant_ints(model, position, "the axis")?[..] else { bail!("ExpandDims takes one axis") };
         let rank = model.outlet_fact(x)?.rank() + 1;
-        model.wire_node(prefix, AxisOp::Add(axis(position, rank)?), &[x]).map(Some)
+        model.wire_node(prefix, AxisOp::Add(axis(position, rank)?), &[x])
     }
 }

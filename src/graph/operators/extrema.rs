@@ -1,12 +1,16 @@
-//! ONNX `Max` and `Min` (8 to 13) and `Clip` (6 to 13): NaN stays NaN, and a constant bound that is NaN is refused; integers and symbolic sizes are left to tract.
+//! ONNX `Max` and `Min` (8 to 13) and `Clip` (6 to 13): NaN stays NaN, and a constant bound that is NaN is refused.
+//! Numbers and symbolic sizes of any type.
 
+use super::binary::{wire_all, wire_operands};
 use super::{Wiring, constant_f32, float, input, unsupported};
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core;
+use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_onnx::tract_hir::tract_core::ops::math::{max, min};
 
 /// ONNX `Max`.
 #[derive(Debug, Clone)]
@@ -37,7 +41,7 @@ impl Wiring for Max {
         Ok(Max)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         extremum_of_all(prefix, model, inputs, true)
     }
 }
@@ -50,7 +54,7 @@ impl Wiring for Min {
         Ok(Min)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         extremum_of_all(prefix, model, inputs, false)
     }
 }
@@ -68,10 +72,8 @@ impl Wiring for Clip {
         Ok(Clip { min: input(node, 1).map(Bound::Input), max: input(node, 2).map(Bound::Input) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        if !are_floats(model, inputs)? {
-            return Ok(None);
-        }
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let floats = are_floats(model, inputs)?;
         let mut wire = inputs[0];
         for (name, bound, greatest) in [("min", self.min, true), ("max", self.max, false)] {
             let Some(bound) = bound else { continue };
@@ -85,9 +87,17 @@ impl Wiring for Clip {
             if constant_f32(model, bound)?.is_some_and(|bound| bound.iter().any(|bound| bound.is_nan())) {
                 return Err(unsupported(format!("`{name}` is NaN")));
             }
-            wire = extremum(&format!("{prefix}.at_{name}"), model, wire, bound, greatest)?;
+            let name = format!("{prefix}.at_{name}");
+            wire = match floats {
+                true => extremum(&name, model, wire, bound, greatest)?,
+                false => {
+                    let datum_type = model.outlet_fact(wire)?.datum_type;
+                    let bound = wire_cast(&name, model, &[bound], datum_type)?[0];
+                    wire_operands(&name, model, if greatest { max() } else { min() }, &[wire, bound])?[0]
+                }
+            };
         }
-        model.wire_node(prefix, tract_core::ops::identity::Identity, &[wire]).map(Some)
+        model.wire_node(prefix, tract_core::ops::identity::Identity, &[wire])
     }
 }
 
@@ -96,9 +106,9 @@ fn extremum_of_all(
     model: &mut TypedModel,
     inputs: &[OutletId],
     greatest: bool,
-) -> TractResult<Option<TVec<OutletId>>> {
+) -> TractResult<TVec<OutletId>> {
     if inputs.len() < 2 || !are_floats(model, inputs)? {
-        return Ok(None);
+        return wire_all(prefix, model, if greatest { max } else { min }, inputs);
     }
     let mut wire = inputs[0];
     for (position, input) in inputs.iter().enumerate().skip(1) {
@@ -106,7 +116,7 @@ fn extremum_of_all(
         let name = if last { prefix.to_string() } else { format!("{prefix}.{position}") };
         wire = extremum(&name, model, wire, *input, greatest)?;
     }
-    Ok(Some(tvec!(wire)))
+    Ok(tvec!(wire))
 }
 
 fn extremum(name: &str, model: &mut TypedModel, a: OutletId, b: OutletId, greatest: bool) -> TractResult<OutletId> {

@@ -20,7 +20,7 @@ impl Wiring for FastGelu {
         Ok(FastGelu)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -29,6 +29,6 @@ impl Wiring for FastGelu {
             [x, bias] => composer.binary(add(), x, bias)?,
             _ => inputs[0],
         };
-        Ok(Some(tvec!(composer.wire(Activate(Activation::GeluTanh), &[x])?)))
+        Ok(tvec!(composer.wire(Activate(Activation::GeluTanh), &[x])?))
     }
 }

@@ -18,13 +18,13 @@ impl Wiring for Flatten {
         Ok(Flatten { axis: int(node, "axis", 1) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let shape = model.outlet_fact(inputs[0])?.shape.to_tvec();
         let rank = shape.len() as i64;
         let axis = if self.axis < 0 { self.axis + rank } else { self.axis };
         ensure!((0..=rank).contains(&axis), "axis {} of a tensor of rank {rank}", self.axis);
         let rows: TDim = shape[..axis as usize].iter().cloned().product();
         let columns: TDim = shape[axis as usize..].iter().cloned().product();
-        model.wire_node(prefix, AxisOp::Reshape(0, shape, tvec!(rows, columns)), inputs).map(Some)
+        model.wire_node(prefix, AxisOp::Reshape(0, shape, tvec!(rows, columns)), inputs)
     }
 }

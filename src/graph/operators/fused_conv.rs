@@ -36,7 +36,7 @@ impl Wiring for FusedConv {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -46,7 +46,7 @@ impl Wiring for FusedConv {
         if let Some(addend) = self.addend {
             sum = composer.binary(add(), sum, inputs[addend])?;
         }
-        Ok(Some(tvec!(self.activation.wire(composer, sum)?)))
+        Ok(tvec!(self.activation.wire(composer, sum)?))
     }
 }
 

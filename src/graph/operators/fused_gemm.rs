@@ -23,9 +23,9 @@ impl Wiring for FusedGemm {
         Ok(FusedGemm { gemm: Gemm::of(node), activation: NamedActivation::of(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let composer = &mut Composer::new(prefix, model);
         let product = self.gemm.compose(composer, inputs)?;
-        Ok(Some(tvec!(self.activation.wire(composer, product)?)))
+        Ok(tvec!(self.activation.wire(composer, product)?))
     }
 }

@@ -43,7 +43,7 @@ impl Wiring for FusedMatMul {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -53,11 +53,11 @@ impl Wiring for FusedMatMul {
         let constant =
             if self.right.batch { None } else { linear(composer, inputs[1], self.right.matrix, self.alpha)? };
         if let Some(linear) = constant {
-            return Ok(Some(tvec!(composer.wire(linear, &[left])?)));
+            return Ok(tvec!(composer.wire(linear, &[left])?));
         }
         let right = self.right.wire(composer, inputs[1])?;
         let product = product(composer, left, right)?;
-        Ok(Some(tvec!(if self.alpha == 1.0 { product } else { composer.binary_with(mul(), product, self.alpha)? })))
+        Ok(tvec!(if self.alpha == 1.0 { product } else { composer.binary_with(mul(), product, self.alpha)? }))
     }
 }
 
@@ -81,7 +81,7 @@ impl Wiring for TransposeMatMul {
         FusedMatMul::parse(node, opset).map(TransposeMatMul)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }

@@ -33,7 +33,7 @@ impl Wiring for GatedRelativePositionBias {
         Ok(GatedRelativePositionBias { heads: heads.ok_or_else(|| unsupported("num_heads is not positive"))? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[query, query_bias, bias, weight, weight_bias, scale] = inputs else {
             return Err(unsupported("it takes six inputs"));
         };
@@ -52,7 +52,7 @@ impl Wiring for GatedRelativePositionBias {
         let reset = composer.binary_with(add(), reset, -1.0)?;
         let gate = composer.binary(mul(), update, reset)?;
         let gate = composer.binary_with(add(), gate, 2.0)?;
-        Ok(Some(tvec!(composer.binary(mul(), gate, bias)?)))
+        Ok(tvec!(composer.binary(mul(), gate, bias)?))
     }
 }
 

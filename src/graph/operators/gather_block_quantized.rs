@@ -59,7 +59,7 @@ impl Wiring for GatherBlockQuantized {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[2..3])? {
             return Err(unsupported("only float scales of 16 and 32 bits are supported"));
         }
@@ -87,7 +87,7 @@ impl Wiring for GatherBlockQuantized {
                 [0, 2].into_iter().chain(self.zero_points).map(|position| inputs[position]).collect();
             let dequantize = DequantizeLinear { axis: quantize_axis, block_size: self.block_size, packed };
             let table = model.wire_node(format!("{prefix}.table"), dequantize, &operands)?[0];
-            return model.wire_node(prefix, Gather::new(gather_axis), &[table, indices]).map(Some);
+            return model.wire_node(prefix, Gather::new(gather_axis), &[table, indices]);
         }
         let index_rank = model.outlet_fact(indices)?.rank();
         let gather = |model: &mut TypedModel, what: &str, outlet: OutletId| {
@@ -106,7 +106,7 @@ impl Wiring for GatherBlockQuantized {
         }
         let axis = if quantize_axis < gather_axis { quantize_axis } else { quantize_axis + index_rank - 1 };
         let dequantize = DequantizeLinear { axis, block_size: self.block_size, packed };
-        model.wire_node(prefix, dequantize, &gathered).map(Some)
+        model.wire_node(prefix, dequantize, &gathered)
     }
 }
 

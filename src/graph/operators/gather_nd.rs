@@ -20,9 +20,9 @@ impl Wiring for GatherND {
         Ok(GatherND { batch_dims: int(node, "batch_dims", 0) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let indices = concrete(prefix, model, inputs[1], i64::datum_type())?;
         let operator = GatherNd { batch_dims: usize::try_from(self.batch_dims)? };
-        model.wire_node(prefix, PlainOperator(operator), &[inputs[0], indices]).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), &[inputs[0], indices])
     }
 }

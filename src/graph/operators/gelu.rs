@@ -22,10 +22,10 @@ impl Wiring for Gelu {
         }
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
-            return Ok(None);
+            return Err(unsupported("only float32 is supported"));
         }
-        model.wire_node(prefix, Activate(self.0), inputs).map(Some)
+        model.wire_node(prefix, Activate(self.0), inputs)
     }
 }

@@ -31,8 +31,8 @@ impl Wiring for Gemm {
         Ok(Gemm::of(node))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        Ok(Some(tvec!(self.compose(&mut Composer::new(prefix, model), inputs)?)))
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        Ok(tvec!(self.compose(&mut Composer::new(prefix, model), inputs)?))
     }
 }
 

@@ -21,7 +21,7 @@ impl Wiring for GemmFastGelu {
         Ok(GemmFastGelu)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -31,6 +31,6 @@ impl Wiring for GemmFastGelu {
         if let Some(bias) = inputs.get(2) {
             x = composer.binary(add(), x, *bias)?;
         }
-        Ok(Some(tvec!(composer.wire(Activate(Activation::GeluTanh), &[x])?)))
+        Ok(tvec!(composer.wire(Activate(Activation::GeluTanh), &[x])?))
     }
 }

@@ -22,8 +22,8 @@ impl Wiring for GlobalAveragePool {
         Ok(GlobalAveragePool)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        reduce("ReduceMean", prefix, model, inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        reduce("ReduceMean", prefix, model, inputs)
     }
 }
 
@@ -35,8 +35,8 @@ impl Wiring for GlobalMaxPool {
         Ok(GlobalMaxPool)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        reduce("ReduceMax", prefix, model, inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        reduce("ReduceMax", prefix, model, inputs)
     }
 }
 

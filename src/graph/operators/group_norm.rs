@@ -47,9 +47,9 @@ impl Wiring for GroupNorm {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[x, gamma, beta] = inputs else { bail!("GroupNorm takes 3 inputs") };
-        Ok(Some(tvec!(self.compose(&mut Composer::new(prefix, model), x, gamma, beta)?)))
+        Ok(tvec!(self.compose(&mut Composer::new(prefix, model), x, gamma, beta)?))
     }
 }
 
@@ -60,7 +60,7 @@ impl Wiring for SkipGroupNorm {
         Ok(SkipGroupNorm { norm: GroupNorm::parse(node, opset)?, bias: input(node, 4), sum: has_output(node, 1) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let composer = &mut Composer::new(prefix, model);
         let rank = composer.fact(inputs[0])?.rank();
         let mut skip = inputs[3];
@@ -76,7 +76,7 @@ impl Wiring for SkipGroupNorm {
         }
         let mut outputs = tvec!(self.norm.compose(composer, sum, inputs[1], inputs[2])?);
         outputs.extend(self.sum.then_some(sum));
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 }
 

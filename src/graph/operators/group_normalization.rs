@@ -34,7 +34,7 @@ impl Wiring for GroupNormalization {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[x, scale, bias] = inputs else { bail!("GroupNormalization takes 3 inputs") };
         let composer = &mut Composer::new(prefix, model);
         let mut scale_and_bias = [scale, bias];
@@ -45,7 +45,7 @@ impl Wiring for GroupNormalization {
             }
         }
         let [scale, bias] = scale_and_bias;
-        Ok(Some(tvec!(group_norm(composer, x, self.groups, self.epsilon, scale, bias)?)))
+        Ok(tvec!(group_norm(composer, x, self.groups, self.epsilon, scale, bias)?))
     }
 }
 

@@ -101,7 +101,7 @@ impl Wiring for GroupQueryAttention {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let at = |position: usize| inputs[position];
         let floats = self.inputs.floats().map(at).collect::<Vec<_>>();
         if !is_f32(model, &floats)? {
@@ -148,7 +148,7 @@ impl Wiring for GroupQueryAttention {
         };
         let mut outputs = model.wire_node(prefix, fused, &operands)?;
         outputs.extend(presents.into_iter().zip(self.presents).filter(|(_, wanted)| *wanted).map(|(outlet, _)| outlet));
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 }
 

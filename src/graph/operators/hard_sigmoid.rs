@@ -1,9 +1,8 @@
-//! ONNX `HardSigmoid` (6 to 22): `alpha · x + beta`, at least 0 and at most 1; float32 keeps NaN, other types are left to
-//! tract.
+//! ONNX `HardSigmoid` (6 to 22): `alpha · x + beta`, at least 0 and at most 1, of floats; NaN stays NaN.
 
 use super::compose::Composer;
 use super::named_activation::NamedActivation;
-use super::{Wiring, float, is_f32, only_attributes};
+use super::{Wiring, float, only_attributes};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -20,10 +19,7 @@ impl Wiring for HardSigmoid {
         Ok(HardSigmoid(NamedActivation::HardSigmoid { alpha, beta }))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        if !is_f32(model, inputs)? {
-            return Ok(None);
-        }
-        Ok(Some(tvec!(self.0.wire(&mut Composer::new(prefix, model), inputs[0])?)))
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        Ok(tvec!(self.0.wire(&mut Composer::new(prefix, model), inputs[0])?))
     }
 }

@@ -22,10 +22,10 @@ impl Wiring for Hardmax {
         Ok(Hardmax { axis: int(node, "axis", if to_the_end { 1 } else { -1 }), to_the_end })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let axis = wrapped(self.axis, rank).ok_or_else(|| unsupported(format!("axis {}", self.axis)))?;
         let operator = Operator { axis, to_the_end: self.to_the_end };
-        model.wire_node(prefix, PlainOperator(operator), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), inputs)
     }
 }

@@ -17,7 +17,7 @@ impl Wiring for Inverse {
         only_attributes(node, &[]).map(|()| Inverse)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        model.wire_node(prefix, PlainOperator(Operator), inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, PlainOperator(Operator), inputs)
     }
 }

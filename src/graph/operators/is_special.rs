@@ -1,4 +1,4 @@
-//! ONNX `IsNaN` (9 to 20) and `IsInf` (10 to 20) in float64; float32 is left to tract.
+//! ONNX `IsNaN` (9 to 20) and `IsInf` (10 to 20) of floats.
 
 use super::{Wiring, int};
 use tract_onnx::pb::NodeProto;
@@ -27,11 +27,11 @@ impl Wiring for IsNaN {
         Ok(IsNaN)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        if model.outlet_fact(inputs[0])?.datum_type != f64::datum_type() {
-            return Ok(None);
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        if model.outlet_fact(inputs[0])?.datum_type == f64::datum_type() {
+            return model.wire_node(prefix, TypedBinOp(comp_ne(), None), &[inputs[0], inputs[0]]);
         }
-        model.wire_node(prefix, TypedBinOp(comp_ne(), None), &[inputs[0], inputs[0]]).map(Some)
+        model.wire_node(prefix, math::is_nan(), inputs)
     }
 }
 
@@ -43,10 +43,7 @@ impl Wiring for IsInf {
         Ok(IsInf { positive: int(node, "detect_positive", 1) != 0, negative: int(node, "detect_negative", 1) != 0 })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        if model.outlet_fact(inputs[0])?.datum_type != f64::datum_type() {
-            return Ok(None);
-        }
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let mut x = inputs[0];
         if self.positive && self.negative {
             x = model.wire_node(format!("{prefix}.abs"), math::abs(), &[x])?[0];
@@ -57,7 +54,9 @@ impl Wiring for IsInf {
             (false, true) => f64::NEG_INFINITY,
             (false, false) => f64::NAN,
         };
-        let wanted = model.add_const(format!("{prefix}.infinity"), tensor0(wanted))?;
-        wire_with_rank_broadcast(prefix, model, TypedBinOp(comp_eq(), None), &[x, wanted]).map(Some)
+        let datum_type = model.outlet_fact(x)?.datum_type;
+        let wanted = tensor0(wanted).cast_to_dt(datum_type)?.into_owned();
+        let wanted = model.add_const(format!("{prefix}.infinity"), wanted)?;
+        wire_with_rank_broadcast(prefix, model, TypedBinOp(comp_eq(), None), &[x, wanted])
     }
 }

@@ -34,7 +34,7 @@ impl Wiring for LayerNormalization {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let axis = axis_of(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let normalisation = Normalisation { kind: Kind::Layer, axis, epsilon: self.epsilon };
         let composer = &mut Composer::new(prefix, model);
@@ -45,6 +45,6 @@ impl Wiring for LayerNormalization {
             outputs.extend(self.mean.then_some(statistics.mean));
             outputs.extend(self.inverse_deviation.then_some(statistics.inverse_deviation));
         }
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 }

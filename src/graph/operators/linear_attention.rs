@@ -49,11 +49,11 @@ impl Wiring for LinearAttention {
         Ok(LinearAttention { operator, outputs: [has_output(node, 0), has_output(node, 1)] })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
         let outlets = model.wire_node(prefix, PlainOperator(self.operator.clone()), inputs)?;
-        Ok(Some(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect()))
+        Ok(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect())
     }
 }

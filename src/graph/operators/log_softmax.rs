@@ -22,12 +22,12 @@ impl Wiring for LogSoftmax {
         Ok(LogSoftmax { axis: int(node, "axis", if to_the_end { 1 } else { -1 }), to_the_end })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let axis = arguments::axis(self.axis, rank)?;
         let axes: Vec<usize> = if self.to_the_end { (axis..rank).collect() } else { vec![axis] };
         let composer = &mut Composer::new(prefix, model);
-        log_softmax(composer, inputs[0], &axes).map(|outlet| Some(tvec!(outlet)))
+        log_softmax(composer, inputs[0], &axes).map(|outlet| tvec!(outlet))
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
                 assert!(outlets.is_err(), "axis {axis}");
                 continue;
             };
-            model.select_output_outlets(&outlets.unwrap().unwrap()).unwrap();
+            model.select_output_outlets(&outlets.unwrap()).unwrap();
             let x = Tensor::from_shape(shape, x).unwrap().into_tvalue();
             let output = model.into_runnable().unwrap().run(tvec!(x)).unwrap().remove(0);
             for (actual, expected) in f32_slice(&output).unwrap().iter().zip(expected) {

@@ -23,9 +23,9 @@ impl Wiring for NegativeLogLikelihoodLoss {
         Ok(NegativeLogLikelihoodLoss(parse(node)?))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let composer = &mut Composer::new(prefix, model);
-        Ok(Some(tvec!(wire(&self.0, composer, inputs[0], &inputs[1..])?)))
+        Ok(tvec!(wire(&self.0, composer, inputs[0], &inputs[1..])?))
     }
 }
 
@@ -45,7 +45,7 @@ impl Wiring for SoftmaxCrossEntropyLoss {
         Ok(SoftmaxCrossEntropyLoss { loss: parse(node)?, has_loss, has_logarithms })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..1])? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -59,7 +59,7 @@ impl Wiring for SoftmaxCrossEntropyLoss {
         if self.has_logarithms {
             outlets.push(logarithms);
         }
-        Ok(Some(outlets))
+        Ok(outlets)
     }
 }
 

@@ -32,11 +32,11 @@ impl Wiring for LpPool {
         Ok(LpPool { power: power(node)?, windows: WindowAttributes::of(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let kernel = self.windows.kernel()?;
         let steps = self.windows.steps(&kernel)?;
         let sum = PlainOperator(Pool { pooling: Pooling::Sum, kernel, steps, round_up: self.windows.round_up });
-        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| Some(tvec!(outlet)))
+        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| tvec!(outlet))
     }
 }
 
@@ -48,10 +48,10 @@ impl Wiring for GlobalLpPool {
         Ok(GlobalLpPool { power: power(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let axes = (2..model.outlet_fact(inputs[0])?.rank()).collect();
         let sum = Reduce { axes, reducer: Reducer::Sum };
-        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| Some(tvec!(outlet)))
+        root_of_sum(prefix, model, inputs[0], self.power, sum).map(|outlet| tvec!(outlet))
     }
 }
 

@@ -22,8 +22,8 @@ impl Wiring for MatMul {
         Ok(MatMul)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        Ok(Some(tvec!(product(&mut Composer::new(prefix, model), inputs[0], inputs[1])?)))
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        Ok(tvec!(product(&mut Composer::new(prefix, model), inputs[0], inputs[1])?))
     }
 }
 

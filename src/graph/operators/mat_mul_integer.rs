@@ -21,9 +21,9 @@ impl Wiring for MatMulInteger {
         Ok(MatMulInteger { zero_points: [input(node, 2), input(node, 3)] })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let composer = &mut Composer::new(prefix, model);
         let zero_points = self.zero_points.map(|position| position.map(|at| inputs[at]));
-        Ok(Some(tvec!(integer_product(composer, [inputs[0], inputs[1]], zero_points)?)))
+        Ok(tvec!(integer_product(composer, [inputs[0], inputs[1]], zero_points)?))
     }
 }

@@ -23,7 +23,7 @@ impl Wiring for MatMulIntegerToFloat {
         Ok(MatMulIntegerToFloat { zero_points: [input(node, 4), input(node, 5)], bias: input(node, 6) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[2..4])? {
             return Err(unsupported("only float scales of 16 and 32 bits are supported"));
         }
@@ -35,6 +35,6 @@ impl Wiring for MatMulIntegerToFloat {
         if let Some(bias) = self.bias {
             output = composer.binary(add(), output, inputs[bias])?;
         }
-        Ok(Some(tvec!(output)))
+        Ok(tvec!(output))
     }
 }

@@ -62,7 +62,7 @@ impl Wiring for MatMulNBits {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &[inputs[0], inputs[2]])? {
             return Err(unsupported("only float activations and scales of 16 and 32 bits are supported"));
         }
@@ -87,7 +87,7 @@ impl Wiring for MatMulNBits {
         let constants: Vec<Arc<Tensor>> = constants.into_iter().flatten().cloned().collect();
         let weights = Shared::of(&constants.iter().collect::<Vec<_>>(), how, move || matrix.pack());
         let linear = Linear { bias, ..Linear::new(self.inputs, self.outputs, weights) };
-        model.wire_node(prefix, linear, &inputs[..1]).map(Some)
+        model.wire_node(prefix, linear, &inputs[..1])
     }
 }
 

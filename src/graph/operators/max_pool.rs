@@ -31,14 +31,14 @@ impl Wiring for MaxPool {
         Ok(MaxPool { windows: WindowAttributes::of(node)?, order, outputs })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         use DatumType::{F32, F64, I8, U8};
         if ![F32, F64, I8, U8].contains(&model.outlet_fact(inputs[0])?.datum_type) {
             return Err(unsupported("only float32, float64, int8 and uint8 are supported"));
         }
         let pooling = Pooling::Greatest { places: self.outputs[1].then_some(self.order) };
         let outlets = pool(&self.windows, pooling, prefix, model, inputs)?;
-        Ok(Some(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect()))
+        Ok(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect())
     }
 }
 

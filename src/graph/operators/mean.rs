@@ -18,7 +18,7 @@ impl Wiring for Mean {
         Ok(Mean)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let mut sum = inputs[0];
         for (position, input) in inputs.iter().enumerate().skip(1) {
             sum = wire_with_rank_broadcast(format!("{prefix}.sum{position}"), model, math::add(), &[sum, *input])?[0];
@@ -26,6 +26,6 @@ impl Wiring for Mean {
         let datum_type = model.outlet_fact(sum)?.datum_type;
         let count = tensor0(inputs.len() as f32).cast_to_dt(datum_type)?.into_owned();
         let count = model.add_const(format!("{prefix}.count"), count)?;
-        wire_with_rank_broadcast(prefix, model, math::div(), &[sum, count]).map(Some)
+        wire_with_rank_broadcast(prefix, model, math::div(), &[sum, count])
     }
 }

@@ -1,5 +1,5 @@
-//! How ONNX operators are wired where tract's own parsers give up, answer wrongly, or lose what fusing needs.
-//! One operator per file.
+//! How ONNX operators are wired: onto tract's typed operators and our own. One operator per file, or one table of operators
+//! that differ in nothing but what computes them.
 
 mod activation;
 mod affine_grid;
@@ -13,8 +13,10 @@ mod batch_normalization;
 mod bias_add;
 mod bias_gelu;
 mod bias_split_gelu;
+mod binary;
 mod bit_cast;
 mod bit_shift;
+mod bitwise;
 mod cast;
 mod causal_conv_with_state;
 mod celu;
@@ -22,6 +24,8 @@ mod center_crop_pad;
 mod col2im;
 mod compose;
 mod compress;
+mod concat;
+mod constant;
 mod constant_of_shape;
 mod conv;
 mod conv_integer;
@@ -31,32 +35,40 @@ mod decoder_masked_multi_head_attention;
 mod depth_to_space;
 mod dequantize_linear;
 mod det;
+mod dft;
 mod dropout;
 mod dynamic_quantize_linear;
 mod dynamic_quantize_mat_mul;
 mod einsum;
+mod elu;
 mod embed_layer_normalization;
 mod equal;
+mod expand;
 mod expand_dims;
 mod experts;
 mod extrema;
+mod eye_like;
 mod fast_gelu;
 mod flatten;
 mod fused_conv;
 mod fused_gemm;
 mod fused_mat_mul;
 mod gated_relative_position_bias;
+mod gather;
 mod gather_block_quantized;
 mod gather_nd;
 mod gelu;
 mod gemm;
 mod gemm_fast_gelu;
 mod global_pool;
+mod grid_sample;
 mod group_norm;
 mod group_normalization;
 mod group_query_attention;
 mod hard_sigmoid;
 mod hardmax;
+mod identity;
+mod instance_normalization;
 mod inverse;
 mod is_special;
 mod layer_normalization;
@@ -64,21 +76,28 @@ mod leaky_relu;
 mod linear_attention;
 mod log_softmax;
 mod loss;
+mod lp_normalization;
 mod lp_pool;
+mod lrn;
 mod mat_mul;
 mod mat_mul_integer;
 mod mat_mul_integer_to_float;
 mod mat_mul_n_bits;
 mod max_pool;
 mod mean;
+mod mean_variance_normalization;
+mod mel_weight_matrix;
 mod moe;
 mod multi_head;
 mod multi_head_attention;
+mod multinomial;
 mod named_activation;
 mod nhwc_conv;
+mod non_max_suppression;
 mod non_zero;
 mod normalise;
 mod one_hot;
+mod p_relu;
 mod pad;
 mod pow;
 mod q_attention;
@@ -96,9 +115,13 @@ mod q_moe;
 mod quantize_linear;
 mod quantized;
 mod quick_gelu;
+mod random;
+mod range;
 mod recurrent;
 mod reduce;
 mod relative_position_bias;
+mod remainder;
+mod reshape;
 mod resize;
 mod reverse_sequence;
 mod rms_normalization;
@@ -106,21 +129,35 @@ mod roi_align;
 mod rotary_embedding;
 mod rotary_embedding_microsoft;
 mod scatter;
+mod select;
+mod selu;
+mod shape;
+mod shrink;
 mod simplified_layer_normalization;
 mod skip_layer_normalization;
 mod skip_simplified_layer_normalization;
 mod slice;
+mod softmax;
 mod softplus;
 mod space_to_depth;
+mod split;
 mod squeeze;
-mod stock;
+mod stft;
+mod sum;
 mod swi_glu;
 mod swish;
 mod tensor_scatter;
+mod thresholded_relu;
+mod tile;
 mod top_k;
+mod transpose;
+mod trilu;
+mod unary;
 mod unique;
+mod unsqueeze;
 mod upsample;
 mod window;
+mod window_function;
 mod wires;
 
 pub use compose::Composer;
@@ -129,9 +166,7 @@ use crate::error::Error;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::LazyLock;
-use tract_onnx::Onnx;
-use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 /// How an operator becomes nodes of a typed graph.
@@ -143,28 +178,24 @@ trait Wiring: Clone + Debug + Send + Sync + Sized + 'static {
     fn parse(node: &NodeProto, opset: i64) -> TractResult<Self>;
 
     /// Wires the operator on those of its inputs that are there; gives an outlet for each output that has a name, in order.
-    /// `None` leaves the operator to tract's own parser.
     ///
     /// # Errors
     /// [`Error`] for a use of the operator that is not supported; any other error when a value is wanted that is no constant:
     /// the node is then wired again, at run time, when its value is known.
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>>;
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>>;
 }
 
-/// Parses and wires a node with a [`Wiring`].
-type WireNode = fn(&NodeProto, i64, &str, &mut TypedModel, &[OutletId]) -> TractResult<Option<TVec<OutletId>>>;
+/// Parses and wires a node of one operator, or of those of one table.
+type WireNode = fn(&NodeProto, i64, &str, &mut TypedModel, &[OutletId]) -> TractResult<TVec<OutletId>>;
 
-/// The operators that can be wired.
-struct Operators {
-    own: HashMap<&'static str, WireNode>,
-    tract: Onnx,
-}
+/// The operators that can be wired, by type, with its domain when that is not ONNX's own.
+type Operators = HashMap<&'static str, WireNode>;
 
 static OPERATORS: LazyLock<Operators> = LazyLock::new(operators);
 
-/// Whether there is an operator of that type, with its domain when that is not ONNX's own.
+/// Whether there is an operator of that type.
 pub fn is_known(op_type: &str) -> bool {
-    OPERATORS.own.contains_key(op_type) || OPERATORS.tract.op_register.0.contains_key(op_type)
+    OPERATORS.contains_key(op_type)
 }
 
 /// Wires a node on those of its inputs that are there; gives an outlet for each output that has a name, in order.
@@ -178,57 +209,16 @@ pub fn wire_node(
     model: &mut TypedModel,
     inputs: &[OutletId],
 ) -> TractResult<TVec<OutletId>> {
-    if let Some(wire) = OPERATORS.own.get(&*node.op_type)
-        && let Some(outlets) = wire(node, opset, prefix, model, inputs)?
-    {
-        return Ok(outlets);
+    match OPERATORS.get(&*node.op_type) {
+        Some(wire) => wire(node, opset, prefix, model, inputs),
+        None => Err(unsupported("it is not supported")),
     }
-    wire_with_tract(node, opset, prefix, model, inputs)
-}
-
-/// Parses a node with tract's own parser and wires it forward, through a graph that holds nothing else.
-fn wire_with_tract(
-    node: &NodeProto,
-    opset: i64,
-    prefix: &str,
-    model: &mut TypedModel,
-    inputs: &[OutletId],
-) -> TractResult<TVec<OutletId>> {
-    let framework = &OPERATORS.tract;
-    let Some(parse) = framework.op_register.0.get(&*node.op_type) else {
-        return Err(unsupported("this use of it is not supported"));
-    };
-    stock::check(node, OPERATORS.own.contains_key(&*node.op_type))?;
-    let mut source = InferenceModel { symbols: model.symbols.clone(), ..InferenceModel::default() };
-    let context = ParsingContext {
-        onnx_operator_set_version: opset,
-        framework,
-        model: &ModelProto::default(),
-        parent_graphs: vec![],
-        model_dir: None,
-        template: source.clone(),
-    };
-    let (operator, captured) = parse(&context, node)?;
-    if !captured.is_empty() {
-        return Err(unsupported("its subgraph uses values of the outer graph"));
-    }
-    let outputs = node.output.iter().filter(|name| !name.is_empty()).map(|_| InferenceFact::default()).collect();
-    let sources = (0..inputs.len())
-        .map(|position| source.add_source(format!("input {position}"), InferenceFact::default()))
-        .collect::<TractResult<Vec<_>>>()?;
-    let id = source.add_node(prefix, operator, outputs)?;
-    for (position, outlet) in sources.iter().enumerate() {
-        source.add_edge(*outlet, InletId::new(id, position))?;
-    }
-    let mapping = sources.into_iter().zip(inputs.iter().copied()).collect();
-    let node = source.node(id);
-    node.op.to_typed(&source, node, model, &mapping)
 }
 
 fn operators() -> Operators {
-    let tract =
-        tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
-    let mut onnx = Operators { own: HashMap::new(), tract };
+    let mut onnx = Operators::new();
+    onnx.extend(binary::OPERATORS.iter().map(|(operator, _)| (*operator, binary::wire as WireNode)));
+    onnx.extend(unary::OPERATORS.iter().map(|(operator, _)| (*operator, unary::wire as WireNode)));
     register::<activation::Relu>(&mut onnx);
     register::<activation::Sigmoid>(&mut onnx);
     register::<activation::Tanh>(&mut onnx);
@@ -244,6 +234,10 @@ fn operators() -> Operators {
     register::<bias_split_gelu::BiasSplitGelu>(&mut onnx);
     register::<bit_cast::BitCast>(&mut onnx);
     register::<bit_shift::BitShift>(&mut onnx);
+    register::<bitwise::BitwiseAnd>(&mut onnx);
+    register::<bitwise::BitwiseNot>(&mut onnx);
+    register::<bitwise::BitwiseOr>(&mut onnx);
+    register::<bitwise::BitwiseXor>(&mut onnx);
     register::<cast::Cast>(&mut onnx);
     register::<cast::CastLike>(&mut onnx);
     register::<causal_conv_with_state::CausalConvWithState>(&mut onnx);
@@ -251,7 +245,9 @@ fn operators() -> Operators {
     register::<center_crop_pad::CenterCropPad>(&mut onnx);
     register::<col2im::Col2Im>(&mut onnx);
     register::<compress::Compress>(&mut onnx);
+    register::<concat::Concat>(&mut onnx);
     register::<constant_of_shape::ConstantOfShape>(&mut onnx);
+    register::<constant::Constant>(&mut onnx);
     register::<conv::Conv>(&mut onnx);
     register::<conv_integer::ConvInteger>(&mut onnx);
     register::<conv_transpose::ConvTranspose>(&mut onnx);
@@ -262,16 +258,20 @@ fn operators() -> Operators {
     register::<dequantize_linear::DequantizeLinear>(&mut onnx);
     register::<dequantize_linear::MicrosoftDequantizeLinear>(&mut onnx);
     register::<det::Det>(&mut onnx);
+    register::<dft::Dft>(&mut onnx);
     register::<dropout::Dropout>(&mut onnx);
     register::<dynamic_quantize_linear::DynamicQuantizeLinear>(&mut onnx);
     register::<dynamic_quantize_mat_mul::DynamicQuantizeMatMul>(&mut onnx);
     register::<einsum::Einsum>(&mut onnx);
+    register::<elu::Elu>(&mut onnx);
     register::<embed_layer_normalization::EmbedLayerNormalization>(&mut onnx);
     register::<equal::Equal>(&mut onnx);
+    register::<expand::Expand>(&mut onnx);
     register::<expand_dims::ExpandDims>(&mut onnx);
     register::<extrema::Clip>(&mut onnx);
     register::<extrema::Max>(&mut onnx);
     register::<extrema::Min>(&mut onnx);
+    register::<eye_like::EyeLike>(&mut onnx);
     register::<fast_gelu::FastGelu>(&mut onnx);
     register::<flatten::Flatten>(&mut onnx);
     register::<fused_conv::FusedConv>(&mut onnx);
@@ -279,6 +279,8 @@ fn operators() -> Operators {
     register::<fused_mat_mul::FusedMatMul>(&mut onnx);
     register::<fused_mat_mul::TransposeMatMul>(&mut onnx);
     register::<gated_relative_position_bias::GatedRelativePositionBias>(&mut onnx);
+    register::<gather::Gather>(&mut onnx);
+    register::<gather::GatherElements>(&mut onnx);
     register::<gather_block_quantized::GatherBlockQuantized>(&mut onnx);
     register::<gather_nd::GatherND>(&mut onnx);
     register::<gelu::Gelu>(&mut onnx);
@@ -286,12 +288,15 @@ fn operators() -> Operators {
     register::<gemm_fast_gelu::GemmFastGelu>(&mut onnx);
     register::<global_pool::GlobalAveragePool>(&mut onnx);
     register::<global_pool::GlobalMaxPool>(&mut onnx);
+    register::<grid_sample::GridSample>(&mut onnx);
     register::<group_norm::GroupNorm>(&mut onnx);
     register::<group_norm::SkipGroupNorm>(&mut onnx);
     register::<group_normalization::GroupNormalization>(&mut onnx);
     register::<group_query_attention::GroupQueryAttention>(&mut onnx);
     register::<hard_sigmoid::HardSigmoid>(&mut onnx);
     register::<hardmax::Hardmax>(&mut onnx);
+    register::<identity::Identity>(&mut onnx);
+    register::<instance_normalization::InstanceNormalization>(&mut onnx);
     register::<inverse::Inverse>(&mut onnx);
     register::<is_special::IsInf>(&mut onnx);
     register::<is_special::IsNaN>(&mut onnx);
@@ -301,19 +306,26 @@ fn operators() -> Operators {
     register::<log_softmax::LogSoftmax>(&mut onnx);
     register::<loss::NegativeLogLikelihoodLoss>(&mut onnx);
     register::<loss::SoftmaxCrossEntropyLoss>(&mut onnx);
+    register::<lp_normalization::LpNormalization>(&mut onnx);
     register::<lp_pool::GlobalLpPool>(&mut onnx);
     register::<lp_pool::LpPool>(&mut onnx);
+    register::<lrn::Lrn>(&mut onnx);
     register::<mat_mul::MatMul>(&mut onnx);
     register::<mat_mul_integer::MatMulInteger>(&mut onnx);
     register::<mat_mul_integer_to_float::MatMulIntegerToFloat>(&mut onnx);
     register::<mat_mul_n_bits::MatMulNBits>(&mut onnx);
     register::<max_pool::MaxPool>(&mut onnx);
     register::<mean::Mean>(&mut onnx);
+    register::<mean_variance_normalization::MeanVarianceNormalization>(&mut onnx);
+    register::<mel_weight_matrix::MelWeightMatrix>(&mut onnx);
     register::<moe::Moe>(&mut onnx);
     register::<multi_head_attention::MultiHeadAttention>(&mut onnx);
+    register::<multinomial::Multinomial>(&mut onnx);
     register::<nhwc_conv::NhwcConv>(&mut onnx);
+    register::<non_max_suppression::NonMaxSuppression>(&mut onnx);
     register::<non_zero::NonZero>(&mut onnx);
     register::<one_hot::OneHot>(&mut onnx);
+    register::<p_relu::PRelu>(&mut onnx);
     register::<pad::Pad>(&mut onnx);
     register::<pow::Pow>(&mut onnx);
     register::<q_attention::QAttention>(&mut onnx);
@@ -336,6 +348,11 @@ fn operators() -> Operators {
     register::<quantize_linear::MicrosoftQuantizeLinear>(&mut onnx);
     register::<quantize_linear::QuantizeLinear>(&mut onnx);
     register::<quick_gelu::QuickGelu>(&mut onnx);
+    register::<random::Normal>(&mut onnx);
+    register::<random::NormalLike>(&mut onnx);
+    register::<random::Uniform>(&mut onnx);
+    register::<random::UniformLike>(&mut onnx);
+    register::<range::Range>(&mut onnx);
     register::<recurrent::Gru>(&mut onnx);
     register::<recurrent::Lstm>(&mut onnx);
     register::<recurrent::Rnn>(&mut onnx);
@@ -350,6 +367,8 @@ fn operators() -> Operators {
     register::<reduce::Sum>(&mut onnx);
     register::<reduce::SumSquare>(&mut onnx);
     register::<relative_position_bias::RelativePositionBias>(&mut onnx);
+    register::<remainder::Mod>(&mut onnx);
+    register::<reshape::Reshape>(&mut onnx);
     register::<resize::Resize>(&mut onnx);
     register::<reverse_sequence::ReverseSequence>(&mut onnx);
     register::<rms_normalization::RmsNormalization>(&mut onnx);
@@ -359,25 +378,41 @@ fn operators() -> Operators {
     register::<scatter::Scatter>(&mut onnx);
     register::<scatter::ScatterElements>(&mut onnx);
     register::<scatter::ScatterNd>(&mut onnx);
+    register::<select::Where>(&mut onnx);
+    register::<selu::Selu>(&mut onnx);
+    register::<shape::Shape>(&mut onnx);
+    register::<shape::Size>(&mut onnx);
+    register::<shrink::Shrink>(&mut onnx);
     register::<simplified_layer_normalization::SimplifiedLayerNormalization>(&mut onnx);
     register::<skip_layer_normalization::SkipLayerNormalization>(&mut onnx);
     register::<skip_simplified_layer_normalization::SkipSimplifiedLayerNormalization>(&mut onnx);
     register::<slice::Slice>(&mut onnx);
+    register::<softmax::Softmax>(&mut onnx);
     register::<softplus::Softplus>(&mut onnx);
     register::<space_to_depth::SpaceToDepth>(&mut onnx);
+    register::<split::Split>(&mut onnx);
     register::<squeeze::Squeeze>(&mut onnx);
+    register::<stft::Stft>(&mut onnx);
+    register::<sum::Sum>(&mut onnx);
     register::<swi_glu::SwiGlu>(&mut onnx);
     register::<swish::Swish>(&mut onnx);
     register::<tensor_scatter::TensorScatter>(&mut onnx);
+    register::<thresholded_relu::ThresholdedRelu>(&mut onnx);
+    register::<tile::Tile>(&mut onnx);
     register::<top_k::TopK>(&mut onnx);
+    register::<transpose::Transpose>(&mut onnx);
+    register::<trilu::Trilu>(&mut onnx);
     register::<unique::Unique>(&mut onnx);
+    register::<unsqueeze::Unsqueeze>(&mut onnx);
     register::<upsample::Upsample>(&mut onnx);
+    register::<window_function::BlackmanWindow>(&mut onnx);
+    register::<window_function::HammingWindow>(&mut onnx);
+    register::<window_function::HannWindow>(&mut onnx);
     onnx
 }
 
 fn register<W: Wiring>(operators: &mut Operators) {
     operators
-        .own
         .insert(W::OPERATOR, |node, opset, prefix, model, inputs| W::parse(node, opset)?.wire(prefix, model, inputs));
 }
 
@@ -452,4 +487,57 @@ fn is_f32(model: &TypedModel, outlets: &[OutletId]) -> TractResult<bool> {
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::pb::AttributeProto;
+
+    #[test]
+    fn uses() {
+        // Operators, inputs, string attributes, and whether this use is supported.
+        type Case = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)], bool);
+        let cases: &[Case] = &[
+            ("Add", &["x", "y"], &[], true),
+            ("Add", &["x", "y"], &[("broadcast", "")], false),
+            ("Abs", &["x"], &[], true),
+            ("Abs", &["x"], &[("consumed_inputs", "")], false),
+            ("AveragePool", &["x"], &[("auto_pad", "SAME_UPPER")], true),
+            ("AveragePool", &["x"], &[("auto_pad", "SAME")], false),
+            ("CategoryMapper", &["x"], &[], false),
+            ("ConvTranspose", &["x", "y"], &[("output_shape", "")], false),
+            ("DFT", &["x", "", ""], &[("onesided", "")], true),
+            ("DFT", &["x", "y"], &[], false),
+            ("GlobalLpPool", &["x"], &[], true),
+            ("GlobalLpPool", &["x"], &[("axes", "")], false),
+            ("GridSample", &["x", "y"], &[("mode", "bicubic"), ("padding_mode", "border")], false),
+            ("GridSample", &["x", "y"], &[("mode", "bicubic")], true),
+            ("LpNormalization", &["x"], &[("p", "")], false),
+        ];
+        for (operator, inputs, attributes, supported) in cases {
+            let attribute = |(name, value): &(&str, &str)| AttributeProto {
+                name: name.to_string(),
+                s: value.as_bytes().to_vec(),
+                ..Default::default()
+            };
+            let kernel = AttributeProto { name: "kernel_shape".into(), ints: vec![1, 1], ..Default::default() };
+            let node = NodeProto {
+                op_type: operator.to_string(),
+                input: inputs.iter().map(|name| name.to_string()).collect(),
+                attribute: attributes
+                    .iter()
+                    .map(attribute)
+                    .chain((*operator == "AveragePool").then_some(kernel))
+                    .collect(),
+                ..Default::default()
+            };
+            let mut model = TypedModel::default();
+            let given = inputs.iter().filter(|name| !name.is_empty());
+            let sources = given.map(|name| model.add_source(*name, f32::fact([1, 2, 2, 2])).unwrap());
+            let sources: Vec<OutletId> = sources.collect();
+            let wired = wire_node(&node, 19, "node", &mut model, &sources);
+            assert_eq!(wired.is_ok(), *supported, "{operator} {inputs:?} {attributes:?}: {:?}", wired.err());
+        }
+    }
 }

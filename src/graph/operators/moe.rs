@@ -46,7 +46,7 @@ impl Wiring for Moe {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -66,7 +66,7 @@ impl Wiring for Moe {
         })?;
         let operator =
             MixtureOfExperts { experts, selected: self.selected, activation: self.activation, mixing: self.mixing };
-        model.wire_node(prefix, PlainOperator(operator), &inputs[..2]).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), &inputs[..2])
     }
 }
 

@@ -64,7 +64,7 @@ impl Wiring for MultiHeadAttention {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let floats = [Some(0), self.key, self.value, self.bias, self.attention_bias];
         let floats = floats.into_iter().flatten().chain(self.past.into_iter().flatten());
         if !is_f32(model, &floats.map(|at| inputs[at]).collect::<Vec<_>>())? {
@@ -89,7 +89,7 @@ impl Wiring for MultiHeadAttention {
             present: self.present,
             scores: self.scores,
         };
-        self.multi_head.wire(prefix, model, &operands).map(Some)
+        self.multi_head.wire(prefix, model, &operands)
     }
 }
 

@@ -78,7 +78,11 @@ impl NamedActivation {
             NamedActivation::Kernel(Activation::Identity) => Ok(x),
             NamedActivation::Kernel(activation) => composer.wire(Activate(activation), &[x]),
             NamedActivation::Clip { low, high } => {
-                let [low, high] = [low, high].map(|bound| composer.constant(tensor0(bound)));
+                let datum_type = composer.fact(x)?.datum_type;
+                let [low, high] = [low, high].map(|bound| {
+                    let bound = tensor0(bound).cast_to_dt(datum_type)?.into_owned();
+                    composer.constant(bound)
+                });
                 let bounded = composer.wire(PlainOperator(Extremum { greatest: true }), &[x, low?])?;
                 composer.wire(PlainOperator(Extremum { greatest: false }), &[bounded, high?])
             }

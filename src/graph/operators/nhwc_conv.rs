@@ -25,7 +25,7 @@ impl Wiring for NhwcConv {
         Ok(NhwcConv { conv: node("Conv", proto.input.len(), attributes(proto, ATTRIBUTES)), opset })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -35,6 +35,6 @@ impl Wiring for NhwcConv {
             *operand = channels_first(&mut composer, *operand)?;
         }
         let sums = wire_node(&self.conv, self.opset, &format!("{prefix}.conv"), model, &operands)?;
-        Ok(Some(tvec!(channels_last(&mut Composer::new(prefix, model), sums[0])?)))
+        Ok(tvec!(channels_last(&mut Composer::new(prefix, model), sums[0])?))
     }
 }

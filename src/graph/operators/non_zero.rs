@@ -1,4 +1,4 @@
-//! ONNX `NonZero` (9 to 13) of a scalar, which counts as a vector of one element; other ranks are left to tract.
+//! ONNX `NonZero` (9 to 13) of numbers and bool; a scalar counts as a vector of one element.
 
 use super::Wiring;
 use crate::graph::builder::fresh_symbol;
@@ -17,12 +17,12 @@ impl Wiring for NonZero {
         Ok(NonZero)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let mut input = inputs[0];
         if model.outlet_fact(input)?.rank() == 0 {
             input = model.wire_node(format!("{prefix}.vector"), AxisOp::Add(0), &[input])?[0];
         }
         let count = fresh_symbol(&model.symbols, "nonzero");
-        model.wire_node(prefix, crate::ops::non_zero::NonZero { count }, &[input]).map(Some)
+        model.wire_node(prefix, crate::ops::non_zero::NonZero { count }, &[input])
     }
 }

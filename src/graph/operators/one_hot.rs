@@ -20,11 +20,11 @@ impl Wiring for OneHot {
         Ok(OneHot { axis: int(node, "axis", -1) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let depth = arguments::constant_ints(model, inputs[1], "depth")?;
         ensure!(depth.len() == 1 && depth[0] >= 0, "depth {depth:?}");
         let axis = arguments::axis(self.axis, model.outlet_fact(inputs[0])?.rank() + 1)?;
         let operator = crate::ops::OneHot { axis, depth: depth[0] as usize };
-        model.wire_node(prefix, operator, &[inputs[0], inputs[2]]).map(Some)
+        model.wire_node(prefix, operator, &[inputs[0], inputs[2]])
     }
 }

@@ -43,7 +43,7 @@ impl Wiring for Pad {
         Ok(Pad { mode, pads })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let fact = model.outlet_fact(inputs[0])?.clone();
         let (pads, axes) = match &self.pads {
             Pads::Attributes { pads, .. } => (pads.iter().map(|pad| pad.to_dim()).collect(), None),
@@ -67,12 +67,12 @@ impl Wiring for Pad {
         {
             let value = value.map_or(Ok(Some(tensor0(0f32).into_arc_tensor())), |value| constant(model, value))?;
             if let Some(value) = value {
-                return Pad::constant(prefix, model, inputs[0], &pads, value).map(Some);
+                return Pad::constant(prefix, model, inputs[0], &pads, value);
             }
         }
         let mut operands = tvec!(inputs[0]);
         operands.extend(value);
-        model.wire_node(prefix, crate::ops::Pad { pads, mode: self.mode }, &operands).map(Some)
+        model.wire_node(prefix, crate::ops::Pad { pads, mode: self.mode }, &operands)
     }
 }
 

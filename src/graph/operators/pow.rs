@@ -4,7 +4,7 @@ use super::{Wiring, only_attributes};
 use crate::ops::plain::PlainOperator;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 use tract_onnx::tract_hir::tract_core::ops::{change_axes::wire_rank_broadcast, math::pow};
 
 /// See the module's documentation.
@@ -18,17 +18,13 @@ impl Wiring for Pow {
         only_attributes(node, &[]).map(|()| Pow)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        let [x, y] = [inputs[0], inputs[1]].map(|outlet| model.outlet_fact(outlet).map(|fact| fact.datum_type));
-        let (x, y) = (x?, y?);
-        if x.is_float() && x == y {
-            return Ok(None);
-        }
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let x = model.outlet_fact(inputs[0])?.datum_type;
         if !x.is_float() {
-            return model.wire_node(prefix, PlainOperator(crate::ops::IntegerPower), inputs).map(Some);
+            return model.wire_node(prefix, PlainOperator(crate::ops::IntegerPower), inputs);
         }
-        let exponent = model.wire_node(format!("{prefix}.exponent"), cast(x), &inputs[1..2])?[0];
+        let exponent = wire_cast(format!("{prefix}.exponent"), model, &inputs[1..2], x)?[0];
         let operands = wire_rank_broadcast(prefix, model, &[inputs[0], exponent])?;
-        model.wire_node(prefix, pow(), &operands).map(Some)
+        model.wire_node(prefix, pow(), &operands)
     }
 }

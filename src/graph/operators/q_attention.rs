@@ -38,7 +38,7 @@ impl Wiring for QAttention {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let floats: Vec<OutletId> = inputs[2..5].iter().copied().chain(self.past.map(|at| inputs[at])).collect();
         if !is_f32(model, &floats)? {
             return Err(unsupported("only float32 bias, scales and past are supported"));
@@ -47,7 +47,7 @@ impl Wiring for QAttention {
         let zero_points = [at(self.input_zero_point), at(self.weight_zero_point)];
         let projected = project(&mut Composer::new(prefix, model), inputs, zero_points)?;
         let optional = [at(self.mask_index), at(self.past), None];
-        self.attend.wire(prefix, model, projected, optional).map(Some)
+        self.attend.wire(prefix, model, projected, optional)
     }
 }
 

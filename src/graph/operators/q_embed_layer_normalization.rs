@@ -37,7 +37,7 @@ impl Wiring for QEmbedLayerNormalization {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let composer = &mut Composer::new(prefix, model);
         let outlet = |position: usize| self.inputs[position].map(|at| inputs[at]);
         let segment_ids = outlet(1);
@@ -59,7 +59,7 @@ impl Wiring for QEmbedLayerNormalization {
         if self.mask_index {
             outputs.push(mask_index(composer, embeddings.ids, outlet(7))?);
         }
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 }
 

@@ -40,7 +40,7 @@ impl Wiring for QGemm {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &[inputs[1], inputs[4]])? {
             return Err(unsupported("only float scales of 16 and 32 bits are supported"));
         }
@@ -63,6 +63,6 @@ impl Wiring for QGemm {
             output = Some(quantized_type(composer, inputs[zero_point])?);
         }
         let operator = Requantize { axis: 1, alpha: self.alpha, output };
-        Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs_of_output)?)))
+        Ok(tvec!(composer.wire(PlainOperator(operator), &inputs_of_output)?))
     }
 }

@@ -32,7 +32,7 @@ impl Wiring for QLinearSigmoid {
         Ok(QLinearSigmoid(Operands::of(node)))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(sigmoid(), prefix, model, inputs)
     }
 }
@@ -45,7 +45,7 @@ impl Wiring for QLinearLeakyRelu {
         Ok(QLinearLeakyRelu { operands: Operands::of(node), alpha: float(node, "alpha").unwrap_or(0.01) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.operands.wire(leaky_relu(self.alpha), prefix, model, inputs)
     }
 }
@@ -61,7 +61,7 @@ impl Operands {
         prefix: &str,
         model: &mut TypedModel,
         inputs: &[OutletId],
-    ) -> TractResult<Option<TVec<OutletId>>> {
+    ) -> TractResult<TVec<OutletId>> {
         let [values, scale, zero_point, out_scale, out_zero_point] =
             self.0.map(|position| position.map(|at| inputs[at]));
         let values = values.context("X is missing")?;
@@ -70,6 +70,6 @@ impl Operands {
         let x = dequantize(composer, quantized, 0)?;
         let y = composer.wire(activation, &[x])?;
         let out_scale = out_scale.context("Y_scale is missing")?;
-        Ok(Some(tvec!(quantize(composer, y, out_scale, out_zero_point, values)?)))
+        Ok(tvec!(quantize(composer, y, out_scale, out_zero_point, values)?))
     }
 }

@@ -29,7 +29,7 @@ impl Wiring for QLinearAdd {
         Operands::of(node).map(QLinearAdd)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(QLinearBinary::Add, prefix, model, inputs)
     }
 }
@@ -41,7 +41,7 @@ impl Wiring for QLinearMul {
         Operands::of(node).map(QLinearMul)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(QLinearBinary::Mul, prefix, model, inputs)
     }
 }
@@ -58,7 +58,7 @@ impl Operands {
         prefix: &str,
         model: &mut TypedModel,
         inputs: &[OutletId],
-    ) -> TractResult<Option<TVec<OutletId>>> {
+    ) -> TractResult<TVec<OutletId>> {
         let [a, a_scale, a_zero, b, b_scale, b_zero, scale, zero] =
             self.0.map(|position| position.map(|at| inputs[at]));
         let required = |input: Option<OutletId>| input.context("values and scales are needed");
@@ -72,6 +72,6 @@ impl Operands {
         let b_zero = zero_point(composer, b_zero, operands[1])?;
         let zero = zero_point(composer, zero, operands[0])?;
         let inputs = [operands[0], scales[0], a_zero, operands[1], scales[1], b_zero, scales[2], zero];
-        Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs)?)))
+        Ok(tvec!(composer.wire(PlainOperator(operator), &inputs)?))
     }
 }

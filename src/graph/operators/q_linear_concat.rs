@@ -24,7 +24,7 @@ impl Wiring for QLinearConcat {
         Ok(QLinearConcat { axis: int(node, "axis", 0) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let (parts, _) = inputs[2..].as_chunks::<3>();
         let scales: Vec<OutletId> = parts.iter().map(|part| part[1]).chain([inputs[0]]).collect();
         if !is_f32(model, &scales)? {
@@ -43,6 +43,6 @@ impl Wiring for QLinearConcat {
             let values = dequantize(composer, quantized, 0)?;
             requantized.push(quantize(composer, values, inputs[0], Some(inputs[1]), inputs[2])?);
         }
-        Ok(Some(tvec!(composer.wire(TypedConcat::new(axis), &requantized)?)))
+        Ok(tvec!(composer.wire(TypedConcat::new(axis), &requantized)?))
     }
 }

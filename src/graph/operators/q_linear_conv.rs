@@ -30,7 +30,7 @@ impl Wiring for QLinearConv {
         Ok(QLinearConv { convolution: Convolution::of(node)?, bias: input(node, 8) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [x, x_scale, x_zero_point, w, w_scale, w_zero_point, scale, zero_point, ..] = *inputs else {
             bail!("eight inputs are needed");
         };
@@ -46,7 +46,7 @@ impl Wiring for QLinearConv {
         }
         let operator = Requantize { axis: 1, alpha: 1.0, output: Some(quantized_type(composer, zero_point)?) };
         let inputs = [sums, x_scale, w_scale, scale, zero_point];
-        Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs)?)))
+        Ok(tvec!(composer.wire(PlainOperator(operator), &inputs)?))
     }
 }
 
@@ -67,13 +67,13 @@ impl Wiring for MicrosoftQLinearConv {
         Ok(MicrosoftQLinearConv { convolution: QLinearConv::parse(&plain, opset)?, channels_last })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !self.channels_last {
             return self.convolution.wire(prefix, model, inputs);
         }
         let mut operands: TVec<OutletId> = inputs.into();
         operands[0] = channels_first(&mut Composer::new(prefix, model), inputs[0])?;
-        let Some(outlets) = self.convolution.wire(prefix, model, &operands)? else { return Ok(None) };
-        Ok(Some(tvec!(channels_last(&mut Composer::new(prefix, model), outlets[0])?)))
+        let outlets = self.convolution.wire(prefix, model, &operands)?;
+        Ok(tvec!(channels_last(&mut Composer::new(prefix, model), outlets[0])?))
     }
 }

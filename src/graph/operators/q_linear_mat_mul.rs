@@ -22,7 +22,7 @@ impl Wiring for QLinearMatMul {
         Ok(QLinearMatMul)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point] = inputs else {
             bail!("eight inputs are needed");
         };
@@ -34,6 +34,6 @@ impl Wiring for QLinearMatMul {
         let output = Some(quantized_type(composer, *zero_point)?);
         let operator = Requantize { axis: last_axis(composer, sums)?, alpha: 1.0, output };
         let inputs = [sums, *a_scale, *b_scale, *scale, *zero_point];
-        Ok(Some(tvec!(composer.wire(PlainOperator(operator), &inputs)?)))
+        Ok(tvec!(composer.wire(PlainOperator(operator), &inputs)?))
     }
 }

@@ -33,7 +33,7 @@ impl Wiring for QLinearAveragePool {
         Ok(QLinearAveragePool(Mean::of(proto, operator, opset, channels_last)))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }
@@ -47,7 +47,7 @@ impl Wiring for QLinearGlobalAveragePool {
         Ok(QLinearGlobalAveragePool(Mean::of(proto, node("GlobalAveragePool", 1, vec![]), opset, channels_last)))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }
@@ -62,7 +62,7 @@ impl Wiring for QLinearReduceMean {
         Ok(QLinearReduceMean(Mean::of(proto, operator, 13, false)))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }
@@ -81,7 +81,7 @@ impl Mean {
         Mean { inputs: std::array::from_fn(|position| input(proto, position)), operator, opset, channels_last }
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [values, scale, zero_point, out_scale, out_zero_point] =
             self.inputs.map(|position| position.map(|at| inputs[at]));
         let values = values.context("X is missing")?;
@@ -97,6 +97,6 @@ impl Mean {
         if self.channels_last {
             mean = channels_last(composer, mean)?;
         }
-        Ok(Some(tvec!(quantize(composer, mean, out_scale, out_zero_point, values)?)))
+        Ok(tvec!(quantize(composer, mean, out_scale, out_zero_point, values)?))
     }
 }

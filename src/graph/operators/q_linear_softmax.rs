@@ -30,7 +30,7 @@ impl Wiring for QLinearSoftmax {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [x, scale, _, out_scale, out_zero_point] = self.inputs.map(|position| position.map(|at| inputs[at]));
         let (Some(mut x), Some(scale), Some(out_scale)) = (x, scale, out_scale) else {
             bail!("values and scales are needed");
@@ -55,6 +55,6 @@ impl Wiring for QLinearSoftmax {
         } else if axis != last {
             y = composer.wire(AxisOp::Move(last, axis), &[y])?;
         }
-        Ok(Some(tvec!(y)))
+        Ok(tvec!(y))
     }
 }

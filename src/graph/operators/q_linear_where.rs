@@ -22,7 +22,7 @@ impl Wiring for QLinearWhere {
         Ok(QLinearWhere { opset })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [condition, x, x_scale, x_zero, y, y_scale, y_zero, scale, zero_point] = *inputs else {
             bail!("nine inputs are needed");
         };
@@ -36,6 +36,6 @@ impl Wiring for QLinearWhere {
             let values = dequantize(composer, quantized, 0)?;
             operands.push(quantize(composer, values, scale, Some(zero_point), x)?);
         }
-        wire_node(&node("Where", 3, vec![]), self.opset, prefix, model, &operands).map(Some)
+        wire_node(&node("Where", 3, vec![]), self.opset, prefix, model, &operands)
     }
 }

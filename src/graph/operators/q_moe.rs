@@ -76,7 +76,7 @@ impl Wiring for QMoe {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let floats = [Some(0), Some(1), self.router_weights].into_iter().flatten();
         let floats = floats.chain(self.layers.iter().flat_map(|layer| [layer.scales].into_iter().chain(layer.bias)));
         if !is_f32(model, &floats.map(|at| inputs[at]).collect::<Vec<_>>())? {
@@ -102,7 +102,7 @@ impl Wiring for QMoe {
         };
         let routing = self.router_weights.map(|at| inputs[at]);
         let inputs: TVec<OutletId> = inputs[..2].iter().copied().chain(routing).collect();
-        model.wire_node(prefix, PlainOperator(operator), &inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(operator), &inputs)
     }
 }
 

@@ -40,7 +40,7 @@ impl Wiring for QuantizeLinear {
         Ok(QuantizeLinear { axis: int(node, "axis", 1), block_size, output })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let output = match (self.output, inputs.get(2)) {
             (Some(output), _) => Some(output),
             (None, Some(zero_point)) => QuantizedType::of(model.outlet_fact(*zero_point)?.datum_type),
@@ -56,7 +56,7 @@ impl Wiring for QuantizeLinear {
         }
         let axis = super::scale_axis(model, &inputs, self.axis)?;
         let operator = crate::ops::QuantizeLinear { axis, block_size: self.block_size, output };
-        model.wire_node(prefix, operator, &inputs).map(Some)
+        model.wire_node(prefix, operator, &inputs)
     }
 }
 
@@ -71,7 +71,7 @@ impl Wiring for MicrosoftQuantizeLinear {
         QuantizeLinear::parse(node, opset).map(MicrosoftQuantizeLinear)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }

@@ -20,10 +20,10 @@ impl Wiring for QuickGelu {
         Ok(QuickGelu { alpha: float(node, "alpha").unwrap_or(1.702) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
-        Ok(Some(tvec!(swish(&mut Composer::new(prefix, model), inputs[0], self.alpha)?)))
+        Ok(tvec!(swish(&mut Composer::new(prefix, model), inputs[0], self.alpha)?))
     }
 }

@@ -34,9 +34,9 @@ macro_rules! recurrent_operators {
                     prefix: &str,
                     model: &mut TypedModel,
                     inputs: &[OutletId],
-                ) -> TractResult<Option<TVec<OutletId>>> {
+                ) -> TractResult<TVec<OutletId>> {
                     let outlets = model.wire_node(prefix, PlainOperator(self.0.operator.clone()), inputs)?;
-                    Ok(Some(self.0.outputs.iter().map(|output| outlets[*output]).collect()))
+                    Ok(self.0.outputs.iter().map(|output| outlets[*output]).collect())
                 }
             }
         )*

@@ -4,11 +4,13 @@
 //! Inputs: `data`; `axes` constant (an attribute below opset 18, for `ReduceSum` below 13). Attributes: `keepdims`,
 //! `noop_with_empty_axes`.
 
-use super::{Wiring, arguments, input, int, only_attributes, unsupported};
+use super::{Composer, Wiring, arguments, input, int, only_attributes, unsupported};
 use crate::ops::Reducer;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+use tract_onnx::tract_hir::tract_core::ops::math::{abs, div, ln, sqrt, square};
+use tract_onnx::tract_hir::tract_core::ops::nn;
 
 /// What all reductions have in common.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ impl Reduction {
         prefix: &str,
         model: &mut TypedModel,
         inputs: &[OutletId],
-    ) -> TractResult<Option<TVec<OutletId>>> {
+    ) -> TractResult<TVec<OutletId>> {
         let mut x = inputs[0];
         if model.outlet_fact(x)?.datum_type.is_tdim() {
             x = model.wire_node(format!("{prefix}.sizes"), cast(i64::datum_type()), &[x])?[0];
@@ -57,23 +59,58 @@ impl Reduction {
         }
         axes.sort_unstable();
         axes.dedup();
-        let own = matches!(reducer, Reducer::LogSumExp | Reducer::Max | Reducer::Min);
-        if datum_type.is_float() && !own {
-            if reducer == Reducer::Mean && axes.iter().any(|axis| fact.shape[*axis] == 0.to_dim()) {
-                return Err(unsupported("the mean of an empty set is not supported"));
-            }
-            return Ok(None);
+        let is_mean = datum_type.is_float() && reducer == Reducer::Mean;
+        if is_mean && axes.iter().any(|axis| fact.shape[*axis] == 0.to_dim()) {
+            return Err(unsupported("the mean of an empty set is not supported"));
         }
-        let name = if self.keep { prefix.to_string() } else { format!("{prefix}.reduced") };
-        let mut outlet = model.wire_node(name, crate::ops::Reduce { reducer, axes: axes.clone() }, &[x])?[0];
+        let composer = &mut Composer::new(prefix, model);
+        let mut outlet = match datum_type.is_float() {
+            true => of_floats(composer, reducer, x, &axes)?,
+            false => composer.wire(crate::ops::Reduce { reducer, axes: axes.clone() }, &[x])?,
+        };
         if !self.keep {
-            for (position, axis) in axes.iter().rev().enumerate() {
-                let last = position + 1 == axes.len();
-                let name = if last { prefix.to_string() } else { format!("{prefix}.without_{axis}") };
-                outlet = model.wire_node(name, AxisOp::Rm(*axis), &[outlet])?[0];
+            for axis in axes.iter().rev() {
+                outlet = composer.wire(AxisOp::Rm(*axis), &[outlet])?;
             }
         }
-        Ok(Some(tvec!(outlet)))
+        Ok(tvec!(outlet))
+    }
+}
+
+/// Wires a reduction of floats over these axes, which stay with size 1.
+pub fn of_floats(composer: &mut Composer, reducer: Reducer, x: OutletId, axes: &[usize]) -> TractResult<OutletId> {
+    let by = |reducer| nn::Reduce::new(axes.into(), reducer);
+    let sum = |composer: &mut Composer, x| composer.wire(by(nn::Reducer::Sum), &[x]);
+    match reducer {
+        Reducer::L1 => {
+            let sizes = composer.wire(abs(), &[x])?;
+            sum(composer, sizes)
+        }
+        Reducer::L2 => {
+            let sum = of_floats(composer, Reducer::SumSquare, x, axes)?;
+            composer.wire(sqrt(), &[sum])
+        }
+        Reducer::LogSum => {
+            let sum = sum(composer, x)?;
+            composer.wire(ln(), &[sum])
+        }
+        Reducer::Mean => {
+            let TypedFact { datum_type, shape, .. } = composer.fact(x)?.clone();
+            let sum = sum(composer, x)?;
+            let count: TDim = axes.iter().map(|axis| &shape[*axis]).product();
+            let count = composer.constant(tensor0(count).broadcast_into_rank(shape.rank())?)?;
+            let count = composer.wire(cast(datum_type), &[count])?;
+            composer.wire(div(), &[sum, count])
+        }
+        Reducer::Prod => composer.wire(by(nn::Reducer::Prod), &[x]),
+        Reducer::Sum => sum(composer, x),
+        Reducer::SumSquare => {
+            let squares = composer.wire(square(), &[x])?;
+            sum(composer, squares)
+        }
+        Reducer::LogSumExp | Reducer::Max | Reducer::Min => {
+            composer.wire(crate::ops::Reduce { reducer, axes: axes.to_vec() }, &[x])
+        }
     }
 }
 
@@ -95,7 +132,7 @@ macro_rules! reductions {
                 prefix: &str,
                 model: &mut TypedModel,
                 inputs: &[OutletId],
-            ) -> TractResult<Option<TVec<OutletId>>> {
+            ) -> TractResult<TVec<OutletId>> {
                 self.0.wire(Reducer::$type, prefix, model, inputs)
             }
         }

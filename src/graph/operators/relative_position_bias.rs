@@ -32,7 +32,7 @@ impl Wiring for RelativePositionBias {
         Ok(RelativePositionBias { max_distance, bidirectional: int(node, "is_bidirectional", 0) == 1 })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..1])? {
             return Err(unsupported("only a float32 bias_table is supported"));
         }
@@ -46,7 +46,7 @@ impl Wiring for RelativePositionBias {
         let relative = relative_positions(composer, length)?;
         let bucket = composer.wire(PlainOperator(buckets), &[relative])?;
         let bias = composer.wire(Gather::new(1), &[table, bucket])?;
-        Ok(Some(tvec!(composer.wire(AxisOp::Add(0), &[bias])?)))
+        Ok(tvec!(composer.wire(AxisOp::Add(0), &[bias])?))
     }
 }
 

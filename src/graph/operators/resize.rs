@@ -65,7 +65,7 @@ impl Wiring for Resize {
         Ok(Resize { operator, axes, policy, roi, scales: input(node, first), sizes: input(node, first + 1) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let axes: Vec<usize> = match &self.axes {
             Some(axes) => axes.iter().map(|axis| arguments::axis(*axis, rank)).collect::<TractResult<_>>()?,
@@ -83,7 +83,7 @@ impl Wiring for Resize {
             let (starts, ends) = roi.split_at(operator.axes.len());
             operator.region = starts.iter().copied().zip(ends.iter().copied()).collect();
         }
-        wire_resize(operator, prefix, model, inputs[0]).map(Some)
+        wire_resize(operator, prefix, model, inputs[0])
     }
 }
 

@@ -23,7 +23,7 @@ impl Wiring for ReverseSequence {
         }
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        model.wire_node(prefix, self.0.clone(), inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, self.0.clone(), inputs)
     }
 }

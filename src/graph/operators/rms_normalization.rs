@@ -24,10 +24,10 @@ impl Wiring for RmsNormalization {
         Ok(RmsNormalization { axis: int(node, "axis", -1), epsilon: float(node, "epsilon").unwrap_or(1e-5) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let axis = axis_of(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let normalisation = Normalisation { kind: Kind::RootMeanSquare, axis, epsilon: self.epsilon };
         let composer = &mut Composer::new(prefix, model);
-        Ok(Some(tvec!(normalisation.wire(composer, inputs[0], Some(inputs[1]), None)?)))
+        Ok(tvec!(normalisation.wire(composer, inputs[0], Some(inputs[1]), None)?))
     }
 }

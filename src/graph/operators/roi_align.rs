@@ -39,10 +39,10 @@ impl Wiring for RoiAlign {
         Ok(RoiAlign { operator: Operator { greatest, half_pixel, output, sampling_ratio, spatial_scale } })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..2])? {
             return Err(unsupported("only float32 is supported"));
         }
-        model.wire_node(prefix, PlainOperator(self.operator.clone()), inputs).map(Some)
+        model.wire_node(prefix, PlainOperator(self.operator.clone()), inputs)
     }
 }

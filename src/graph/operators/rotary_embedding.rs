@@ -33,7 +33,7 @@ impl Wiring for RotaryEmbedding {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, &inputs[..3])? {
             return Err(unsupported("only float32 is supported"));
         }
@@ -50,7 +50,7 @@ impl Wiring for RotaryEmbedding {
             operands.push(int64(prefix, model, inputs[position_ids])?);
         }
         let fused = Fused { heads: self.heads, layout, columns: None, interleaved: self.interleaved, positions };
-        model.wire_node(prefix, fused, &operands).map(Some)
+        model.wire_node(prefix, fused, &operands)
     }
 }
 

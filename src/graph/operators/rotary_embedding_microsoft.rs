@@ -34,7 +34,7 @@ impl Wiring for RotaryEmbedding {
         Ok(RotaryEmbedding { heads, rotary_dim, interleaved: flag(node, "interleaved")? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let [x, position_ids, cos, sin] = *inputs else { bail!("four inputs are needed") };
         if !is_f32(model, &[x, cos, sin])? {
             return Err(unsupported("only float32 is supported"));
@@ -53,6 +53,6 @@ impl Wiring for RotaryEmbedding {
         };
         let position_ids = int64(prefix, model, position_ids)?;
         let fused = Fused { heads: self.heads, layout, columns: None, interleaved: self.interleaved, positions };
-        model.wire_node(prefix, fused, &[x, cos, sin, position_ids]).map(Some)
+        model.wire_node(prefix, fused, &[x, cos, sin, position_ids])
     }
 }

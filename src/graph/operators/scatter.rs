@@ -31,11 +31,11 @@ impl Wiring for ScatterElements {
         Ok(ScatterElements { axis: int(node, "axis", 0), reduction: reduction(node)? })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let axis = arguments::axis(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let operator = crate::ops::ScatterElements { axis, reduction: self.reduction };
         let inputs = numbers(prefix, model, inputs)?;
-        model.wire_node(prefix, operator, &inputs).map(Some)
+        model.wire_node(prefix, operator, &inputs)
     }
 }
 
@@ -46,7 +46,7 @@ impl Wiring for Scatter {
         ScatterElements::parse(node, opset).map(Scatter)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         self.0.wire(prefix, model, inputs)
     }
 }
@@ -59,9 +59,9 @@ impl Wiring for ScatterNd {
         reduction(node).map(ScatterNd)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let inputs = numbers(prefix, model, inputs)?;
-        model.wire_node(prefix, crate::ops::ScatterNd { reduction: self.0 }, &inputs).map(Some)
+        model.wire_node(prefix, crate::ops::ScatterNd { reduction: self.0 }, &inputs)
     }
 }
 

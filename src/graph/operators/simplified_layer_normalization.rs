@@ -31,7 +31,7 @@ impl Wiring for SimplifiedLayerNormalization {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         ensure!(inputs.len() == 2, "it takes 2 inputs");
         let axis = axis_of(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let normalisation = Normalisation { kind: Kind::RootMeanSquare, axis, epsilon: self.epsilon };
@@ -40,6 +40,6 @@ impl Wiring for SimplifiedLayerNormalization {
         if self.inverse_deviation {
             outputs.push(normalisation.statistics(composer, inputs[0])?.inverse_deviation);
         }
-        Ok(Some(outputs))
+        Ok(outputs)
     }
 }

@@ -32,8 +32,8 @@ impl Wiring for SkipLayerNormalization {
         SkipNormalization::parse(node, Kind::Layer, input(node, 3), input(node, 4)).map(SkipLayerNormalization)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        self.0.wire(&mut Composer::new(prefix, model), inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        self.0.wire(&mut Composer::new(prefix, model), inputs)
     }
 }
 

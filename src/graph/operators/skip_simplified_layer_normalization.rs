@@ -21,7 +21,7 @@ impl Wiring for SkipSimplifiedLayerNormalization {
         Ok(SkipSimplifiedLayerNormalization(skip))
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        self.0.wire(&mut Composer::new(prefix, model), inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        self.0.wire(&mut Composer::new(prefix, model), inputs)
     }
 }

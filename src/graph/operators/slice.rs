@@ -52,13 +52,13 @@ impl Wiring for Slice {
         Ok(Slice::Inputs { axes: input(node, 3), steps: input(node, 4) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         match self {
             Slice::Attributes { starts, ends, axes } => {
                 let axes = axes.clone().unwrap_or_else(|| (0..starts.len() as i64).collect());
-                constant_bounds(prefix, model, inputs[0], starts, ends, &from_start(&axes, rank)?, &vec![1; axes.len()])
-                    .map(Some)
+                let (starts, ends, axes) = (to_dims(starts), to_dims(ends), from_start(&axes, rank)?);
+                constant_bounds(prefix, model, inputs[0], &starts, &ends, &axes, &vec![1; axes.len()])
             }
             Slice::Inputs { axes, steps } => {
                 let given = |model: &TypedModel, which: Option<usize>, what| {
@@ -71,15 +71,12 @@ impl Wiring for Slice {
                 ensure!(axes.len() == count && steps.len() == count, "{axes:?} by {steps:?} of {count} axes");
                 match (constant(model, inputs[1])?, constant(model, inputs[2])?) {
                     (Some(starts), Some(ends)) => {
-                        if starts.datum_type().is_tdim() || ends.datum_type().is_tdim() {
-                            return Ok(None);
-                        }
-                        let (starts, ends) = (crate::ops::integers(&starts)?, crate::ops::integers(&ends)?);
-                        constant_bounds(prefix, model, inputs[0], &starts, &ends, &axes, &steps).map(Some)
+                        let (starts, ends) = (bounds(&starts)?, bounds(&ends)?);
+                        constant_bounds(prefix, model, inputs[0], &starts, &ends, &axes, &steps)
                     }
                     _ => {
                         let lengths = axes.iter().map(|_| fresh_symbol(&model.symbols, "slice").to_dim()).collect();
-                        model.wire_node(prefix, crate::ops::Slice { axes, steps, lengths }, &inputs[..3]).map(Some)
+                        model.wire_node(prefix, crate::ops::Slice { axes, steps, lengths }, &inputs[..3])
                     }
                 }
             }
@@ -95,16 +92,21 @@ fn constant_bounds(
     prefix: &str,
     model: &mut TypedModel,
     x: OutletId,
-    starts: &[i64],
-    ends: &[i64],
+    starts: &[TDim],
+    ends: &[TDim],
     axes: &[usize],
     steps: &[i64],
 ) -> TractResult<TVec<OutletId>> {
     ensure!(starts.len() == axes.len() && ends.len() == axes.len(), "{starts:?} to {ends:?} of {axes:?}");
     let mut outlet = x;
     for (position, axis) in axes.iter().enumerate() {
-        let (start, end, step) = (starts[position], ends[position], steps[position]);
+        let (start, end, step) = (&starts[position], &ends[position], steps[position]);
         let size = model.outlet_fact(outlet)?.shape[*axis].clone();
+        let (Ok(start), Ok(end)) = (start.to_i64(), end.to_i64()) else {
+            let (first, beyond) = symbolic_bounds(&size, start, end, step)?;
+            outlet = sliced(prefix, model, outlet, *axis, (first, beyond), step)?;
+            continue;
+        };
         if size.to_usize().is_err() && step != 1 {
             let lengths = vec![strided_length(model, &size, start, end, step)];
             let start = model.add_const(format!("{prefix}.start_{axis}"), tensor1(&[start]))?;
@@ -124,14 +126,76 @@ fn constant_bounds(
             }
             Err(_) => symbolic(&size, start, end),
         };
-        let slice = array::Slice::new(*axis, first, beyond);
-        outlet = model.wire_node(format!("{prefix}.axis_{axis}"), slice, &[outlet])?[0];
-        if step != 1 {
-            let downsample = Downsample::new(*axis, step as isize, 0);
-            outlet = model.wire_node(format!("{prefix}.step_{axis}"), downsample, &[outlet])?[0];
-        }
+        outlet = sliced(prefix, model, outlet, *axis, (first, beyond), step)?;
     }
     model.wire_node(prefix, Identity, &[outlet])
+}
+
+/// Every `step`-th element of a range of an axis; from its end where the step is negative.
+fn sliced(
+    prefix: &str,
+    model: &mut TypedModel,
+    x: OutletId,
+    axis: usize,
+    (first, beyond): (TDim, TDim),
+    step: i64,
+) -> TractResult<OutletId> {
+    let slice = array::Slice::new(axis, first, beyond);
+    let slice = model.wire_node(format!("{prefix}.axis_{axis}"), slice, &[x])?[0];
+    if step == 1 {
+        return Ok(slice);
+    }
+    let downsample = Downsample::new(axis, step as isize, 0);
+    Ok(model.wire_node(format!("{prefix}.step_{axis}"), downsample, &[slice])?[0])
+}
+
+/// The bounds that a constant holds. tract cuts integers to 32 bits when it casts them to sizes.
+fn bounds(constant: &Tensor) -> TractResult<Vec<TDim>> {
+    if constant.datum_type().is_tdim() {
+        return Ok(constant.try_as_plain_ram()?.as_slice::<TDim>()?.to_vec());
+    }
+    Ok(to_dims(&crate::ops::integers(constant)?))
+}
+
+fn to_dims(bounds: &[i64]) -> Vec<TDim> {
+    bounds.iter().map(|bound| bound.to_dim()).collect()
+}
+
+/// Range of an axis that a slice reads, one of whose bounds is symbolic.
+fn symbolic_bounds(size: &TDim, start: &TDim, end: &TDim, step: i64) -> TractResult<(TDim, TDim)> {
+    ensure!(step != 0, "a slice with step 0");
+    let is = |bound: &TDim, holds: fn(i64) -> bool| bound.as_i64().is_some_and(holds);
+    let is_open = is(end, |end| end >= OPEN || end <= -OPEN);
+    let (mut first, mut beyond) = (counted_from_start(start, size), counted_from_start(end, size));
+    if is(&first, |first| first < 0) {
+        first = 0.to_dim();
+    }
+    if step > 0 {
+        let after = |bound: &TDim| bound.as_i64().zip(size.as_i64()).is_some_and(|(bound, size)| bound >= size);
+        if is_open || after(&beyond) {
+            beyond = size.clone();
+        }
+        let empty = after(&first) || is(&beyond, |beyond| beyond < 0);
+        return Ok(if empty { (0.to_dim(), 0.to_dim()) } else { (first, beyond) });
+    }
+    if first.as_i64().zip(size.as_i64()).is_some_and(|(first, size)| first >= size) {
+        first = size.clone() - 1;
+    }
+    let beyond = if is_open || is(&beyond, |beyond| beyond < 0) { (-1).to_dim() } else { beyond };
+    Ok((beyond + 1, first + 1))
+}
+
+/// A bound that counts from the end where it is negative, however large its symbol is.
+fn counted_from_start(bound: &TDim, size: &TDim) -> TDim {
+    let symbols: Vec<Symbol> = bound.symbols().into_iter().collect();
+    let negative = match &*symbols {
+        [symbol] if !bound.prove_positive_or_zero() => {
+            let large = SymbolValues::default().with(symbol, 100_000_000);
+            bound.prove_negative_or_zero() || bound.eval(&large).to_i64().is_ok_and(|bound| bound < 0)
+        }
+        _ => !bound.prove_positive_or_zero() && bound.prove_negative_or_zero(),
+    };
+    if negative { bound.clone() + size } else { bound.clone() }
 }
 
 /// First element of a slice of a symbolic axis, and the one before which it ends.

@@ -17,8 +17,8 @@ impl Wiring for Softplus {
         only_attributes(node, &[]).map(|()| Softplus)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
-        model.wire_node(prefix, PlainOperator(crate::ops::Softplus), inputs).map(Some)
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, PlainOperator(crate::ops::Softplus), inputs)
     }
 }
 

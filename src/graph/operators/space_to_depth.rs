@@ -31,7 +31,7 @@ impl Wiring for SpaceToDepth {
         }
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let shape = model.outlet_fact(inputs[0])?.shape.to_tvec();
         ensure!(shape.len() == 4, "SpaceToDepth of a tensor of rank {}", shape.len());
         let block = self.block.to_dim();
@@ -54,6 +54,6 @@ impl Wiring for SpaceToDepth {
             false => tvec!(block.clone(), block, shape[1].clone()),
         };
         let depth = merged.iter().cloned().product();
-        model.wire_node(prefix, AxisOp::Reshape(1, merged, tvec!(depth)), &[outlet]).map(Some)
+        model.wire_node(prefix, AxisOp::Reshape(1, merged, tvec!(depth)), &[outlet])
     }
 }

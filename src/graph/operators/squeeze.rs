@@ -23,7 +23,7 @@ impl Wiring for Squeeze {
         Ok(Squeeze { axes: arguments::ints(node, "axes"), axes_input: input(node, 1).filter(|_| opset >= 13) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let shape = model.outlet_fact(inputs[0])?.shape.to_tvec();
         let given = match self.axes_input {
             Some(axes) => Some(arguments::constant_ints(model, inputs[axes], "axes")?),
@@ -45,6 +45,6 @@ impl Wiring for Squeeze {
         for axis in axes.iter().rev() {
             outlet = model.wire_node(format!("{prefix}.without_{axis}"), AxisOp::Rm(*axis), &[outlet])?[0];
         }
-        model.wire_node(prefix, Identity, &[outlet]).map(Some)
+        model.wire_node(prefix, Identity, &[outlet])
     }
 }

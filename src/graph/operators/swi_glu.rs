@@ -21,12 +21,12 @@ impl Wiring for SwiGlu {
         Ok(SwiGlu { alpha: float(node, "alpha").unwrap_or(1.0) })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !is_f32(model, inputs)? {
             return Err(unsupported("only float32 is supported"));
         }
         let composer = &mut Composer::new(prefix, model);
         let gate = swish(composer, inputs[0], self.alpha)?;
-        Ok(Some(tvec!(composer.binary(mul(), gate, inputs[1])?)))
+        Ok(tvec!(composer.binary(mul(), gate, inputs[1])?))
     }
 }

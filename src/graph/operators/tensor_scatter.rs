@@ -26,9 +26,9 @@ impl Wiring for TensorScatter {
         Ok(TensorScatter { axis: int(node, "axis", -2), circular })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let axis = arguments::axis(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let operator = crate::ops::TensorScatter { axis, circular: self.circular };
-        model.wire_node(prefix, operator, inputs).map(Some)
+        model.wire_node(prefix, operator, inputs)
     }
 }

@@ -36,7 +36,7 @@ impl Wiring for TopK {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let k = match self.k {
             Some(k) => model.add_const(format!("{prefix}.k"), tensor0(k))?,
             None => *inputs.get(1).context("K is missing")?,
@@ -48,6 +48,6 @@ impl Wiring for TopK {
         let axis = arguments::axis(self.axis, model.outlet_fact(inputs[0])?.rank())?;
         let operator = crate::ops::TopK { axis, largest: self.largest, k: known };
         let outlets = model.wire_node(prefix, operator, &[inputs[0], k])?;
-        Ok(Some(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect()))
+        Ok(outlets.into_iter().zip(self.outputs).filter(|(_, named)| *named).map(|(outlet, _)| outlet).collect())
     }
 }

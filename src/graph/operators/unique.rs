@@ -28,13 +28,11 @@ impl Wiring for Unique {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let axis = self.axis.map(|axis| arguments::axis(axis, rank)).transpose()?;
         let count = fresh_symbol(&model.symbols, "unique").to_dim();
         let outlets = model.wire_node(prefix, crate::ops::Unique { axis, sorted: self.sorted, count }, inputs)?;
-        Ok(Some(
-            outlets.into_iter().zip(&self.outputs).filter(|(_, named)| **named).map(|(outlet, _)| outlet).collect(),
-        ))
+        Ok(outlets.into_iter().zip(&self.outputs).filter(|(_, named)| **named).map(|(outlet, _)| outlet).collect())
     }
 }

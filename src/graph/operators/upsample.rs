@@ -32,7 +32,7 @@ impl Wiring for Upsample {
         Ok(Upsample { interpolation, scales: arguments::floats(node, "scales") })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<Option<TVec<OutletId>>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let scales = match &self.scales {
             Some(scales) => scales.clone(),
             None => arguments::constant_floats(model, inputs[1], "scales")?,
@@ -45,6 +45,6 @@ impl Wiring for Upsample {
             target: Target::Scales(scales),
             ..plain()
         };
-        wire_resize(operator, prefix, model, inputs[0]).map(Some)
+        wire_resize(operator, prefix, model, inputs[0])
     }
 }
