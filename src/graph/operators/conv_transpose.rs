@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn attributes() {
         // A list of the node and what comes of x = [1, 2] with w = [1, 10, 100], by hand.
-        let cases: [(&str, &[i64], Result<&[f32], ErrorCode>); 5] = [
+        type Case = (&'static str, &'static [i64], Result<&'static [f32], ErrorCode>);
+        let cases: [Case; 5] = [
             ("strides", &[2], Ok(&[1., 10., 102., 20., 200.])),
             ("output_padding", &[0], Ok(&[1., 12., 120., 200.])),
             ("pads", &[1, 2], Ok(&[12.])),
