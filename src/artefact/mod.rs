@@ -214,12 +214,12 @@ mod tests {
         // A constant of float32: of what shape, and of how many bytes.
         let constant = |shape: Vec<usize>, bytes: usize| {
             move |writer: &mut Writer| {
-                writer.value(&("tract.Const", FLOAT, None::<usize>, FLOAT, &shape, false, bytes))?;
+                writer.value(&("tract.Const", false, None::<usize>, FLOAT, &shape, bytes))?;
                 writer.value(&0u64)
             }
         };
         let zeros = |writer: &mut Writer| {
-            writer.value(&("tract.Const", FLOAT, None::<usize>, FLOAT, [2usize; 1].to_vec(), false, 8usize, [0u8; 8]))
+            writer.value(&("tract.Const", false, None::<usize>, FLOAT, [2usize; 1].to_vec(), 8usize, [0u8; 8]))
         };
         let named = |name: &'static str| move |writer: &mut Writer| writer.value(name);
         let cases = [

@@ -15,10 +15,9 @@ const BASE_FEATURES: &str =
     "+simd128,+bulk-memory,+mutable-globals,+nontrapping-fptoint,+sign-ext,+reference-types,+multivalue";
 
 /// What a page downloads is small where it is not hot: all is optimised for size, but for what loops over tensors.
-const RELEASE_PROFILE: [&str; 4] = [
+const RELEASE_PROFILE: [&str; 3] = [
     "profile.release.package.sottovoce.opt-level=\"s\"",
-    "profile.release.package.\"*\".opt-level=\"s\"",
-    "profile.release.package.tract-linalg.opt-level=3",
+    "profile.release.package.\"*\".opt-level=\"z\"",
     "profile.release.package.tract-data.opt-level=3",
 ];
 
