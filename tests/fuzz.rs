@@ -9,12 +9,12 @@ use peak_alloc::PeakAlloc;
 use prost::Message;
 use sottovoce::error::{Error, ErrorCode, Result};
 use sottovoce::exec::{Checkpoint, DevicePreference, Session};
+use sottovoce::onnx::pb::{self, tensor_shape_proto::dimension::Value};
 use sottovoce::onnx::{Dimension, TensorInfo};
 use sottovoce::tensor::{DType, Tensor, TensorData};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tract_onnx::pb::{self, tensor_shape_proto::dimension::Value};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -282,12 +282,11 @@ fn change_weight(graph: &mut pb::GraphProto, random: &mut Random) {
 }
 
 fn typed(name: &str, elem_type: i32, dims: &[i64]) -> pb::ValueInfoProto {
-    let dim =
-        |size: &i64| pb::tensor_shape_proto::Dimension { value: Some(Value::DimValue(*size)), ..Default::default() };
+    let dim = |size: &i64| pb::tensor_shape_proto::Dimension { value: Some(Value::DimValue(*size)) };
     let shape = Some(pb::TensorShapeProto { dim: dims.iter().map(dim).collect() });
     let value = Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor { elem_type, shape }));
-    let r#type = Some(pb::TypeProto { value, ..Default::default() });
-    pb::ValueInfoProto { name: name.into(), r#type, ..Default::default() }
+    let r#type = Some(pb::TypeProto { value });
+    pb::ValueInfoProto { name: name.into(), r#type }
 }
 
 fn change_input(graph: &mut pb::GraphProto, random: &mut Random) {

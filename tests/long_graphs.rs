@@ -8,11 +8,11 @@ use common::graphs::{node, value};
 use prost::Message;
 use sottovoce::error::{ErrorCode, Result};
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
+use sottovoce::onnx::pb::attribute_proto::AttributeType;
+use sottovoce::onnx::pb::tensor_proto::DataType;
+use sottovoce::onnx::pb::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
 use sottovoce::tensor::{Tensor, TensorData};
 use std::time::{Duration, Instant};
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// About 2 s on an idle machine; this one may be busy.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -127,7 +127,7 @@ fn load_and_run(bytes: &[u8]) -> Result<Vec<f32>> {
 
 fn model(graph: GraphProto) -> Vec<u8> {
     let opset_import = vec![pb::OperatorSetIdProto { version: 18, ..Default::default() }];
-    pb::ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() }.encode_to_vec()
+    pb::ModelProto { ir_version: 8, opset_import, graph: Some(graph) }.encode_to_vec()
 }
 
 fn named(name: &str, node: NodeProto) -> NodeProto {

@@ -8,11 +8,11 @@ use common::{load, named, run};
 use prost::Message;
 use sottovoce::error::{Error, Result};
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
+use sottovoce::onnx::pb::attribute_proto::AttributeType;
+use sottovoce::onnx::pb::tensor_proto::{DataLocation, DataType};
+use sottovoce::onnx::pb::{self, AttributeProto, GraphProto, StringStringEntryProto};
 use sottovoce::onnx::{ExternalFile, ReadAt};
 use sottovoce::tensor::{Tensor, TensorData};
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{self, AttributeProto, GraphProto, StringStringEntryProto};
 
 const MIB: usize = 1 << 20;
 /// Rows of the embedding table, and columns of every other matrix.
@@ -141,5 +141,5 @@ fn decoder() -> Vec<u8> {
         ..Default::default()
     };
     let opset_import = vec![pb::OperatorSetIdProto { version: 17, ..Default::default() }];
-    pb::ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() }.encode_to_vec()
+    pb::ModelProto { ir_version: 8, opset_import, graph: Some(graph) }.encode_to_vec()
 }

@@ -4,7 +4,7 @@ use super::reader::{Reader, malformed};
 use super::writer::Writer;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
-use tract_onnx::tract_hir::internal::{TDim, TVec};
+use tract_core::internal::{TDim, TVec};
 
 /// Terms of an expression; no graph is compiled that has more.
 const MOST_TERMS: usize = 512;
@@ -122,8 +122,8 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use crate::error::ErrorCode;
-    use tract_onnx::prelude::TypedModel;
-    use tract_onnx::tract_hir::internal::{SymbolScope, ToDim};
+    use tract_core::internal::{SymbolScope, ToDim};
+    use tract_core::prelude::TypedModel;
 
     fn graph(symbols: &SymbolScope) -> TypedModel {
         TypedModel { symbols: symbols.clone(), ..TypedModel::default() }

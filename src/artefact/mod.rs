@@ -20,7 +20,7 @@ use crate::onnx::{ReadAt, TensorInfo};
 use header::Header;
 use reader::Reader;
 use serde::{Deserialize, Serialize};
-use tract_onnx::prelude::TypedModel;
+use tract_core::prelude::TypedModel;
 use writer::Writer;
 
 /// A compiled model that is to be saved.
@@ -201,7 +201,7 @@ mod tests {
             writer.value(&(Vec::<&str>::new(), 1usize, "node", inputs))?;
             operator(writer)?;
             writer.value(&(1usize, output.0))?;
-            let sizes: Vec<_> = output.1.iter().map(|size| tract_onnx::tract_hir::internal::TDim::Val(*size)).collect();
+            let sizes: Vec<_> = output.1.iter().map(|size| tract_core::internal::TDim::Val(*size)).collect();
             writer.expressions(&sizes)?;
             writer.value(&(Vec::<(usize, usize)>::new(), Vec::<(usize, usize)>::new()))
         })

@@ -22,7 +22,7 @@ use crate::ops::{
     Reduce, RelativePositionBucket, Requantize, RmsNorm, RotaryEmbedding, RoundFloat, ScatterElements, ScatterNd,
     Shared, Slice, Softplus, TensorScatter, TopK,
 };
-use tract_onnx::tract_hir::internal::{TypedNode, TypedOp};
+use tract_core::internal::{TypedNode, TypedOp};
 
 /// An operator that can be saved.
 pub trait Stored: TypedOp + Sized {
@@ -410,13 +410,11 @@ mod tests {
     use crate::ops::windows::{Padding, WindowSteps};
     use crate::ops::{Columns, HeadLayout, Positions, QuantizedType, Reducer, Reduction, Shared};
     use std::collections::BTreeSet;
-    use tract_onnx::tract_hir::internal::{AxisOp, Tensor, TypedFact};
-    use tract_onnx::tract_hir::internal::{
-        DatumExt, DatumType, Outlet, SymbolScope, TDim, ToDim, TypedModel, tensor1, tvec,
-    };
-    use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
-    use tract_onnx::tract_hir::tract_core::ops::{array, binary::TypedBinOp, cast::Cast, dummy::Dummy};
-    use tract_onnx::tract_hir::tract_core::ops::{element_wise::ElementWiseOp, konst::Const, logic, math, nn};
+    use tract_core::internal::{AxisOp, Tensor, TypedFact};
+    use tract_core::internal::{DatumExt, DatumType, Outlet, SymbolScope, TDim, ToDim, TypedModel, tensor1, tvec};
+    use tract_core::ops::source::TypedSource;
+    use tract_core::ops::{array, binary::TypedBinOp, cast::Cast, dummy::Dummy};
+    use tract_core::ops::{element_wise::ElementWiseOp, konst::Const, logic, math, nn};
 
     fn node(operator: Box<dyn TypedOp>, length: &TDim) -> TypedNode {
         let fact = f32::fact(std::slice::from_ref(length));

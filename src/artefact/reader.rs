@@ -13,9 +13,9 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::hash::Hasher as _;
 use std::sync::Arc;
-use tract_onnx::prelude::{OutletId, Symbol, TypedFact, TypedModel};
-use tract_onnx::tract_hir::internal::{InletId, TVec, TractError, TypedOp};
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+use tract_core::internal::{InletId, TVec, TractError, TypedOp};
+use tract_core::ops::konst::Const;
+use tract_core::prelude::{OutletId, Symbol, TypedFact, TypedModel};
 
 /// Parts of no more bytes stand in the description.
 pub const MOST_INLINE: usize = 256;

@@ -4,23 +4,19 @@ use super::operators::{Entry, Stored, unsaved};
 use super::reader::{Reader, malformed};
 use super::writer::Writer;
 use crate::error::Result;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{
-    Gather, GatherElements, GatherNd, MultiBroadcastTo, Range, Slice, Trilu, TypedConcat,
-};
-use tract_onnx::tract_hir::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
-use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
-use tract_onnx::tract_hir::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
-use tract_onnx::tract_hir::tract_core::ops::logic::{
-    And, CompEq, CompGT, CompGTE, CompLT, CompLTE, CompNE, Iff, Not, Or, Xor,
-};
-use tract_onnx::tract_hir::tract_core::ops::math::{
+use tract_core::internal::*;
+use tract_core::ops::array::{Gather, GatherElements, GatherNd, MultiBroadcastTo, Range, Slice, Trilu, TypedConcat};
+use tract_core::ops::binary::{BinMiniOp, TypedBinOp};
+use tract_core::ops::cast::Cast;
+use tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
+use tract_core::ops::konst::Const;
+use tract_core::ops::logic::{And, CompEq, CompGT, CompGTE, CompLT, CompLTE, CompNE, Iff, Not, Or, Xor};
+use tract_core::ops::math::{
     Abs, Add, Ceil, Cos, Div, Erf, Exp, Floor, Ln, Max, Min, Mul, Neg, Pow, Recip, Rem, Rsqrt, Sign, Sin, Sqrt, Square,
     Sub, Tanh,
 };
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer, Sigmoid};
-use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
+use tract_core::ops::nn::{Reduce, Reducer, Sigmoid};
+use tract_core::ops::source::TypedSource;
 
 pub const ENTRIES: &[Entry] = &[
     Entry::of::<AxisOp>(),
@@ -61,7 +57,7 @@ fn binary_operations() -> [Box<dyn BinMiniOp>; 18] {
         Box::new(CompLTE),
         Box::new(CompGT),
         Box::new(CompGTE),
-        Box::new(tract_onnx::tract_hir::tract_core::ops::math::SubF),
+        Box::new(tract_core::ops::math::SubF),
     ]
 }
 

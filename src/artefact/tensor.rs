@@ -5,8 +5,8 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::kernels::packed::Parts;
 use std::sync::Arc;
-use tract_onnx::prelude::{DatumType, Tensor, tract_ndarray};
-use tract_onnx::tract_hir::internal::{IntoTensor, TDim};
+use tract_core::internal::{IntoTensor, TDim};
+use tract_core::prelude::{DatumType, Tensor, tract_ndarray};
 
 /// The types of elements that are stored, sizes among them.
 const TYPES: [DatumType; 13] = [

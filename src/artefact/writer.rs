@@ -9,7 +9,7 @@ use crate::ops::Shared;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tract_onnx::prelude::{OutletId, Symbol, TypedModel};
+use tract_core::prelude::{OutletId, Symbol, TypedModel};
 
 /// See the module's documentation.
 #[derive(Default)]

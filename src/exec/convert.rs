@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor, TensorData};
-use tract_onnx::prelude::DatumType;
-use tract_onnx::tract_hir::internal::{SymbolValues, TDim, Tensor as TractTensor, TractResult};
+use tract_core::internal::{SymbolValues, TDim, Tensor as TractTensor, TractResult};
+use tract_core::prelude::DatumType;
 
 /// The tensor as tract wants it.
 pub fn to_tract(tensor: &Tensor) -> Result<TractTensor> {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::onnx::{Dimension, TensorInfo};
 use crate::tensor::{DType, Tensor};
 use std::collections::{HashMap, HashSet};
-use tract_onnx::prelude::{IntoTValue, TValue, TVec};
+use tract_core::prelude::{IntoTValue, TValue, TVec};
 
 /// What is fed to an input.
 #[derive(Clone, Copy)]

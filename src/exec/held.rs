@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::onnx::TensorInfo;
 use crate::tensor::{DType, Tensor};
 use std::sync::Arc;
-use tract_onnx::prelude::{IntoArcTensor, IntoTValue, TValue};
-use tract_onnx::tract_hir::internal::{SymbolValues, Tensor as TractTensor};
+use tract_core::internal::{SymbolValues, Tensor as TractTensor};
+use tract_core::prelude::{IntoArcTensor, IntoTValue, TValue};
 
 /// A result that stays in the engine's memory, to be fed again without being copied. A cache of keys and values that is held grows
 /// in place. Held tensors are immutable and may be fed to any session of the thread, any number of times. Those of float16 and
@@ -61,8 +61,8 @@ mod tests {
     use crate::error::ErrorCode;
     use crate::tensor::TensorData;
     use half::{bf16, f16};
-    use tract_onnx::prelude::{DatumType, tensor1};
-    use tract_onnx::tract_hir::internal::TDim;
+    use tract_core::internal::TDim;
+    use tract_core::prelude::{DatumType, tensor1};
 
     #[test]
     fn outputs_are_held_in_the_type_in_which_they_are_fed() {

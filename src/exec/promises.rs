@@ -2,8 +2,8 @@
 
 use crate::graph::checks::Sizes;
 use std::collections::HashMap;
-use tract_onnx::prelude::{TVec, TypedModel};
-use tract_onnx::tract_hir::internal::{SymbolValues, TDim};
+use tract_core::internal::{SymbolValues, TDim};
+use tract_core::prelude::{TVec, TypedModel};
 
 /// See the module's documentation.
 pub struct Promises {
@@ -65,8 +65,8 @@ impl Promises {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::prelude::{DatumTypeExt, tvec};
-    use tract_onnx::tract_hir::internal::DatumType::F32;
+    use tract_core::internal::DatumType::F32;
+    use tract_core::prelude::{DatumTypeExt, tvec};
 
     #[test]
     fn sizes_follow_the_symbols_of_a_run() {

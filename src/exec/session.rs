@@ -16,7 +16,7 @@ use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
 use crate::tensor::Tensor;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use tract_onnx::prelude::TValue;
+use tract_core::prelude::TValue;
 
 /// Where the caller wants a model to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use crate::ops::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
-use tract_onnx::tract_hir::internal::{OutletId, SymbolValues, TDim, TractError, TypedNode, TypedSimpleState};
-use tract_onnx::tract_hir::tract_core::model::order::build_flush_list;
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+use tract_core::internal::{OutletId, SymbolValues, TDim, TractError, TypedNode, TypedSimpleState};
+use tract_core::model::order::build_flush_list;
+use tract_core::ops::konst::Const;
+use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
 
 /// A plan with its state.
 pub struct Executor {

@@ -5,9 +5,9 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::dummy::Dummy;
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+use tract_core::internal::*;
+use tract_core::ops::dummy::Dummy;
+use tract_core::ops::konst::Const;
 
 /// Characters of a node's name: what comes after tells nobody more.
 const LONGEST_NAME: usize = 256;
@@ -181,7 +181,7 @@ pub fn fresh_symbol(symbols: &SymbolScope, prefix: &str) -> Symbol {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, neg};
+    use tract_core::ops::math::{add, neg};
 
     #[test]
     fn constants_and_names() {

@@ -4,7 +4,7 @@
 use super::fold::{constant, twin, without_effect};
 use super::rewriter::sweep;
 use crate::error::{Error, Result};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Rules may undo each other: so many rounds are enough for every graph that settles.
 const ROUNDS: usize = 60;

@@ -4,8 +4,8 @@
 use super::builder::fresh_symbol;
 use super::subgraph::{Argument, Subgraph, concrete};
 use super::translate::Translation;
-use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
+use tract_core::internal::*;
 
 /// Inputs of this many elements at most may decide a shape.
 const LARGEST_PARAMETER: usize = 4096;
@@ -154,9 +154,9 @@ impl TypedOp for Deferred {
 mod tests {
     use super::super::testing::{graph, int64s, node, run, value, with_int};
     use crate::error::ErrorCode;
-    use tract_onnx::pb::NodeProto;
-    use tract_onnx::pb::tensor_proto::DataType::{Float, Int64};
-    use tract_onnx::prelude::{IntoTValue, Tensor};
+    use crate::onnx::pb::NodeProto;
+    use crate::onnx::pb::tensor_proto::DataType::{Float, Int64};
+    use tract_core::prelude::{IntoTValue, Tensor};
 
     struct Case {
         what: &'static str,
@@ -210,7 +210,7 @@ mod tests {
             let inputs = || vec![value("x", Float, &[-1, 3]), value("p", Int64, &[case.parameter.len() as i64])];
             // The result is read by another node, so that its size matters on.
             let nodes = vec![case.node.clone(), node("Add", &["y", "zero"], &["z"])];
-            let zero = tract_onnx::pb::TensorProto {
+            let zero = crate::onnx::pb::TensorProto {
                 name: "zero".into(),
                 data_type: Float as i32,
                 float_data: vec![0.0],

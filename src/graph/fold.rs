@@ -2,17 +2,17 @@
 //! compute what another one does.
 
 use crate::ops::{DequantizeLinear, QuantizeLinear};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Slice};
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
-use tract_onnx::tract_hir::tract_core::ops::dummy::Dummy;
-use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_hir::tract_core::ops::identity::Identity;
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
-use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
-use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
-use tract_onnx::tract_hir::tract_core::optim::CONST_FOLD_MEM_BUDGET;
+use tract_core::internal::*;
+use tract_core::ops::array::{MultiBroadcastTo, Slice};
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::cast::Cast;
+use tract_core::ops::dummy::Dummy;
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::identity::Identity;
+use tract_core::ops::konst::Const;
+use tract_core::ops::logic::Iff;
+use tract_core::ops::source::TypedSource;
+use tract_core::optim::CONST_FOLD_MEM_BUDGET;
 
 /// Replaces a node of constants by its value, unless that takes more memory than its operands and than the budget; where
 /// its size is known beforehand, it is not computed.
@@ -120,8 +120,8 @@ fn is_function(node: &TypedNode) -> bool {
 mod tests {
     use super::*;
     use crate::graph::rewriter::sweep;
-    use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, neg};
+    use tract_core::ops::cast::cast;
+    use tract_core::ops::math::{add, neg};
 
     #[test]
     fn constants_and_nodes_without_effect() {

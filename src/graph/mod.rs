@@ -17,15 +17,15 @@ mod testing;
 mod translate;
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::onnx::pb::GraphProto;
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
 use crate::ops::{Embedding, Linear, Sharing};
 use crate::tensor::DType;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use tract_onnx::pb::GraphProto;
-use tract_onnx::prelude::{SymbolScope, TypedModel, tensor1};
-use tract_onnx::tract_hir::internal::{OutletId, Symbol, TractResult};
+use tract_core::internal::{OutletId, Symbol, TractResult};
+use tract_core::prelude::{SymbolScope, TypedModel, tensor1};
 use translate::{Translation, Weights, cause, input_facts, refuse_unknown_operators};
 
 /// A model translated, fused and simplified, ready to be planned.

@@ -2,8 +2,8 @@
 //! check edges and to keep names apart; here the work grows with the patch, so that long graphs load in linear time.
 
 use std::collections::{HashMap, HashSet};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::dummy::Dummy;
+use tract_core::internal::*;
+use tract_core::ops::dummy::Dummy;
 
 /// Readers among which one is looked for at once; of more than these, many are left out together.
 const FEW_READERS: usize = 64;
@@ -173,7 +173,7 @@ pub fn sweep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{neg, square};
+    use tract_core::ops::math::{neg, square};
 
     /// Two negations in a row are none.
     fn cancelled(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
@@ -196,10 +196,7 @@ mod tests {
         TypedModelPatch::replace_single_op(model, node, &node.inputs, neg()).map(Some)
     }
 
-    fn chain(
-        length: usize,
-        operator: fn() -> tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp,
-    ) -> TypedModel {
+    fn chain(length: usize, operator: fn() -> tract_core::ops::element_wise::ElementWiseOp) -> TypedModel {
         let mut model = TypedModel::default();
         let x = model.add_source("x", f32::fact([2])).unwrap();
         let wired =

@@ -5,10 +5,10 @@
 
 use super::translate::{Translation, cause};
 use crate::error::{Error, Result};
+use crate::onnx::pb::NodeProto;
 use crate::ops::KnownSizes;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{Slice, TypedConcat};
+use tract_core::internal::*;
+use tract_core::ops::array::{Slice, TypedConcat};
 
 /// Tensors of a sequence: each node that gives a sequence lists them.
 const MOST_TENSORS: usize = 1024;
@@ -270,9 +270,9 @@ fn unsupported(message: &str) -> TractError {
 mod tests {
     use super::super::testing::{graph, int64s, node, run, value, with_int};
     use crate::error::ErrorCode;
-    use tract_onnx::pb::NodeProto;
-    use tract_onnx::pb::tensor_proto::DataType::Int64;
-    use tract_onnx::prelude::{IntoTValue, tensor1};
+    use crate::onnx::pb::NodeProto;
+    use crate::onnx::pb::tensor_proto::DataType::Int64;
+    use tract_core::prelude::{IntoTValue, tensor1};
 
     struct Case {
         what: &'static str,

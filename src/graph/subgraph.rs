@@ -3,12 +3,12 @@
 use super::checks::checked_eval;
 use super::translate::{Budget, Translation, cause};
 use crate::error::Error;
+use crate::onnx::pb::{GraphProto, NodeProto};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
-use tract_onnx::pb::{GraphProto, NodeProto};
-use tract_onnx::prelude::TypedSimplePlan;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
+use tract_core::prelude::TypedSimplePlan;
 
 /// Names that a node reads: its inputs, then what its subgraphs take from around them.
 pub fn names_read(node: &NodeProto) -> BTreeSet<String> {

@@ -2,13 +2,13 @@
 
 use super::{CompiledModel, compile};
 use crate::error::Result;
-use prost::Message;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{
+use crate::onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use crate::onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, type_proto,
 };
-use tract_onnx::prelude::{TValue, TypedSimplePlan};
+use prost::Message;
+use tract_core::prelude::{TValue, TypedSimplePlan};
 
 /// A node without attributes.
 pub fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
@@ -43,11 +43,11 @@ pub fn value(name: &str, data_type: DataType, dims: &[i64]) -> ValueInfoProto {
         -1 => dimension::Value::DimParam(String::new()),
         size => dimension::Value::DimValue(*size),
     };
-    let dims = dims.iter().map(|size| Dimension { value: Some(dim(size)), ..Default::default() });
+    let dims = dims.iter().map(|size| Dimension { value: Some(dim(size)) });
     let shape = Some(TensorShapeProto { dim: dims.collect() });
     let kind = type_proto::Value::TensorType(type_proto::Tensor { elem_type: data_type as i32, shape });
-    let r#type = Some(TypeProto { value: Some(kind), ..Default::default() });
-    ValueInfoProto { name: name.into(), r#type, ..Default::default() }
+    let r#type = Some(TypeProto { value: Some(kind) });
+    ValueInfoProto { name: name.into(), r#type }
 }
 
 /// An int64 initializer.
@@ -69,7 +69,7 @@ pub fn graph(
 /// Compiles a graph of opset 18.
 pub fn compiled(graph: GraphProto) -> Result<CompiledModel> {
     let opset_import = vec![OperatorSetIdProto { version: 18, ..Default::default() }];
-    let model = ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() };
+    let model = ModelProto { ir_version: 8, opset_import, graph: Some(graph) };
     let bytes = model.encode_to_vec();
     compile(&("model.onnx", bytes.as_slice()), &[])
 }

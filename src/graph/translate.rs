@@ -1,4 +1,4 @@
-//! ONNX nodes, one by one, forward into tract's `TypedModel`. tract-hir's shape solver does not run: each node is wired on
+//! ONNX nodes, one by one, forward into tract's `TypedModel`. No shape solver runs: each node is wired on
 //! the facts of its inputs, and small constants fold as they are wired, so that shape arithmetic over symbols resolves.
 
 use super::builder::{Builder, shortened};
@@ -8,15 +8,15 @@ use super::deferred::Deferred;
 use super::operators;
 use super::sequences::{self, Value, wire_sequence};
 use crate::error::{Error, Result};
+use crate::onnx::pb::{GraphProto, NodeProto};
 use crate::onnx::{Dimension, Initializer, TensorInfo, WeightStore, node_name, tensor_from_proto};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tract_onnx::pb::{GraphProto, NodeProto};
-use tract_onnx::prelude::DatumType;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
+use tract_core::prelude::DatumType;
 
 /// Where names that the graph itself does not define come from.
 pub struct Weights<'a> {

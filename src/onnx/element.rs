@@ -1,9 +1,9 @@
 //! ONNX's element types, and how the engine holds them.
 
 use crate::error::{Error, Result};
+use crate::onnx::pb::tensor_proto::DataType;
 use crate::tensor::DType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::prelude::DatumType;
+use tract_core::prelude::DatumType;
 
 /// `TensorProto.DataType` of bfloat16.
 pub const BFLOAT16: i32 = DataType::Bfloat16 as i32;

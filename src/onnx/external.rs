@@ -3,8 +3,8 @@
 
 use super::index::{ModelIndex, Place};
 use crate::error::{Error, Result};
+use crate::onnx::pb::{self, tensor_proto::DataLocation};
 use std::collections::HashSet;
-use tract_onnx::pb::{self, tensor_proto::DataLocation};
 
 /// The one spelling of a path that a model names: components joined by `/`, none of them `.`.
 ///

@@ -7,9 +7,9 @@
 use super::validate::node_name;
 use super::{MICROSOFT, qualified_op_type};
 use crate::error::{Error, Result};
+use crate::onnx::pb;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb;
 
 /// Calls and subgraphs inside each other; protobuf decoders allow as many messages.
 const DEEPEST: usize = 100;
@@ -60,7 +60,7 @@ pub struct Library {
     pub functions: Vec<Function>,
 }
 
-/// `NodeProto.overload` of a graph's or function's nodes, which tract's protobuf types lack.
+/// `NodeProto.overload` of a graph's or function's nodes, which [`pb`] lacks.
 #[derive(Clone, PartialEq, Message)]
 struct GraphOverloads {
     #[prost(message, repeated, tag = "1")]
@@ -348,7 +348,6 @@ impl Instance<'_, '_> {
             op_type: node.op_type.clone(),
             domain: node.domain.clone(),
             attribute,
-            ..Default::default()
         })
     }
 

@@ -5,8 +5,8 @@ use super::external::external_path;
 use super::functions::{Library, inline_functions, qualify_overloads};
 use super::wire::{self, Fields, Value};
 use crate::error::{Error, Result};
+use crate::onnx::pb::{self, tensor_proto::DataLocation};
 use prost::Message;
-use tract_onnx::pb::{self, tensor_proto::DataLocation};
 
 /// An initializer larger than this stays in the file until it is wired.
 const KEPT_IN_GRAPH: u64 = 4096;

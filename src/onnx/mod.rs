@@ -10,6 +10,7 @@ mod external;
 mod functions;
 mod index;
 mod narrow;
+pub mod pb;
 mod read_at;
 mod rewrite;
 mod validate;

@@ -5,8 +5,8 @@ use super::MICROSOFT;
 use super::element::{self, Element};
 use super::index::Initializer;
 use crate::error::{Error, Result};
+use crate::onnx::pb::{self, attribute_proto::AttributeType, type_proto};
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::{self, attribute_proto::AttributeType, type_proto};
 
 /// Attribute of a dequantising node: the `TensorProto.DataType` of its first input, whose values lie as int8 or uint8.
 pub const NARROW_TYPE: &str = "sottovoce.narrow_type";

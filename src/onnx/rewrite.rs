@@ -7,10 +7,10 @@ use super::narrow::narrow;
 use super::widen::widen;
 use super::{MICROSOFT, qualified_op_type};
 use crate::error::{Error, Result};
+use crate::onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto, type_proto};
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto, type_proto};
-use tract_onnx::prelude::DatumType;
+use tract_core::prelude::DatumType;
 
 /// Operators that mean the same in onnxruntime's domain as in ONNX's own.
 const IN_BOTH_DOMAINS: &[&str] = &[

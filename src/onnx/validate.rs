@@ -4,8 +4,8 @@
 use super::index::ModelIndex;
 use super::qualified_op_type;
 use crate::error::{Error, Result};
+use crate::onnx::pb;
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb;
 
 /// Opset versions of ONNX's own domain whose operators are understood.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
@@ -266,8 +266,8 @@ mod tests {
     fn value(name: &str) -> pb::ValueInfoProto {
         let tensor = pb::type_proto::Tensor { elem_type: 1, shape: None };
         let value = Some(pb::type_proto::Value::TensorType(tensor));
-        let kind = pb::TypeProto { value, ..Default::default() };
-        pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
+        let kind = pb::TypeProto { value };
+        pb::ValueInfoProto { name: name.into(), r#type: Some(kind) }
     }
 
     fn model(opset: i64, node: Vec<pb::NodeProto>, outputs: &[&str]) -> ModelIndex {

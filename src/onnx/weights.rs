@@ -5,8 +5,8 @@ use super::element::{self, Element};
 use super::index::{Initializer, Place};
 use super::narrow::unpack;
 use crate::error::{Error, Result};
-use tract_onnx::pb;
-use tract_onnx::prelude::{DatumType, Tensor};
+use crate::onnx::pb;
+use tract_core::prelude::{DatumType, Tensor};
 
 /// A file that holds weights beside the model.
 pub struct ExternalFile {

@@ -5,8 +5,8 @@
 
 use super::element::{self, BFLOAT16};
 use super::index::Initializer;
+use crate::onnx::pb::{self, tensor_proto::DataType, type_proto};
 use std::collections::HashSet;
-use tract_onnx::pb::{self, tensor_proto::DataType, type_proto};
 
 const FLOAT: i32 = DataType::Float as i32;
 const FLOAT16: i32 = DataType::Float16 as i32;

@@ -4,7 +4,7 @@
 
 use super::{f32_slice, f32_tensor};
 use crate::kernels::activation::Activation;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Applies an [`Activation`] to every element.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -12,7 +12,7 @@
 use super::attention::{Columns, HeadLayout, Operand};
 use super::cache_tensor::CacheStorage;
 use super::{f32_slice, f32_tensor, i64_slice};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The length of a buffer that may hold more than the tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

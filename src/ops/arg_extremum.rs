@@ -4,7 +4,7 @@
 //! found only where it comes first.
 
 use super::plain::{Plain, around, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -21,7 +21,7 @@ use crate::attention::{
 use crate::kernels::attention::{attention, attention_scores};
 use crate::kernels::attention_by_steps::attention_by_steps;
 use crate::kernels::score_steps::{ScoreStep, StepMask};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// How the heads of an operand lie in a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,7 @@
 
 use super::plain::Plain;
 use crate::error::Error;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@
 //! than the width, shift every bit out: what is left is the sign of a signed value shifted right, else 0.
 
 use super::plain::{Plain, broadcast_shape, zip_broadcast};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

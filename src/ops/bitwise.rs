@@ -3,8 +3,8 @@
 //! Inputs: integers of one type, which broadcast; `Not` has one. Output: their type.
 
 use super::plain::{Plain, broadcast_shape};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast;
+use tract_core::broadcast::multi_broadcast;
+use tract_core::internal::*;
 
 /// What is computed of each bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

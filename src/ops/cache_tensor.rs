@@ -7,7 +7,7 @@
 use super::{f32_slice, f32_tensor};
 use std::fmt;
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Rows of a cache that is begun: as many again as there are in four, and some for a short one.
 fn roomy(length: usize) -> usize {

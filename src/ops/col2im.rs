@@ -6,7 +6,7 @@ use super::plain::Plain;
 use super::windows::WindowSteps;
 use super::{f32_slice, f32_tensor};
 use crate::kernels::windows::{runs, windows};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

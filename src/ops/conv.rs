@@ -7,7 +7,7 @@ use super::plain::{Plain, elements};
 use super::windows::WindowSteps;
 use super::{f32_slice, f32_tensor};
 use crate::kernels::conv::{Convolution, convolve, convolve_reference};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -9,7 +9,7 @@ use super::plain::Plain;
 use super::windows::WindowSteps;
 use crate::kernels::integer_linear::{IntegerRows, IntegerWeights, integer_linear};
 use crate::kernels::windows::{Axis, places, runs, taps, windows};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

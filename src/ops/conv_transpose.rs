@@ -9,7 +9,7 @@ use super::windows::{Padding, WindowSteps};
 use super::{f32_slice, f32_tensor};
 use crate::kernels::conv::{Convolution, convolve_transposed, convolve_transposed_reference};
 use crate::kernels::windows::Axis;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -11,7 +11,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::linear::{LinearWeights, linear};
 use std::borrow::Cow;
 use std::fmt;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

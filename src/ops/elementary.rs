@@ -3,7 +3,7 @@
 //! Input: f32 or f64. Output: its type and shape.
 
 use super::plain::{Plain, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The function.
 #[derive(Debug, Clone, Copy, PartialEq)]

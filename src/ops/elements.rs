@@ -1,6 +1,6 @@
 //! Moving the elements of tensors of any type: which element of the source stands at each place of the result.
 
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Places in the source, row-major; `None` is the fill value.
 pub type Places = Vec<Option<usize>>;

@@ -5,7 +5,7 @@
 use super::{Shared, f32_tensor};
 use crate::error::Error;
 use crate::kernels::embedding::{EmbeddingTable, gather};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! Inputs: two of one floating-point type. Output: that type.
 
 use super::plain::{Plain, broadcast_shape, zip_broadcast};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

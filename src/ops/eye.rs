@@ -3,7 +3,7 @@
 //! Input: any matrix. Output: `to`, of its shape.
 
 use super::plain::{Plain, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@
 
 use super::plain::{Plain, around, elements, tensor_of};
 use std::f64::consts::TAU;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

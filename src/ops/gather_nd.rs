@@ -5,7 +5,7 @@
 
 use super::plain::{Plain, elements, wrapped};
 use crate::error::Error;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -7,7 +7,7 @@ use super::Shared;
 use super::mat_mul_integer::{bytes, row_zero_points};
 use super::plain::Plain;
 use crate::kernels::integer_linear::{IntegerRows, IntegerWeights, integer_linear};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

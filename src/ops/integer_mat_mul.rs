@@ -3,8 +3,7 @@
 //! Inputs: two of one integer type, of one rank, 2 or more. Output: that type.
 
 use super::plain::{Plain, broadcast_shape, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

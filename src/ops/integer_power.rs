@@ -4,7 +4,7 @@
 //! off after the point, as in ONNX Runtime. One that does not fit is an error.
 
 use super::plain::{Plain, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,16 +17,13 @@ impl Plain for IntegerPower {
         let datum_type = inputs[0].datum_type;
         ensure!(matches!(datum_type, DatumType::I32 | DatumType::I64), "a power of {datum_type:?}");
         ensure!(inputs[1].datum_type.is_number(), "a power with exponents {:?}", inputs[1].datum_type);
-        let shape = tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast(&[
-            inputs[0].shape.to_tvec(),
-            inputs[1].shape.to_tvec(),
-        ])?;
+        let shape = tract_core::broadcast::multi_broadcast(&[inputs[0].shape.to_tvec(), inputs[1].shape.to_tvec()])?;
         Ok(tvec!(datum_type.fact(shape)))
     }
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let shapes = [inputs[0].shape(), inputs[1].shape()];
-        let shape = tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast(&shapes)?;
+        let shape = tract_core::broadcast::multi_broadcast(&shapes)?;
         let operand = |input: &TValue| input.cast_to::<f64>()?.broadcast_to_shape(&shape);
         let (x, y) = (operand(&inputs[0])?, operand(&inputs[1])?);
         let powers = elements::<f64>(&x)?.iter().zip(elements::<f64>(&y)?).map(|(x, y)| x.powf(*y).trunc());

@@ -4,7 +4,7 @@
 //! f64. A matrix that has no inverse is an error.
 
 use super::plain::{Plain, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 //! Input: any tensor. Output: the same, with those sizes; where it has others it is an error.
 
 use crate::error::Error;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use super::{Shared, f32_slice, f32_tensor};
 use crate::kernels::norm::layer_norm;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, with the biased variance.
 #[derive(Debug, Clone, PartialEq)]

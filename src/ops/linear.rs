@@ -8,7 +8,7 @@
 use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::linear::{Join, Joined, LinearWeights, linear};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

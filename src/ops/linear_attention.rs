@@ -8,7 +8,7 @@
 
 use super::f32_slice;
 use super::plain::{Plain, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@
 use super::Shared;
 use super::plain::{Plain, elements, tensor_of};
 use super::quantization::QuantizedType;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

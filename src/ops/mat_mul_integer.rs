@@ -7,7 +7,7 @@
 use super::matmul::{matrix, output_shape};
 use super::plain::{Plain, elements};
 use crate::kernels::integer_linear::{Bytes, IntegerRows, IntegerWeights, integer_linear};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,8 +5,8 @@
 use super::{f32_slice, f32_tensor};
 use crate::kernels::activation::Activation;
 use crate::kernels::linear::{LinearWeights, linear};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast;
+use tract_core::broadcast::multi_broadcast;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

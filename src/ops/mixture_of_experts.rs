@@ -11,7 +11,7 @@ use super::plain::Plain;
 use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::linear::{LinearWeights, linear};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -125,7 +125,7 @@ pub use tensor_scatter::TensorScatter;
 pub use top_k::TopK;
 pub use unique::Unique;
 
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The elements of an f32 tensor.
 pub(crate) fn f32_slice(tensor: &Tensor) -> TractResult<&[f32]> {

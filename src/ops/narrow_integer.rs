@@ -5,7 +5,7 @@
 
 use super::f32_slice;
 use super::quantization::QuantizedType;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

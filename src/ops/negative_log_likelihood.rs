@@ -6,7 +6,7 @@
 use super::plain::{Plain, around, elements, tensor_of};
 use super::{f32_slice, integers};
 use crate::error::Error;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// What becomes of the losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! zero, in order.
 
 use super::plain::elements;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! Output: `values`' type, `indices`' shape with an axis of `depth` inserted. An index in `-depth..0` counts from the end;
 //! one outside the axis marks nothing.
 
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,7 @@
 //! longer by its pads. A negative pad crops before the axis is padded.
 
 use super::elements::{Places, pick, places};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// What stands in the padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //! Output: f32 `[batch, 1, 1, keys]`, for rank 3 `[batch, 1, queries, keys]`: 0 where the key is kept, else `filter`.
 
 use super::{f32_tensor, i64_slice};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,8 +2,7 @@
 //! values ([`Plain`]); [`PlainOperator`] is the rest of what tract asks of an operator.
 
 use std::fmt::Debug;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core;
+use tract_core::internal::*;
 
 /// An operator without state that needs nothing but its inputs.
 pub trait Plain: Clone + Debug + PartialEq + Send + Sync + 'static {

@@ -8,7 +8,7 @@ use super::plain::{Plain, elements, tensor_of};
 use super::windows::{Padding, WindowSteps};
 use super::{f32_slice, f32_tensor};
 use crate::kernels::windows::{Axis, places, runs, taps, windows};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -8,8 +8,8 @@
 use super::f32_slice;
 use super::plain::Plain;
 use super::quantization::{QuantizedType, to_f32};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast;
+use tract_core::broadcast::multi_broadcast;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -1,7 +1,7 @@
 //! What the quantised operators share: their integer types, and which scale belongs to which element.
 
 use std::ops::Range;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// An integer type of quantised tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -6,7 +6,7 @@
 
 use super::f32_slice;
 use super::quantization::{QuantizedType, runs, to_f32};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

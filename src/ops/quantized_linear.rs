@@ -12,7 +12,7 @@ use super::{Shared, f32_slice, f32_tensor, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::integer_linear::{Dequantisation, IntegerRows, IntegerWeights, quantized_linear};
 use crate::kernels::linear::Join;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use super::{f32_slice, f32_tensor};
 use crate::kernels::norm::{NormSteps, norm_by_steps};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

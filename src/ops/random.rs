@@ -7,7 +7,7 @@
 use super::plain::elements;
 use crate::error::Error;
 use std::f64::consts::TAU;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@
 //! `[directions, batch, hidden]`.
 
 use super::plain::{Plain, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Which recurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! Input: `x`. Output: `x`'s type and shape with the reduced axes of size 1. Quotients, roots and logarithms of integers are cut off after
 //! the point; an integer that does not fit is an error, because ONNX Runtime's answer then depends on the processor.
 
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// What becomes of the elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

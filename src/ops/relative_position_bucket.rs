@@ -4,7 +4,7 @@
 //! Input: int64 of any shape, a key's position minus a query's. Output: int64 of the same shape, below `buckets`.
 
 use super::plain::{Plain, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Distances below half of the buckets of a direction have one each; the others share the rest on a logarithmic scale that
 /// ends at `max_distance`.

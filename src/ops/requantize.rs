@@ -8,7 +8,7 @@ use super::f32_slice;
 use super::mat_mul_integer::integers;
 use super::plain::Plain;
 use super::quantization::QuantizedType;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

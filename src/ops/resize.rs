@@ -4,7 +4,7 @@
 //! itself: an element of the result is a weighted sum of a few elements of the axis, its taps.
 
 use super::elements::{Places, pick, places};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// How an element is made of its neighbours.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@
 //! with the first elements of each sequence, as many as its length, in reverse order.
 
 use super::elements::{integers, rearrange};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

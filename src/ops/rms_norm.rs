@@ -4,7 +4,7 @@
 
 use super::{Shared, f32_slice, f32_tensor};
 use crate::kernels::norm::rms_norm;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// `x / sqrt(mean(x²) + epsilon) * gamma`.
 #[derive(Debug, Clone, PartialEq)]

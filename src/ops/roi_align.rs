@@ -8,7 +8,7 @@
 
 use super::plain::Plain;
 use super::{f32_slice, f32_tensor, i64_slice};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@
 use super::attention::{Columns, HeadLayout};
 use super::{f32_slice, f32_tensor, i64_slice};
 use crate::kernels::rotary_embedding::{RotaryCall, rotary_embedding};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Which rows of the caches belong to the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,7 @@
 
 use super::{f32_slice, f32_tensor};
 use half::{bf16, f16};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

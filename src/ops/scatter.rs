@@ -4,7 +4,7 @@
 //! updates in it, in their order.
 
 use super::elements::{index, integers};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// What becomes of an element and an update of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use tract_onnx::tract_hir::internal::{Tensor, TractResult};
+use tract_core::internal::{Tensor, TractResult};
 
 /// A weight that operators share, made when it is first used. Equal when it is the same one in memory: comparing the elements
 /// would cost more than it could save.
@@ -143,7 +143,7 @@ fn remember<T: 'static>(key: Key, constants: &[&Arc<Tensor>], shared: Shared<T>)
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tract_onnx::prelude::{IntoArcTensor, tensor0};
+    use tract_core::prelude::{IntoArcTensor, tensor0};
 
     #[test]
     fn made_once_and_given_up() {

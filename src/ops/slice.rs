@@ -4,7 +4,7 @@
 //! axis. Output: every `steps`-th element of each axis from its start on, before its end.
 
 use super::elements::{Places, integers, pick, places};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `Softplus`: ONNX `Softplus` (1 to 22) of float32 and float64, `ln(1 + exp(x))`, without overflow.
 
 use super::plain::{Plain, elements, tensor_of};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

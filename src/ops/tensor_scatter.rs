@@ -4,7 +4,7 @@
 //! first entry goes, 0 without them. Output: `past` with the update in it.
 
 use super::elements::integers;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,7 +5,7 @@
 
 use super::elements::rearrange;
 use std::cmp::Ordering;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

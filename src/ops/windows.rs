@@ -1,7 +1,7 @@
 //! Windows that step over the spatial axes of an image: how many there are, and what they read.
 
 use crate::kernels::windows::Axis;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// How windows step over an image; each list has an entry for each spatial axis.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -6,6 +6,8 @@ use prost::Message;
 use serde::de::DeserializeOwned;
 use sottovoce::error::{Error, ErrorCode};
 use sottovoce::exec::{DevicePreference, Session, Uninterrupted};
+use sottovoce::onnx::pb::tensor_shape_proto::dimension::Value as Size;
+use sottovoce::onnx::pb::{ModelProto, type_proto};
 use sottovoce::tensor::{Tensor, TensorData};
 use sottovoce::tensor_file;
 use std::collections::BTreeMap;
@@ -14,8 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as Size;
-use tract_onnx::pb::{ModelProto, type_proto};
 
 /// The unpacked archive of that name.
 pub fn unpacked(name: &str) -> PathBuf {

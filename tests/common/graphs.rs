@@ -1,8 +1,8 @@
 //! Parts of graphs that tests build.
 
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
+use sottovoce::onnx::pb::tensor_proto::DataType;
+use sottovoce::onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use sottovoce::onnx::pb::{NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 
 /// A node without attributes.
 pub fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
@@ -12,10 +12,9 @@ pub fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
 
 /// A graph's input or output, with a symbol for each size.
 pub fn value(name: &str, data_type: DataType, dims: &[&str]) -> ValueInfoProto {
-    let dim =
-        |name: &&str| Dimension { value: Some(dimension::Value::DimParam(name.to_string())), ..Default::default() };
+    let dim = |name: &&str| Dimension { value: Some(dimension::Value::DimParam(name.to_string())) };
     let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });
     let kind = type_proto::Value::TensorType(type_proto::Tensor { elem_type: data_type as i32, shape });
-    let r#type = Some(TypeProto { value: Some(kind), ..Default::default() });
-    ValueInfoProto { name: name.into(), r#type, ..Default::default() }
+    let r#type = Some(TypeProto { value: Some(kind) });
+    ValueInfoProto { name: name.into(), r#type }
 }

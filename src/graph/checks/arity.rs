@@ -1,7 +1,7 @@
 //! How many inputs the operators take.
 
 use crate::error::{Error, Result};
-use tract_onnx::pb::NodeProto;
+use crate::onnx::pb::NodeProto;
 
 /// As many as one likes.
 const ANY: usize = usize::MAX;

@@ -2,8 +2,8 @@
 //! is zero or empty where it is of another type.
 
 use crate::error::{Error, Result};
-use tract_onnx::pb::attribute_proto::AttributeType::{self, *};
-use tract_onnx::pb::{AttributeProto, NodeProto};
+use crate::onnx::pb::attribute_proto::AttributeType::{self, *};
+use crate::onnx::pb::{AttributeProto, NodeProto};
 
 /// Attributes by their type, which is the same for all operators (the operator schemas of ONNX 1.23 and onnxruntime 1.32).
 #[rustfmt::skip]

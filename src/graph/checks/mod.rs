@@ -10,8 +10,8 @@ mod values;
 pub use values::{Sizes, check_inputs, check_outputs, checked_eval};
 
 use crate::error::{Error, Result};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::prelude::{DatumType, OutletId, TypedFact, TypedModel};
+use crate::onnx::pb::NodeProto;
+use tract_core::prelude::{DatumType, OutletId, TypedFact, TypedModel};
 
 /// Checks a node's operands before it is wired.
 ///

@@ -1,9 +1,9 @@
 //! Element types and axes of a node's operands.
 
 use crate::error::{Error, Result};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::prelude::{DatumType, TypedFact};
-use tract_onnx::tract_hir::internal::DimLike;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::DimLike;
+use tract_core::prelude::{DatumType, TypedFact};
 
 /// Operators whose inputs at these positions have one type (ONNX's operator schemas); none means all.
 const SAME_TYPE: &[(&str, &[usize])] = &[
@@ -295,9 +295,9 @@ fn check_axis(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::AttributeProto;
-    use tract_onnx::prelude::DatumType::{Bool, F32, I8, I32, I64, TDim, U8};
-    use tract_onnx::prelude::DatumTypeExt;
+    use crate::onnx::pb::AttributeProto;
+    use tract_core::prelude::DatumType::{Bool, F32, I8, I32, I64, TDim, U8};
+    use tract_core::prelude::DatumTypeExt;
 
     #[test]
     fn axes_of_windows() {

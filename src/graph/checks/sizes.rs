@@ -1,9 +1,9 @@
 //! Sizes of values.
 
 use crate::error::{Error, Result};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::prelude::{DatumType, TVec, Tensor, TypedFact};
-use tract_onnx::tract_hir::internal::TDim;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::TDim;
+use tract_core::prelude::{DatumType, TVec, Tensor, TypedFact};
 
 /// Bytes that one value may take: what the memory of a browser's tab for WebAssembly can hold at all, and in one piece.
 const LARGEST_VALUE: u128 = if usize::BITS == 32 { isize::MAX as u128 } else { 1 << 32 };
@@ -164,7 +164,7 @@ fn too_large(what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::error::ErrorCode;
-    use tract_onnx::prelude::tensor1;
+    use tract_core::prelude::tensor1;
 
     #[test]
     fn shapes() {

@@ -4,11 +4,11 @@ use super::sizes::{check_memory, check_shape};
 use crate::error::{Error, Result};
 use crate::ops::Linear;
 use std::fmt::Debug;
-use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
-use tract_onnx::tract_hir::internal::{EvalContext, OpState, TDim, TypedNode};
-use tract_onnx::tract_hir::tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::plan::eval;
+use tract_core::internal::{EvalContext, OpState, TDim, TypedNode};
+use tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::plan::eval;
+use tract_core::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
 
 /// The sizes that a fact promises; `None` where a symbol is not bound.
 pub type Sizes = Option<TVec<i64>>;
@@ -178,7 +178,7 @@ fn outside_of(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::prelude::tensor1;
+    use tract_core::prelude::tensor1;
 
     #[test]
     fn indices() {

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::graph::builder::fresh_symbol;
 use crate::graph::subgraph::{Subgraph, captured};
 use crate::graph::translate::{Translation, cause};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// Wires the node; gives an outlet for each output that has a name.
 ///

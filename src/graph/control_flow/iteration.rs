@@ -6,8 +6,8 @@ use super::{Captured, Carried, Slices, argument, body, settle, stack, stacked_fa
 use crate::error::{Error, Result};
 use crate::graph::subgraph::{self, Subgraph, captured, concrete};
 use crate::graph::translate::{Translation, cause};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// A loop that turns more often than this is taken for one that does not end.
 const MOST_TURNS: i64 = 1 << 16;

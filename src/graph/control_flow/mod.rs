@@ -13,9 +13,9 @@ use super::builder::fresh_symbol;
 use super::subgraph::{Argument, Subgraph, concrete, run_time_fact};
 use super::translate::{Translation, cause};
 use crate::error::{Error, Result};
+use crate::onnx::pb::{GraphProto, NodeProto};
 use std::collections::BTreeSet;
-use tract_onnx::pb::{GraphProto, NodeProto};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The subgraph that an attribute of the node holds.
 fn body<'a>(node: &'a NodeProto, name: &str) -> Result<&'a GraphProto> {
@@ -189,9 +189,9 @@ fn wired(outlets: TractResult<TVec<OutletId>>) -> Result<TVec<OutletId>> {
 mod tests {
     use super::super::testing::{graph, int64s, node, run, value, with_graph, with_int, with_ints};
     use crate::error::ErrorCode;
-    use tract_onnx::pb::tensor_proto::DataType::{Bool, Int64};
-    use tract_onnx::pb::{GraphProto, NodeProto};
-    use tract_onnx::prelude::{IntoTValue, TValue, Tensor, tensor0, tensor1};
+    use crate::onnx::pb::tensor_proto::DataType::{Bool, Int64};
+    use crate::onnx::pb::{GraphProto, NodeProto};
+    use tract_core::prelude::{IntoTValue, TValue, Tensor, tensor0, tensor1};
 
     type Choice = &'static [(usize, bool)];
     type Outputs = Vec<(Vec<usize>, Vec<i64>)>;

@@ -9,8 +9,8 @@ use super::{Captured, Carried, Slices, argument, body, settle, stack, stacked_fa
 use crate::error::{Error, Result};
 use crate::graph::subgraph::{RunningLoop, Subgraph, captured, concrete};
 use crate::graph::translate::{Translation, cause};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// How a tensor is cut into slices, or made of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 use super::Match;
 use super::pattern::{binary, producer, read_once, scalar, scaled, shared, unary};
 use crate::ops::{Attention, HeadLayout, MatMul, RoundFloat};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Softmax, SoftmaxKind};
+use tract_core::internal::*;
+use tract_core::ops::logic::Iff;
+use tract_core::ops::math::add;
+use tract_core::ops::nn::{Softmax, SoftmaxKind};
 
 /// Adding a number as low as this to a score gives that very number, so that replacing the score is the same.
 const ABSORBING: f32 = -1e30;
@@ -330,8 +330,8 @@ fn additive(
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
-    use tract_onnx::tract_hir::tract_core::ops::math::{div, is_nan, mul, tanh};
+    use tract_core::ops::array::MultiBroadcastTo;
+    use tract_core::ops::math::{div, is_nan, mul, tanh};
 
     /// What stands between the product of query and key and the softmax.
     #[derive(Clone, Copy)]

@@ -5,8 +5,8 @@ use super::Match;
 use super::axes::{Heads, heads};
 use super::pattern::{producer, sole_reader};
 use crate::ops::{Attention, HeadLayout};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
 
 /// Looks for an attention on `[batch, heads, seq, dim]` whose operands or output lie otherwise in memory.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {

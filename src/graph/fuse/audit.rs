@@ -8,9 +8,9 @@ use crate::ops::einsum::EinSum;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{Attention, MatMul, QLinearSoftmax};
 use std::collections::HashSet;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Softmax};
+use tract_core::internal::*;
+use tract_core::ops::konst::Const;
+use tract_core::ops::nn::{Reduce, Softmax};
 
 /// Nodes that are looked at upwards of one.
 const REACH: usize = 48;

@@ -2,8 +2,8 @@
 
 use super::pattern::{producer, scaled};
 use crate::ops::HeadLayout;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
 
 /// A part of an axis of the chain's start, or, without `axis`, repetitions that a broadcast makes.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,9 +5,9 @@ use super::Match;
 use super::axes::heads;
 use super::pattern::producer;
 use crate::ops::AppendToCache;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::TypedConcat;
-use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
+use tract_core::internal::*;
+use tract_core::ops::array::TypedConcat;
+use tract_core::ops::source::TypedSource;
 
 /// Looks for the concatenation.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -28,7 +28,7 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{mul, neg};
+    use tract_core::ops::math::{mul, neg};
 
     #[test]
     fn concatenations() {

@@ -3,8 +3,8 @@
 use super::Match;
 use super::pattern::{producer, replace};
 use crate::ops::{AppendToCache, Columns, HeadLayout, RotaryEmbedding};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::Slice;
+use tract_core::internal::*;
+use tract_core::ops::array::Slice;
 
 /// Looks for a rotation, or new tokens of a cache, of some columns of a tensor.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {

@@ -5,9 +5,9 @@ use super::linear::{quantized, quantized_matrix, quantized_rows};
 use super::pattern::producer;
 use crate::kernels::embedding::EmbeddingTable;
 use crate::ops::{CheckIndices, DequantizeLinear, Embedding, Shared, f32_slice};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::Gather;
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+use tract_core::internal::*;
+use tract_core::ops::array::Gather;
+use tract_core::ops::cast::cast;
 
 /// Looks for a `Gather`, or for a `DequantizeLinear` of what one gathered.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {

@@ -6,7 +6,7 @@ use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::activation::Activation;
 use crate::kernels::linear::Join;
 use crate::ops::{Activate, Linear, QuantizedLinear, Shared, f32_slice};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// A product with constant weights that can take in what follows it.
 trait Product: TypedOp + Clone {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::kernels::integer_linear::IntegerWeights;
     use crate::ops::MatMul;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+    use tract_core::ops::math::{add, mul};
 
     #[test]
     fn what_follows_a_linear() {

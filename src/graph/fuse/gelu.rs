@@ -6,7 +6,7 @@ use super::pattern::{binary, close, producer, replace, same_shape, scalar, scale
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Looks for the error function, or for the hyperbolic tangent in its place.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -86,7 +86,7 @@ mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
     use std::f32::consts::SQRT_2;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, div, erf, mul, pow, tanh};
+    use tract_core::ops::math::{add, div, erf, mul, pow, tanh};
 
     /// In which order the factors are multiplied.
     #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::ops::einsum::{EinSum, positions};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{DequantizeLinear, Embedding, Linear, MatMul, Shared, f32_slice, runs, to_f32};
 use std::borrow::Cow;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Looks for a product of which one operand is a constant matrix.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {

@@ -7,10 +7,10 @@ use super::steps::{Grid, REACH};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{Activate, DequantizeLinear, Lookup, QLinearBinary, QuantizedType, RoundFloat, Shared};
 use std::collections::HashMap;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
-use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::cast::Cast;
+use tract_core::ops::element_wise::ElementWiseOp;
 
 /// Looks for an activation of which all depends on one quantised tensor.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -194,9 +194,9 @@ mod tests {
     use super::*;
     use crate::kernels::activation::Activation;
     use std::f32::consts::SQRT_2;
-    use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, div, erf, mul, tanh};
-    use tract_onnx::tract_hir::tract_core::ops::nn::sigmoid;
+    use tract_core::ops::cast::cast;
+    use tract_core::ops::math::{add, div, erf, mul, tanh};
+    use tract_core::ops::nn::sigmoid;
 
     type Build = fn(&mut Sketch, OutletId) -> OutletId;
 

@@ -31,7 +31,7 @@ use super::fold::{constant, without_effect};
 use super::rewriter::sweep;
 use super::{NotFused, Report};
 use crate::error::{Error, Result};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// What became of a place where a pattern was looked for.
 enum Match {

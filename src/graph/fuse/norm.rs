@@ -5,8 +5,8 @@
 use super::Match;
 use super::pattern::{binary, producer, replace, same_shape, same_value, scalar, sole_reader, unary, with_scalar};
 use crate::ops::{LayerNorm, RmsNorm, Shared, f32_slice};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
+use tract_core::internal::*;
+use tract_core::ops::nn::{Reduce, Reducer};
 
 /// Looks for the root of the mean square of deviations from the mean.
 pub fn look_for_layer_norm(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -156,7 +156,7 @@ fn affine<'a>(
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, div, mul, pow, recip, rsqrt, sqrt, square, sub};
+    use tract_core::ops::math::{add, div, mul, pow, recip, rsqrt, sqrt, square, sub};
 
     const WIDTH: usize = 8;
 

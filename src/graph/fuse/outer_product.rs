@@ -3,8 +3,8 @@
 use super::Match;
 use super::pattern::replace;
 use crate::ops::MatMul;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::mul;
+use tract_core::internal::*;
+use tract_core::ops::math::mul;
 
 /// Looks for a product of a column and a row of the same rank.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {

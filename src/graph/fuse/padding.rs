@@ -5,8 +5,8 @@ use super::pattern::{producer, replace};
 use crate::ops::conv::Conv;
 use crate::ops::plain::PlainOperator;
 use crate::ops::windows::{Padding, WindowSteps};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{Pad, PadMode};
+use tract_core::internal::*;
+use tract_core::ops::array::{Pad, PadMode};
 
 /// Looks for a convolution of a padded image.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {

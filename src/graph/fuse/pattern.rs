@@ -1,9 +1,9 @@
 //! What the patterns are made of.
 
 use crate::ops::Activate;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::element_wise::ElementWiseOp;
 
 /// The node that computes an outlet.
 pub fn producer(model: &TypedModel, outlet: OutletId) -> &TypedNode {

@@ -13,11 +13,11 @@ use crate::ops::{
     Attention, DequantizeLinear, HeadLayout, MatMul, MatMulInteger, QLinearBinary, QLinearSoftmax, QuantizedType,
     Requantize, RoundFloat,
 };
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Softmax, SoftmaxKind};
+use tract_core::internal::*;
+use tract_core::ops::cast::cast;
+use tract_core::ops::logic::Iff;
+use tract_core::ops::math::add;
+use tract_core::ops::nn::{Softmax, SoftmaxKind};
 
 /// Nodes between the products that are followed, on all ways that are tried.
 const REACH: usize = 256;
@@ -424,7 +424,7 @@ fn mask_input(model: &TypedModel, patch: &mut TypedModelPatch, name: &str, mask:
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{div, is_nan, mul};
+    use tract_core::ops::math::{div, is_nan, mul};
 
     const HEADS: usize = 2;
     const DIM: usize = 4;

@@ -11,9 +11,9 @@ use crate::ops::{
     IntegerLinear, MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice,
     signed_operand, to_f32,
 };
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::Cast;
-use tract_onnx::tract_hir::tract_core::ops::math::mul;
+use tract_core::internal::*;
+use tract_core::ops::cast::Cast;
+use tract_core::ops::math::mul;
 
 /// Looks for the product of integers.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -238,8 +238,8 @@ fn bias<'a>(
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-    use tract_onnx::tract_hir::tract_core::ops::math::add;
+    use tract_core::ops::cast::cast;
+    use tract_core::ops::math::add;
 
     struct Case {
         what: &'static str,

@@ -8,8 +8,8 @@ use super::steps::climbed;
 use crate::kernels::norm::NormSteps;
 use crate::kernels::steps::Step;
 use crate::ops::QuantizedNorm;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::nn::Reducer;
+use tract_core::internal::*;
+use tract_core::ops::nn::Reducer;
 
 /// Looks for the division by the root of a mean of squares, or the multiplication by one divided by it.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -72,7 +72,7 @@ fn centred(model: &TypedModel, deviations: OutletId) -> Option<Centred> {
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, div, mul, pow, recip, sqrt, sub};
+    use tract_core::ops::math::{add, div, mul, pow, recip, sqrt, sub};
 
     const WIDTH: usize = 8;
 

@@ -7,8 +7,8 @@ use super::steps::Grid;
 use crate::graph::fold::twin;
 use crate::kernels::steps::Step;
 use crate::ops::{DequantizeLinear, QuantizeLinear};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Slice};
+use tract_core::internal::*;
+use tract_core::ops::array::{MultiBroadcastTo, Slice};
 
 /// Looks for the end of a pair that changes nothing.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -58,7 +58,7 @@ fn is_kept(grid: &Grid) -> bool {
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::{add, neg};
+    use tract_core::ops::math::{add, neg};
 
     #[test]
     fn pairs() {

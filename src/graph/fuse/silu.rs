@@ -5,7 +5,7 @@ use super::Match;
 use super::pattern::{binary, replace, sole_reader, unary};
 use crate::kernels::activation::Activation;
 use crate::ops::Activate;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Looks for the sigmoid.
 pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
@@ -23,9 +23,9 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
 #[cfg(test)]
 mod tests {
     use super::super::sketch::{Expected, Sketch};
-    use tract_onnx::tract_hir::internal::*;
-    use tract_onnx::tract_hir::tract_core::ops::math::mul;
-    use tract_onnx::tract_hir::tract_core::ops::nn::sigmoid;
+    use tract_core::internal::*;
+    use tract_core::ops::math::mul;
+    use tract_core::ops::nn::sigmoid;
 
     #[test]
     fn forms() {

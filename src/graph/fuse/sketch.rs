@@ -3,8 +3,8 @@
 use super::fuse;
 use crate::graph::Report;
 use crate::ops::{DequantizeLinear, QuantizeLinear, QuantizedType};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer, Softmax};
+use tract_core::internal::*;
+use tract_core::ops::nn::{Reduce, Reducer, Softmax};
 
 /// What a rule is expected to make of a graph.
 pub enum Expected {
@@ -110,7 +110,7 @@ impl Sketch {
         let rank = self.model.outlet_fact(x).unwrap().rank();
         let sum = self.wire(Reduce { axes: tvec!(axis), reducer: Reducer::Sum }, &[x]);
         let size = self.number(rank, size as f32);
-        self.wire(tract_onnx::tract_hir::tract_core::ops::math::div(), &[sum, size])
+        self.wire(tract_core::ops::math::div(), &[sum, size])
     }
 
     /// Fuses the graph with these outputs, compares what was found with what is expected, and the results of both graphs.

@@ -4,7 +4,7 @@
 use super::pattern::{binary, same_shape, scalar, unary, with_scalar};
 use crate::kernels::steps::Step;
 use crate::ops::{DequantizeLinear, QuantizeLinear, QuantizedType};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Nodes that are looked at, one above or below the other.
 pub const REACH: usize = 48;

@@ -4,12 +4,12 @@
 use super::compose::Composer;
 use super::{Wiring, is_f32, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::NodeProto;
 use crate::ops::Activate;
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{max, tanh};
+use tract_core::internal::*;
+use tract_core::ops::math::{max, tanh};
 
 /// ONNX `Relu`.
 #[derive(Debug, Clone)]

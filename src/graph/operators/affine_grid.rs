@@ -2,10 +2,10 @@
 //! the images `[batch, channels, sizes...]`. Attribute: `align_corners`.
 
 use super::{Wiring, arguments, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::affine_grid::AffineGrid as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! ONNX `ArgMax` and `ArgMin` (1 to 13) of numbers.
 
 use super::{Wiring, int, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::arg_extremum::ArgExtremum;
 use crate::ops::plain::{PlainOperator, wrapped};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 #[derive(Debug, Clone)]
 struct Attributes {

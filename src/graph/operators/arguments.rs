@@ -1,8 +1,8 @@
 //! Reading a node's attributes and those inputs that must be constant.
 
 use super::{attribute, constant};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// A list of integers.
 pub fn ints(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
@@ -65,10 +65,10 @@ pub fn constant_floats(model: &TypedModel, outlet: OutletId, what: &str) -> Trac
 #[cfg(test)]
 mod tests {
     use crate::graph::testing::{graph, int64s, node, run, value, with_int};
-    use tract_onnx::pb::attribute_proto::AttributeType;
-    use tract_onnx::pb::tensor_proto::DataType;
-    use tract_onnx::pb::{AttributeProto, NodeProto};
-    use tract_onnx::tract_hir::internal::*;
+    use crate::onnx::pb::attribute_proto::AttributeType;
+    use crate::onnx::pb::tensor_proto::DataType;
+    use crate::onnx::pb::{AttributeProto, NodeProto};
+    use tract_core::internal::*;
 
     #[test]
     fn sizes_of_another_input() {

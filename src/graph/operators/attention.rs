@@ -14,12 +14,12 @@
 use super::attention_parts::{choose, count, fill_mask, flag, int64, shape, size, wire};
 use super::{Wiring, float, input, int, is_f32, unsupported};
 use crate::attention::{ScoreStage, Window};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{AppendToCache, Attention as Fused, HeadLayout};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::logic::{self, Iff};
-use tract_onnx::tract_hir::tract_core::ops::math;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::logic::{self, Iff};
+use tract_core::ops::math;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -12,10 +12,10 @@
 use super::attention_parts::{concat, count_outputs, shape, slice, split, wire};
 use super::multi_head::{MultiHead, Operands};
 use super::{Wiring, attribute, input, int, is_f32, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{HeadLayout, MatMul};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math;
+use tract_core::internal::*;
+use tract_core::ops::math;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! What the attention operators are wired from.
 
 use super::{float, int, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Slice, TypedConcat};
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array::{MultiBroadcastTo, Slice, TypedConcat};
+use tract_core::ops::cast::cast;
 
 /// An attribute that counts something; 0 where it is missing.
 pub fn count(node: &NodeProto, name: &str) -> TractResult<usize> {
@@ -113,7 +113,7 @@ pub fn choose(
     kept: f32,
     masked: f32,
 ) -> TractResult<OutletId> {
-    use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
+    use tract_core::ops::logic::Iff;
     let shape = vec![1; model.outlet_fact(condition)?.rank()];
     let [kept, masked] = [("kept", kept), ("masked", masked)].map(|(name, value)| {
         let constant = Tensor::from_shape(&shape, &[value])?;

@@ -3,9 +3,9 @@
 use super::max_pool::pool;
 use super::window::WindowAttributes;
 use super::{Wiring, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::pool::Pooling;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The attributes that are understood.
 const ATTRIBUTES: &[&str] =

@@ -3,9 +3,9 @@
 
 use super::compose::Composer;
 use super::{Wiring, float, has_output, int, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, mul, rsqrt, sub};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::{add, mul, rsqrt, sub};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

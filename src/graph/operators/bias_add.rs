@@ -2,9 +2,9 @@
 
 use super::compose::Composer;
 use super::{Wiring, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

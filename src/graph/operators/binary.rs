@@ -1,13 +1,13 @@
 //! ONNX's operators on the elements of two tensors that broadcast (7 to 28).
 
 use super::only_attributes;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::logic::{and, comp_gt, comp_gte, comp_lt, comp_lte, or, xor};
-use tract_onnx::tract_hir::tract_core::ops::math::{add, div, mul, sub};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::cast::wire_cast;
+use tract_core::ops::change_axes::wire_rank_broadcast;
+use tract_core::ops::logic::{and, comp_gt, comp_gte, comp_lt, comp_lte, or, xor};
+use tract_core::ops::math::{add, div, mul, sub};
 
 /// Makes what computes an operator.
 pub type Binary = fn() -> TypedBinOp;

@@ -1,10 +1,11 @@
 //! ONNX `BitCast` (26) between numbers of one width, 8, 32 or 64 bits, and from and to 16-bit integers.
 
 use super::{Wiring, int, unsupported};
+use crate::onnx::element_type;
+use crate::onnx::pb::NodeProto;
 use crate::ops::bit_cast::BitCast as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::{NodeProto, tensor_proto::DataType};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -17,7 +18,8 @@ impl Wiring for BitCast {
 
     fn parse(node: &NodeProto, _: i64) -> TractResult<Self> {
         super::only_attributes(node, &["to"])?;
-        let to = DataType::try_from(int(node, "to", 0) as i32).ok().and_then(|to| DatumType::try_from(to).ok());
+        let to = element_type(int(node, "to", 0) as i32)?;
+        let to = Some(to.held_as).filter(|held| held.size_of() * 8 == to.bits);
         let to = to.filter(|to| to.is_number() || *to == bool::datum_type());
         Ok(BitCast { to: to.ok_or_else(|| unsupported("the type to cast to is not supported"))? })
     }

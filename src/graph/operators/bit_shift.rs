@@ -1,11 +1,11 @@
 //! ONNX `BitShift` (11 to 28) of every integer type.
 
 use super::{Wiring, attribute, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::bit_shift::BitShift as Shift;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::internal::*;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 
 use super::wires::concrete;
 use super::{Wiring, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::bitwise::Bitwise;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 macro_rules! operations {
     ($($type:ident, $operator:literal, $operation:expr;)*) => {$(

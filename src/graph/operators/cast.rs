@@ -4,14 +4,14 @@
 //! narrower floats are refused; `saturate` and `round_mode` concern only those.
 
 use super::{Wiring, int, only_attributes};
+use crate::onnx::pb::NodeProto;
+use crate::onnx::pb::tensor_proto::DataType;
 use crate::onnx::{BFLOAT16, element_type};
 use crate::ops::cast_to_integer::CastToInteger;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{NarrowInteger, QuantizedType, RoundFloat};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::{cast, wire_cast};
+use tract_core::internal::*;
+use tract_core::ops::cast::{cast, wire_cast};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

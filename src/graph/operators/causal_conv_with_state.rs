@@ -7,11 +7,11 @@
 use super::compose::Composer;
 use super::{Wiring, arguments, has_output, input, int, is_f32, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::NodeProto;
 use crate::ops::Activate;
 use crate::ops::causal_convolution::CausalConvolution;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// com.microsoft's attributes of the layout, with the values that they may have.
 const NEUTRAL: [(&str, i64); 4] = [("ndim", 1), ("dilation", 1), ("channels_last", 0), ("state_window", 0)];

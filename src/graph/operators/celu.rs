@@ -3,10 +3,10 @@
 use super::compose::Composer;
 use super::{Wiring, float, is_f32, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::NodeProto;
 use crate::ops::Activate;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, div, exp, min, mul, sub};
+use tract_core::internal::*;
+use tract_core::ops::math::{add, div, exp, min, mul, sub};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! ONNX `CenterCropPad` (18), any type. Inputs: the data; constant sizes. Attribute: `axes`, all where it is left out.
 
 use super::{Wiring, arguments, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::center_crop_pad::CenterCropPad as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

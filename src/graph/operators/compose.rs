@@ -1,10 +1,10 @@
 //! Operators wired one after the other: what an ONNX operator that is a composition is made of.
 
 use crate::ops::KnownSizes;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::cast::cast;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
 
 /// Wires the parts of one ONNX node, under names that begin with the node's.
 pub struct Composer<'a> {

@@ -2,11 +2,11 @@
 
 use super::{Wiring, attribute, unsupported};
 use crate::graph::builder::fresh_symbol;
+use crate::onnx::pb::NodeProto;
 use crate::ops::non_zero::NonZero;
 use crate::ops::plain::wrapped;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::Gather;
+use tract_core::internal::*;
+use tract_core::ops::array::Gather;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! ONNX `Concat` (4 to 13), any type. Attribute: `axis`.
 
 use super::{Wiring, axis_of, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::TypedConcat;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array::TypedConcat;
+use tract_core::ops::cast::wire_cast;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

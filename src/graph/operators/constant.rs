@@ -3,9 +3,9 @@
 
 use super::arguments::{floats, ints, string};
 use super::{Wiring, attribute, float, int, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::onnx::tensor_from_proto;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 //! it is left out.
 
 use super::{Wiring, arguments, attribute, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::onnx::tensor_from_proto;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 
 use super::window::{WindowAttributes, kernel_sizes};
 use super::{Wiring, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::conv::Conv as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The attributes of a convolution.
 pub const ATTRIBUTES: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];

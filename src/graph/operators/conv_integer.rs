@@ -6,10 +6,10 @@ use super::conv::{ATTRIBUTES, groups};
 use super::quantized::zero_point;
 use super::window::{WindowAttributes, kernel_sizes};
 use super::{Wiring, input, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -4,10 +4,10 @@ use super::compose::Composer;
 use super::conv::{groups, refuse_other_types};
 use super::window::{WindowAttributes, kernel_sizes, sizes};
 use super::{Wiring, arguments, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::conv_transpose::ConvTranspose as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The attributes that are understood.
 const ATTRIBUTES: &[&str] = &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides"];
@@ -58,10 +58,10 @@ impl ConvTranspose {
 mod tests {
     use crate::error::ErrorCode;
     use crate::graph::testing::{graph, node, run, value};
-    use tract_onnx::pb::AttributeProto;
-    use tract_onnx::pb::attribute_proto::AttributeType;
-    use tract_onnx::pb::tensor_proto::DataType::Float;
-    use tract_onnx::tract_hir::internal::*;
+    use crate::onnx::pb::AttributeProto;
+    use crate::onnx::pb::attribute_proto::AttributeType;
+    use crate::onnx::pb::tensor_proto::DataType::Float;
+    use tract_core::internal::*;
 
     #[test]
     fn attributes() {

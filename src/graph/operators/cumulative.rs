@@ -1,10 +1,10 @@
 //! ONNX `CumSum` (11 to 14) and `CumProd` (26) along an axis that may be known only when the graph runs.
 
 use super::{Wiring, int, wires::concrete};
+use crate::onnx::pb::NodeProto;
 use crate::ops::cumulative::Cumulative;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// ONNX `CumSum`.
 #[derive(Debug, Clone)]

@@ -14,11 +14,11 @@ use super::attention_parts::{count_outputs, fill_mask, flag, int64, shape, wire}
 use super::multi_head::{MultiHead, Operands};
 use super::multi_head_attention::add_bias;
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{AppendToCache, Attention, HeadLayout, TensorScatter};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

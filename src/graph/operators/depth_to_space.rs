@@ -1,8 +1,8 @@
 //! ONNX `DepthToSpace` (1 to 28) in both modes, of sizes that may be symbolic.
 
 use super::{Wiring, attribute, int, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 //! com.microsoft `DequantizeLinear` (1) is the same with one scale, or one for each index of an axis.
 
 use super::{Wiring, int, is_f32, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::onnx::{NARROW_TYPE, PACKED, element_type};
 use crate::ops::QuantizedType;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

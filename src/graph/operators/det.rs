@@ -1,10 +1,10 @@
 //! ONNX `Det` (11 to 22): the determinants of f32 matrices.
 
 use super::{Wiring, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::determinant::Determinant;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 //! `onesided`.
 
 use super::{Wiring, arguments, axis_of, input, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::fourier::Fourier;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 //! as in ONNX Runtime. Dropping at random is refused.
 
 use super::{Wiring, constant, input, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
-use tract_onnx::tract_hir::tract_core::ops::identity::Identity;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
+use tract_core::ops::identity::Identity;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! ONNX `DynamicQuantizeLinear` (11): f32 `x`; outputs uint8 of its shape, the scale and the zero point.
 
 use super::{Wiring, has_output, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

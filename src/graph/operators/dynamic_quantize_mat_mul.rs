@@ -4,11 +4,11 @@
 use super::compose::Composer;
 use super::quantized::{integer_product, last_axis, scaled};
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::DynamicQuantizeLinear;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use tract_core::internal::*;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 
 use super::conv::refuse_other_types;
 use super::{Wiring, arguments, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::einsum::EinSum;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 const ELLIPSIS: &str = "...";
 

@@ -2,9 +2,9 @@
 
 use super::unary::elementary;
 use super::{Wiring, float, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::elementary::Elementary;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

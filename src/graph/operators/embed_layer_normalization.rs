@@ -7,14 +7,14 @@
 use super::compose::Composer;
 use super::normalise::{Kind, Normalisation};
 use super::{Wiring, float, has_output, input, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::DequantizeLinear;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{Gather, MultiBroadcastTo, Slice};
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::logic::comp_eq;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
+use tract_core::internal::*;
+use tract_core::ops::array::{Gather, MultiBroadcastTo, Slice};
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::logic::comp_eq;
+use tract_core::ops::math::add;
+use tract_core::ops::nn::{Reduce, Reducer};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

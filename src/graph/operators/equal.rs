@@ -2,11 +2,11 @@
 
 use super::Wiring;
 use super::binary::wire_operands;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::logic::{Xor, comp_eq, not};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::ops::logic::{Xor, comp_eq, not};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

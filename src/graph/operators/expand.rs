@@ -1,10 +1,10 @@
 //! ONNX `Expand` (8 to 13), any type: `shape` constant, maybe symbolic; it broadcasts with that of the tensor.
 
 use super::{Wiring, arguments, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
+use crate::onnx::pb::NodeProto;
+use tract_core::broadcast::multi_broadcast;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use super::arguments::string;
 use super::attention_parts::{count, flag};
 use super::{float, int, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::NodeProto;
 use crate::ops::{Expert, ExpertActivation, ExpertLayer, f32_slice};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 const ATTRIBUTES: &[&str] = &[
     "k",

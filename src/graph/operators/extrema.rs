@@ -3,14 +3,13 @@
 
 use super::binary::{wire_all, wire_operands};
 use super::{Wiring, constant_f32, float, input, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::math::{max, min};
+use tract_core::internal::*;
+use tract_core::ops::cast::wire_cast;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::ops::math::{max, min};
 
 /// ONNX `Max`.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 
 use super::arguments::element_type;
 use super::{Wiring, int, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::eye::Eye;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

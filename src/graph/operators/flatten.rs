@@ -1,8 +1,8 @@
 //! ONNX `Flatten` (13): `[..axis]` and `[axis..]` each folded into one axis, symbolic ones too.
 
 use super::{Wiring, int};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

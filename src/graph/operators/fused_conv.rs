@@ -9,9 +9,9 @@ use super::named_activation::NamedActivation;
 use super::quantized::{attributes, node};
 use super::{Wiring, input, is_f32, only_attributes, unsupported, wire_node};
 use crate::kernels::activation::Activation;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use super::compose::Composer;
 use super::gemm::Gemm;
 use super::named_activation::NamedActivation;
 use super::{Wiring, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

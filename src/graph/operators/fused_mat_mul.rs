@@ -6,9 +6,9 @@ use super::compose::Composer;
 use super::gemm::linear;
 use super::mat_mul::product;
 use super::{Wiring, float, int, is_f32, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::mul;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::mul;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

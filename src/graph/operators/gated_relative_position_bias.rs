@@ -8,12 +8,12 @@
 use super::compose::Composer;
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::NodeProto;
 use crate::ops::{Activate, MatMul};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::Slice;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
+use tract_core::internal::*;
+use tract_core::ops::array::Slice;
+use tract_core::ops::math::{add, mul};
+use tract_core::ops::nn::{Reduce, Reducer};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! ONNX `Gather` (1 to 13) and `GatherElements` (11 to 13), any type; negative indices count from the end. Attribute: `axis`.
 
 use super::{Wiring, axis_of, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array;
+use tract_core::ops::cast::wire_cast;
 
 /// ONNX `Gather`.
 #[derive(Debug, Clone)]

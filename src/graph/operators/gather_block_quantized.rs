@@ -8,12 +8,12 @@
 //! an error, where ONNX Runtime gives zeros.
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::onnx::{NARROW_TYPE, PACKED, element_type};
 use crate::ops::{CheckIndices, DequantizeLinear, QuantizedType};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{Gather, Slice};
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use tract_core::internal::*;
+use tract_core::ops::array::{Gather, Slice};
+use tract_core::ops::cast::wire_cast;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

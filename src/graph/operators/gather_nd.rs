@@ -1,10 +1,10 @@
 //! ONNX `GatherND` (11 to 13) of every type.
 
 use super::{Wiring, int, wires::concrete};
+use crate::onnx::pb::NodeProto;
 use crate::ops::gather_nd::GatherNd;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use super::{Wiring, attribute, is_f32, unsupported};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::NodeProto;
 use crate::ops::Activate;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

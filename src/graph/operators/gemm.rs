@@ -6,12 +6,12 @@ use super::compose::Composer;
 use super::mat_mul::product;
 use super::{Wiring, constant, constant_f32, float, input, int, only_attributes, unsupported};
 use crate::graph::fuse::matrix;
+use crate::onnx::pb::NodeProto;
 use crate::ops::einsum::EinSum;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{Linear, Shared};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+use tract_core::internal::*;
+use tract_core::ops::math::{add, mul};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

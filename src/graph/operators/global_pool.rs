@@ -2,9 +2,9 @@
 
 use super::quantized::node;
 use super::{Wiring, only_attributes, wire_node};
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, NodeProto};
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::attribute_proto::AttributeType;
+use crate::onnx::pb::{AttributeProto, NodeProto};
+use tract_core::internal::*;
 
 /// ONNX `GlobalAveragePool`.
 #[derive(Debug, Clone)]

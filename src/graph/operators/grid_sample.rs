@@ -2,9 +2,9 @@
 //! interpolation with `border` padding is refused.
 
 use super::{Wiring, arguments, int, is_f32, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::nn::{self, InterpolationMode, PaddingMode};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::nn::{self, InterpolationMode, PaddingMode};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -5,10 +5,10 @@
 use super::compose::Composer;
 use super::normalise::{Kind, Normalisation};
 use super::{Wiring, float, int, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::MultiBroadcastTo;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array::MultiBroadcastTo;
+use tract_core::ops::math::{add, mul};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

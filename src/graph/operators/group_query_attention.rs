@@ -20,10 +20,10 @@ use super::normalise::{Kind, Normalisation};
 use super::{Wiring, attribute, float, input, int, is_f32, unsupported};
 use crate::attention::Window;
 use crate::graph::builder::fresh_symbol;
+use crate::onnx::pb::NodeProto;
 use crate::ops::{AppendToCache, Attention, Buffer, HeadLayout, Positions, RotaryEmbedding};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math;
+use tract_core::internal::*;
+use tract_core::ops::math;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! ONNX `Hardmax` (1 to 13). Before opset 13 the axes from `axis` on count as one.
 
 use super::{Wiring, int, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::hardmax::Hardmax as Operator;
 use crate::ops::plain::{PlainOperator, wrapped};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

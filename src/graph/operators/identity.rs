@@ -1,9 +1,9 @@
 //! ONNX `Identity` (1 to 25) of a tensor.
 
 use super::{Wiring, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::identity;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::identity;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

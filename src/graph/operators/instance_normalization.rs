@@ -3,9 +3,9 @@
 
 use super::normalise::{Kind, Normalisation};
 use super::{Composer, Wiring, float, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::{add, mul};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! com.microsoft `Inverse` (1) of float32 and float64 `[..., n, n]`: the inverse of each matrix. One that has none is an error.
 
 use super::{Wiring, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::inverse::Inverse as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

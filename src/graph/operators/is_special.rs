@@ -1,12 +1,12 @@
 //! ONNX `IsNaN` (9 to 20) and `IsInf` (10 to 20) of floats.
 
 use super::{Wiring, int};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::logic::{comp_eq, comp_ne};
-use tract_onnx::tract_hir::tract_core::ops::math;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::ops::logic::{comp_eq, comp_ne};
+use tract_core::ops::math;
 
 /// ONNX `IsNaN`.
 #[derive(Debug, Clone)]

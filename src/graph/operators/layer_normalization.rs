@@ -4,8 +4,8 @@
 use super::compose::Composer;
 use super::normalise::{Kind, Normalisation};
 use super::{Wiring, axis_of, float, has_output, input, int, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,13 +2,13 @@
 //! lacks float64.
 
 use super::{Wiring, float};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::logic::{Iff, comp_gte};
-use tract_onnx::tract_hir::tract_core::ops::math;
-use tract_onnx::tract_hir::tract_core::ops::nn::leaky_relu;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::ops::logic::{Iff, comp_gte};
+use tract_core::ops::math;
+use tract_core::ops::nn::leaky_relu;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

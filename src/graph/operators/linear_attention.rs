@@ -5,10 +5,10 @@
 //! `chunk_size` does not change the result.
 
 use super::{Wiring, arguments, float, has_output, input, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::linear_attention::LinearAttention as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! ONNX `LogSoftmax` (1 to 13) of floating-point tensors. Before opset 13 the axes from `axis` on count as one.
 
 use super::{Composer, Wiring, arguments, int, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{Reduce, Reducer};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::sub;
+use tract_core::internal::*;
+use tract_core::ops::math::sub;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

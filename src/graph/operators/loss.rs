@@ -7,10 +7,10 @@
 use super::compose::Composer;
 use super::log_softmax::log_softmax;
 use super::{Wiring, arguments, attribute, has_output, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::negative_log_likelihood::{LossReduction, NegativeLogLikelihood};
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,12 +3,12 @@
 
 use super::reduce::of_floats;
 use super::{Composer, Wiring, axis_of, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Reducer;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::logic::{Iff, comp_eq};
-use tract_onnx::tract_hir::tract_core::ops::math::div;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::logic::{Iff, comp_eq};
+use tract_core::ops::math::div;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

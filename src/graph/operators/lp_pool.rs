@@ -4,12 +4,12 @@
 use super::compose::Composer;
 use super::window::WindowAttributes;
 use super::{Wiring, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
 use crate::ops::pool::{Pool, Pooling};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{abs, pow};
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
+use tract_core::internal::*;
+use tract_core::ops::math::{abs, pow};
+use tract_core::ops::nn::{Reduce, Reducer};
 
 /// ONNX `LpPool`.
 #[derive(Debug, Clone)]

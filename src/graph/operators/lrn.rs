@@ -1,10 +1,10 @@
 //! ONNX `LRN` (1 to 13) of floating-point images. Attributes: `alpha`, `beta`, `bias`, `size`.
 
 use super::{Wiring, float, int, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::local_response::LocalResponse;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,12 +3,12 @@
 
 use super::compose::Composer;
 use super::{Wiring, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::einsum::EinSum;
 use crate::ops::integer_mat_mul::IntegerMatMul;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
+use tract_core::internal::*;
+use tract_core::ops::change_axes::wire_rank_broadcast;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@
 use super::compose::Composer;
 use super::quantized::integer_product;
 use super::{Wiring, input, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

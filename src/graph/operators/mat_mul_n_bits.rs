@@ -8,9 +8,9 @@
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
 use crate::kernels::linear::{LinearWeights, NBits, NBitsZeroPoints};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{Linear, Shared, f32_slice};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

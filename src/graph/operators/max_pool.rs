@@ -2,10 +2,10 @@
 
 use super::window::WindowAttributes;
 use super::{Wiring, has_output, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
 use crate::ops::pool::{PlaceOrder, Pool, Pooling};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// The attributes that are understood.
 const ATTRIBUTES: &[&str] = &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"];

@@ -1,10 +1,10 @@
 //! ONNX `Mean` (8 to 13) of floating-point tensors, which broadcast.
 
 use super::Wiring;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_with_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::math;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::change_axes::wire_with_rank_broadcast;
+use tract_core::ops::math;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

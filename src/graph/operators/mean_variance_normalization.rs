@@ -2,10 +2,10 @@
 
 use super::reduce::of_floats;
 use super::{Composer, Wiring, arguments, axis_of, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Reducer;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, div, sqrt, square, sub};
+use tract_core::internal::*;
+use tract_core::ops::math::{add, div, sqrt, square, sub};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

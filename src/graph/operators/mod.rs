@@ -163,11 +163,11 @@ mod wires;
 pub use compose::Composer;
 
 use crate::error::Error;
+use crate::onnx::pb::NodeProto;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::LazyLock;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// How an operator becomes nodes of a typed graph.
 trait Wiring: Clone + Debug + Send + Sync + Sized + 'static {
@@ -434,7 +434,7 @@ fn axis_of(axis: i64, rank: usize) -> TractResult<usize> {
     Ok(counted as usize)
 }
 
-fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a tract_onnx::pb::AttributeProto> {
+fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a crate::onnx::pb::AttributeProto> {
     node.attribute.iter().find(|attribute| attribute.name == name)
 }
 
@@ -492,7 +492,7 @@ fn is_f32(model: &TypedModel, outlets: &[OutletId]) -> TractResult<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::AttributeProto;
+    use crate::onnx::pb::AttributeProto;
 
     #[test]
     fn uses() {

@@ -3,10 +3,10 @@
 use super::attention_parts::{fill_mask, flag, heads, int64, scale, shape, size, wire};
 use super::{float, unsupported};
 use crate::attention::{ScoreStage, Window};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{AppendToCache, Attention, HeadLayout, KnownSizes, PaddingMask};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math;
+use tract_core::internal::*;
+use tract_core::ops::math;
 
 /// The attributes that these operators share.
 #[derive(Debug, Clone)]

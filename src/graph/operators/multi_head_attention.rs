@@ -15,10 +15,10 @@
 use super::attention_parts::{shape, slice, split, wire};
 use super::multi_head::{MultiHead, Operands};
 use super::{Wiring, has_output, input, is_f32, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::HeadLayout;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math;
+use tract_core::internal::*;
+use tract_core::ops::math;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

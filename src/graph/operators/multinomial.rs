@@ -3,9 +3,9 @@
 
 use super::arguments::element_type;
 use super::{Wiring, float, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::random::{Distribution, Random};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

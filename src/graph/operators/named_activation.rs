@@ -6,14 +6,14 @@ use super::quantized::node;
 use super::softplus::softplus;
 use super::{attribute, float, unsupported, wire_node};
 use crate::kernels::activation::Activation;
+use crate::onnx::pb::attribute_proto::AttributeType;
+use crate::onnx::pb::{AttributeProto, NodeProto};
 use crate::ops::Activate;
 use crate::ops::extremum::Extremum;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, NodeProto};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{abs, add, div, exp, min, mul, sub};
-use tract_onnx::tract_hir::tract_core::ops::nn::leaky_relu;
+use tract_core::internal::*;
+use tract_core::ops::math::{abs, add, div, exp, min, mul, sub};
+use tract_core::ops::nn::leaky_relu;
 
 /// The version of ONNX's operators that are used.
 const OPSET: i64 = 22;

@@ -2,10 +2,10 @@
 
 use super::{Wiring, input, int, is_f32, only_attributes, unsupported};
 use crate::graph::builder::fresh_symbol;
+use crate::onnx::pb::NodeProto;
 use crate::ops::non_max_suppression::NonMaxSuppression as Operator;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@
 use super::compose::Composer;
 use super::constant_f32;
 use crate::ops::{LayerNorm, RmsNorm, Shared};
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::{add, div, mul, rsqrt, square, sub};
-use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
+use tract_core::internal::*;
+use tract_core::ops::math::{add, div, mul, rsqrt, square, sub};
+use tract_core::ops::nn::{Reduce, Reducer};
 
 /// What is divided by the root of its mean square.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

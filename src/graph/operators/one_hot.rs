@@ -3,8 +3,8 @@
 //! Inputs: `indices` of any number type; `depth` constant, one element; `values`, two elements of any type. Attribute: `axis`.
 
 use super::{Wiring, arguments, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

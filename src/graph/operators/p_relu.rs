@@ -1,11 +1,11 @@
 //! ONNX `PRelu` (7 to 16): `x` where it is not negative, else `slope · x`; `slope` broadcasts to `x`.
 
 use super::{Composer, Wiring, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::logic::{Iff, comp_lt};
-use tract_onnx::tract_hir::tract_core::ops::math::mul;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::logic::{Iff, comp_lt};
+use tract_core::ops::math::mul;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

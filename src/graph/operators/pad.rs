@@ -4,9 +4,9 @@
 //! `constant`, `reflect`, `edge` or `wrap`.
 
 use super::{Wiring, arguments, constant, float, input, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::PadMode;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Pad {
         pads: &[(usize, usize)],
         value: Arc<Tensor>,
     ) -> TractResult<TVec<OutletId>> {
-        use tract_onnx::tract_hir::tract_core::ops::array::{Pad, PadMode};
+        use tract_core::ops::array::{Pad, PadMode};
         let value = value.into_tensor().into_shape(&[])?;
         model.wire_node(prefix, Pad { pads: pads.to_vec(), mode: PadMode::Constant(value.into_arc_tensor()) }, &[data])
     }

@@ -1,11 +1,11 @@
 //! ONNX `Pow` (7 to 15): `X` of float32, float64, int32 or int64, `Y` of any of them. The result has `X`'s type.
 
 use super::{Wiring, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
-use tract_onnx::tract_hir::tract_core::ops::{change_axes::wire_rank_broadcast, math::pow};
+use tract_core::internal::*;
+use tract_core::ops::cast::wire_cast;
+use tract_core::ops::{change_axes::wire_rank_broadcast, math::pow};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

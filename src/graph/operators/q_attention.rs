@@ -11,9 +11,9 @@ use super::attention_microsoft::Attend;
 use super::compose::Composer;
 use super::quantized::{integer_product, scaled};
 use super::{Wiring, input, is_f32, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

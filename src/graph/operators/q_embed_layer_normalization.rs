@@ -9,8 +9,8 @@ use super::compose::Composer;
 use super::embed_layer_normalization::{Embeddings, Table, mask_index};
 use super::normalise::{Kind, Normalisation};
 use super::{Wiring, float, has_output, input, is_f32, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

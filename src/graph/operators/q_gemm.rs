@@ -6,11 +6,11 @@
 use super::compose::Composer;
 use super::quantized::{integer_product, quantized_type};
 use super::{Wiring, float, input, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Requantize;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use tract_core::internal::*;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

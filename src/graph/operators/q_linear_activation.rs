@@ -4,10 +4,10 @@
 use super::compose::Composer;
 use super::quantized::{Quantized, dequantize, quantize};
 use super::{Wiring, float, input, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_hir::tract_core::ops::nn::{leaky_relu, sigmoid};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::nn::{leaky_relu, sigmoid};
 
 /// com.microsoft `QLinearSigmoid`.
 #[derive(Debug, Clone)]

@@ -4,11 +4,11 @@
 use super::compose::Composer;
 use super::quantized::zero_point;
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::QLinearBinary;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
+use tract_core::internal::*;
+use tract_core::ops::change_axes::wire_rank_broadcast;
 
 /// com.microsoft `QLinearAdd`.
 #[derive(Debug, Clone)]

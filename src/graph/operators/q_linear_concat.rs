@@ -4,9 +4,9 @@
 use super::compose::Composer;
 use super::quantized::{Quantized, dequantize, quantize};
 use super::{Wiring, axis_of, int, is_f32, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::TypedConcat;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array::TypedConcat;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -8,11 +8,11 @@ use super::conv::ATTRIBUTES;
 use super::conv_integer::Convolution;
 use super::quantized::{channels_first, channels_last, quantized_type};
 use super::{Wiring, input, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Requantize;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::add;
+use tract_core::internal::*;
+use tract_core::ops::math::add;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

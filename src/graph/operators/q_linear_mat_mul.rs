@@ -4,10 +4,10 @@
 use super::compose::Composer;
 use super::quantized::{integer_product, last_axis, quantized_type};
 use super::{Wiring, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Requantize;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

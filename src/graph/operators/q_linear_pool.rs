@@ -6,8 +6,8 @@ use super::attention_parts::flag;
 use super::compose::Composer;
 use super::quantized::{Quantized, attributes, channels_first, channels_last, dequantize, node, quantize};
 use super::{Wiring, input, only_attributes, wire_node};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 const AVERAGE_POOL: &[&str] = &["auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"];
 

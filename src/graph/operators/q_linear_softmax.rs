@@ -4,9 +4,9 @@
 use super::compose::Composer;
 use super::quantized::zero_point;
 use super::{Wiring, attribute, axis_of, input, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@
 use super::compose::Composer;
 use super::quantized::{Quantized, dequantize, node, quantize};
 use super::{Wiring, is_f32, only_attributes, unsupported, wire_node};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -17,10 +17,10 @@ use super::attention_parts::count;
 use super::experts::{activation, bias, checked, constant, normalised, refuse, selected};
 use super::{Wiring, attribute, input, int, is_f32, unsupported};
 use crate::kernels::linear::{LinearWeights, Quantised, lowest_bits};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::{PlainOperator, elements};
 use crate::ops::{Expert, ExpertActivation, ExpertLayer, Mixing, MixtureOfExperts, Shared, f32_slice};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -5,10 +5,10 @@
 
 use super::{Wiring, int, is_f32, unsupported};
 use crate::onnx::element_type;
+use crate::onnx::pb::NodeProto;
 use crate::ops::QuantizedType;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use tract_core::internal::*;
+use tract_core::ops::cast::wire_cast;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 
 use super::compose::Composer;
 use super::{attribute, unsupported};
+use crate::onnx::pb::{AttributeProto, NodeProto};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{DequantizeLinear, MatMulInteger, QuantizeLinear, QuantizedType, Requantize};
-use tract_onnx::pb::{AttributeProto, NodeProto};
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// A quantised tensor with its scale and, where it is given, its zero point.
 #[derive(Debug, Clone, Copy)]

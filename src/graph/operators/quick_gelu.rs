@@ -3,8 +3,8 @@
 use super::compose::Composer;
 use super::swish::swish;
 use super::{Wiring, float, is_f32, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

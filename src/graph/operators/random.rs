@@ -4,9 +4,9 @@
 
 use super::arguments::{element_type, ints};
 use super::{Wiring, float, only_attributes, unsupported, window};
+use crate::onnx::pb::NodeProto;
 use crate::ops::random::{Distribution, Random};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// What the four have in common.
 #[derive(Debug, Clone)]

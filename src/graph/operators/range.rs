@@ -5,10 +5,10 @@
 
 use super::{Wiring, only_attributes};
 use crate::graph::builder::fresh_symbol;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array;
+use tract_core::ops::cast::wire_cast;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

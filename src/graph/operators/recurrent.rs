@@ -2,10 +2,10 @@
 //! peepholes and `clip`, as [`Recurrent`].
 
 use super::{Wiring, attribute, float, input, int, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
 use crate::ops::recurrent::{Cell, Direction, GateActivation, Recurrent};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// An operator of the family, and which of its outputs are wanted.
 #[derive(Debug, Clone)]

@@ -5,12 +5,12 @@
 //! `noop_with_empty_axes`.
 
 use super::{Composer, Wiring, arguments, input, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Reducer;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
-use tract_onnx::tract_hir::tract_core::ops::math::{abs, div, ln, sqrt, square};
-use tract_onnx::tract_hir::tract_core::ops::nn;
+use tract_core::internal::*;
+use tract_core::ops::cast::cast;
+use tract_core::ops::math::{abs, div, ln, sqrt, square};
+use tract_core::ops::nn;
 
 /// What all reductions have in common.
 #[derive(Debug, Clone)]

@@ -6,12 +6,12 @@
 
 use super::compose::Composer;
 use super::{Wiring, constant, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::RelativePositionBucket;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array::{Gather, Range};
-use tract_onnx::tract_hir::tract_core::ops::math::sub;
+use tract_core::internal::*;
+use tract_core::ops::array::{Gather, Range};
+use tract_core::ops::math::sub;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use super::binary::wire_operands;
 use super::{Composer, Wiring, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::logic::{Iff, and, comp_lt, comp_ne, xor};
-use tract_onnx::tract_hir::tract_core::ops::math::{add, rem};
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::logic::{Iff, and, comp_lt, comp_ne, xor};
+use tract_core::ops::math::{add, rem};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

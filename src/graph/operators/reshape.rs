@@ -1,9 +1,9 @@
 //! ONNX `Reshape` (5 to 25), any type: `shape` constant, maybe symbolic. Attribute: `allowzero`.
 
 use super::{Wiring, constant, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::to_axis_ops_with_onnx_rules;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::change_axes::to_axis_ops_with_onnx_rules;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -7,9 +7,9 @@
 
 use super::{Wiring, arguments, constant, float, input, int, only_attributes, unsupported};
 use crate::graph::builder::fresh_symbol;
+use crate::onnx::pb::NodeProto;
 use crate::ops::{AspectRatio, Coordinates, Interpolation, Rounding, Target};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

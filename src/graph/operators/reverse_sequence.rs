@@ -3,8 +3,8 @@
 //! Inputs: `input`, `sequence_lens`. Attributes: `batch_axis` and `time_axis`, 0 and 1 in one order or the other.
 
 use super::{Wiring, int, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

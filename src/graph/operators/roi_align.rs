@@ -2,10 +2,10 @@
 //! opset 16 on `coordinate_transformation_mode`.
 
 use super::{Wiring, arguments, float, int, is_f32, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
 use crate::ops::roi_align::RoiAlign as Operator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -10,9 +10,9 @@
 use super::attention_parts::{count, flag, int64, shape};
 use super::rotary_embedding::check_pairs;
 use super::{Wiring, is_f32, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{HeadLayout, Positions, RotaryEmbedding as Fused};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

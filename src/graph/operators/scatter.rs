@@ -4,9 +4,9 @@
 
 use super::wires::concrete;
 use super::{Wiring, arguments, int, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::Reduction;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// `ScatterElements`.
 #[derive(Debug, Clone)]

@@ -1,12 +1,12 @@
 //! ONNX `Where` (9 to 16), any type: the elements of one tensor where a condition holds, else those of another; all three broadcast.
 
 use super::{Wiring, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::broadcast_shape;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
-use tract_onnx::tract_hir::tract_core::ops::change_axes::wire_rank_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::logic::Iff;
+use tract_core::internal::*;
+use tract_core::ops::cast::wire_cast;
+use tract_core::ops::change_axes::wire_rank_broadcast;
+use tract_core::ops::logic::Iff;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

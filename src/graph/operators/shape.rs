@@ -1,8 +1,8 @@
 //! ONNX `Shape` (1 to 25) and `Size` (1 to 25): constants, of symbols where the sizes are such. Attributes of `Shape`: `start`, `end`.
 
 use super::{Wiring, attribute, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// ONNX `Shape`.
 #[derive(Debug, Clone)]

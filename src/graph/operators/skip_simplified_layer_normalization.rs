@@ -6,8 +6,8 @@ use super::compose::Composer;
 use super::normalise::Kind;
 use super::skip_layer_normalization::SkipNormalization;
 use super::{Wiring, input};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

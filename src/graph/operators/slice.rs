@@ -5,10 +5,10 @@
 
 use super::{Wiring, arguments, constant, input, only_attributes};
 use crate::graph::builder::fresh_symbol;
+use crate::onnx::pb::NodeProto;
 use crate::ops::resolve;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::{array, downsample::Downsample, identity::Identity};
+use tract_core::internal::*;
+use tract_core::ops::{array, downsample::Downsample, identity::Identity};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! ONNX `Softmax` (1 to 13) of floating-point tensors. Before opset 13 the axes from `axis` on count as one.
 
 use super::{Wiring, axis_of, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::nn;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::nn;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use super::compose::Composer;
 use super::{Wiring, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

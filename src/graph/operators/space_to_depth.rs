@@ -4,8 +4,8 @@
 //! `blocksize`; from opset 28 on `mode`: `DCR` has the place within the block first, `CRD` the channel.
 
 use super::{Wiring, arguments, int, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 
 use super::attention_parts::split;
 use super::{Wiring, arguments, axis_of, input, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

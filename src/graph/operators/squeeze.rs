@@ -3,9 +3,9 @@
 //! Inputs: `data`; `axes` constant (an attribute below opset 13). Without axes all sizes must be known, because those of size 1 go.
 
 use super::{Wiring, arguments, input, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::identity::Identity;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::identity::Identity;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 //! Inputs: the signal; `frame_step` constant; `window` `[frame]` or `frame_length` constant, or both. Attribute: `onesided`.
 
 use super::{Wiring, arguments, input, int, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::plain::PlainOperator;
 use crate::ops::short_time_fourier::ShortTimeFourier;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

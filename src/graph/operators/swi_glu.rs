@@ -3,9 +3,9 @@
 use super::compose::Composer;
 use super::swish::swish;
 use super::{Wiring, float, is_f32, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::math::mul;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::math::mul;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 //! Inputs: `past_cache`, `update`, optionally `write_indices`. Attributes: `axis`; `mode`: `linear` or `circular`.
 
 use super::{Wiring, arguments, int, only_attributes, unsupported};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

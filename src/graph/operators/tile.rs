@@ -1,9 +1,9 @@
 //! ONNX `Tile` (6 to 13), any type: `repeats` constant, maybe symbolic, one for each axis.
 
 use super::{Wiring, arguments, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! ONNX `Transpose` (1 to 25), any type. Attribute: `perm`; without it the axes are reversed.
 
 use super::{Wiring, arguments, axis_of, only_attributes, wires};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

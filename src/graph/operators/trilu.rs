@@ -2,9 +2,9 @@
 
 use super::wires::concrete;
 use super::{Wiring, input, int, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::array;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
+use tract_core::ops::array;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

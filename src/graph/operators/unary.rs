@@ -1,14 +1,14 @@
 //! ONNX's operators without attributes on each element of one tensor (7 to 28).
 
 use super::{Composer, only_attributes};
+use crate::onnx::pb::NodeProto;
 use crate::ops::elementary::Elementary;
 use crate::ops::plain::PlainOperator;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
-use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_hir::tract_core::ops::logic::not;
-use tract_onnx::tract_hir::tract_core::ops::math::{abs, ceil, cos, erf, exp, floor, ln, neg, recip, sign, sin, sqrt};
+use tract_core::internal::*;
+use tract_core::ops::cast::wire_cast;
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::logic::not;
+use tract_core::ops::math::{abs, ceil, cos, erf, exp, floor, ln, neg, recip, sign, sin, sqrt};
 
 /// What computes an operator.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,8 @@
 
 use super::{Wiring, arguments, attribute, int, only_attributes};
 use crate::graph::builder::fresh_symbol;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

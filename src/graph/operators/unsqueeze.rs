@@ -1,8 +1,8 @@
 //! ONNX `Unsqueeze` (1 to 25), any type: `axes` constant (an attribute below opset 13).
 
 use super::{Wiring, arguments, axis_of, constant, only_attributes};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use crate::onnx::pb::NodeProto;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

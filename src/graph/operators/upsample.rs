@@ -4,9 +4,9 @@
 
 use super::resize::{plain, wire_resize};
 use super::{Wiring, arguments, only_attributes, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::{Interpolation, Rounding, Target};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

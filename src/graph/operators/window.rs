@@ -1,9 +1,9 @@
 //! Reading the attributes of nodes that step windows over an image.
 
 use super::{arguments, int, unsupported};
+use crate::onnx::pb::NodeProto;
 use crate::ops::windows::{Padding, WindowSteps};
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// `auto_pad`, `ceil_mode`, `dilations`, `kernel_shape`, `pads` and `strides` of a node; an empty list is as good as none.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ pub fn sizes(what: &str, ints: &[i64]) -> TractResult<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::AttributeProto;
+    use crate::onnx::pb::AttributeProto;
 
     #[test]
     fn attributes() {

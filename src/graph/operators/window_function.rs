@@ -2,9 +2,9 @@
 
 use super::arguments::{constant_ints, element_type};
 use super::{Wiring, int, only_attributes};
+use crate::onnx::pb::NodeProto;
 use std::f64::consts::TAU;
-use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// Elements of a window: no model has longer ones.
 const LONGEST: usize = 1 << 24;

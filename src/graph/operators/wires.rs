@@ -1,7 +1,7 @@
 //! Small pieces of wiring that several operators share.
 
-use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
+use tract_core::internal::*;
+use tract_core::ops::cast::wire_cast;
 
 /// The outlet with values of this type: sizes that are symbolic become numbers when the graph runs.
 pub fn concrete(
