@@ -16,9 +16,9 @@ const BASE_FEATURES: &str =
 
 /// What a page downloads is small where it is not hot: all is optimised for size, but for what loops over tensors.
 const RELEASE_PROFILE: [&str; 3] = [
-    "profile.release.package.sottovoce.opt-level=\"s\"",
+    "profile.release.package.sottovoce.opt-level=\"z\"",
     "profile.release.package.\"*\".opt-level=\"z\"",
-    "profile.release.package.tract-data.opt-level=3",
+    "profile.release.package.tract-data.opt-level=\"s\"",
 ];
 
 /// Where the constructors of statics are exported, the package calls them; else the linker has every export call them every time.
