@@ -1,6 +1,7 @@
 //! The first bytes of an artefact: what it is, who wrote it, how long it is.
 
 use crate::error::{Error, Result};
+use crate::kernels;
 use crate::onnx::ReadAt;
 use twox_hash::XxHash64;
 
@@ -26,7 +27,7 @@ const fn features() -> u64 {
     let features = [
         cfg!(target_arch = "wasm32"),
         cfg!(target_feature = "simd128"),
-        cfg!(target_feature = "relaxed-simd"),
+        kernels::RELAXED_SIMD,
         cfg!(target_endian = "big"),
     ];
     let (mut bits, mut at) = (0, 0);

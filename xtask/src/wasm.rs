@@ -24,9 +24,6 @@ const RELEASE_PROFILE: [&str; 3] = [
 /// Where the constructors of statics are exported, the package calls them; else the linker has every export call them every time.
 const CONSTRUCTORS: &str = "-Clink-arg=--export=__wasm_call_ctors";
 
-/// The packages that the variants differ in: what the kernels are, and what tells artefacts of one variant from those of another.
-const OWN_PACKAGES: [&str; 2] = ["sottovoce-base", "sottovoce"];
-
 /// What the linker needs to make a module whose instances share a memory.
 const SHARED_MEMORY: [&str; 7] = [
     "--shared-memory",
@@ -152,7 +149,7 @@ impl Module {
             command.args(["--features", "selftest"]);
         }
         if self.variant.is_relaxed() {
-            command.arg("-Zprofile-rustflags").args(OWN_PACKAGES.map(|package| self.relaxed_setting(package)));
+            command.arg("-Zprofile-rustflags").arg(self.relaxed_kernels());
         }
         // Behind `--` a flag reaches the last crate only.
         command.args(["--", CONSTRUCTORS]);
@@ -163,10 +160,10 @@ impl Module {
         Ok(target_folder.join("wasm32-unknown-unknown").join(self.profile()).join("sottovoce_wasm.wasm"))
     }
 
-    /// The setting that lets a package use relaxed SIMD: the variants share all that lies below.
-    fn relaxed_setting(self, package: &str) -> String {
+    /// The setting that lets the kernels use relaxed SIMD: the variants share all that lies below them.
+    fn relaxed_kernels(self) -> String {
         let profile = if self.release { "release" } else { "dev" };
-        format!("--config=profile.{profile}.package.{package}.rustflags=[\"-Ctarget-feature=+relaxed-simd\"]")
+        format!("--config=profile.{profile}.package.sottovoce-base.rustflags=[\"-Ctarget-feature=+relaxed-simd\"]")
     }
 
     /// Writes the module with its JavaScript and its types.

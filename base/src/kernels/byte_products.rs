@@ -1,8 +1,10 @@
 //! Exact sums of products of 8-bit integers, made as this machine makes them fastest.
 //!
 //! Pairs are widened to 16 bits, which every machine can. Quads are four bytes multiplied as they are; what WebAssembly's
-//! relaxed instruction makes of factors beyond 127 differs between machines, so [`Way::of_this_machine`] tries it once.
+//! relaxed instruction makes of factors beyond 127 differs between machines, so [`Way::of_this_machine`] tries it once. Builds without
+//! relaxed SIMD make quads of pairs.
 
+use super::RELAXED_SIMD;
 use super::simd::bytes::{I16x8, I32x4};
 use std::sync::OnceLock;
 
@@ -126,7 +128,7 @@ impl Way {
     #[cfg(any(test, feature = "selftest"))]
     pub(super) fn exact_here() -> Vec<Way> {
         match Way::of_this_machine() {
-            way if !RELAXED => vec![way, Way::UnsignedQuads, Way::SignedQuads],
+            way if !RELAXED_SIMD => vec![way, Way::UnsignedQuads, Way::SignedQuads],
             Way::Pairs => vec![Way::Pairs],
             way => vec![Way::Pairs, way],
         }
@@ -143,17 +145,14 @@ impl Way {
     /// The fastest way that is exact on this machine.
     pub(super) fn of_this_machine() -> Way {
         static FOUND: OnceLock<Way> = OnceLock::new();
-        if RELAXED { *FOUND.get_or_init(|| quads::exact().unwrap_or(Way::Pairs)) } else { Way::Pairs }
+        if RELAXED_SIMD { *FOUND.get_or_init(|| quads::exact().unwrap_or(Way::Pairs)) } else { Way::Pairs }
     }
 }
 
 /// Whether this machine makes products of bytes from sums of two in 16 bits, where it pays to leave them as long as they fit.
 pub(super) fn sums_are_narrow() -> bool {
-    RELAXED && Way::of_this_machine() == Way::Pairs
+    RELAXED_SIMD && Way::of_this_machine() == Way::Pairs
 }
-
-/// Whether the build multiplies bytes by WebAssembly's relaxed instruction. Elsewhere quads are made of pairs.
-const RELAXED: bool = cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd"));
 
 mod quads {
     use super::{Block, ByteProducts, Way};

@@ -36,3 +36,6 @@ pub mod self_test;
 mod simd;
 pub mod steps;
 pub mod windows;
+
+/// Whether kernels use WebAssembly's relaxed SIMD.
+pub const RELAXED_SIMD: bool = cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd"));
