@@ -33,20 +33,34 @@ impl Plain for Conv {
         let axes = self.steps.axes(&x[2..], &w[2..], &shape[2..])?;
         let outputs = w[0] / self.groups;
         let sizes = Convolution { batch: x[0], groups: self.groups, channels: w[1], outputs, axes: &axes };
-        let bias = bias(inputs, w[0])?;
-        if inputs[0].datum_type() == f64::datum_type() {
-            let mut out = Tensor::zero::<f64>(&shape)?;
-            let (x, w, bias) = (elements(&inputs[0])?, elements(&inputs[1])?, bias.map(elements).transpose()?);
-            convolve_reference(x, w, bias, sizes, out.try_as_plain_ram_mut()?.as_slice_mut()?);
-            return Ok(tvec!(out));
-        }
-        let bias = bias.map(f32_slice).transpose()?;
-        let out = f32_tensor(&shape, |out| {
-            convolve(f32_slice(&inputs[0])?, f32_slice(&inputs[1])?, bias, sizes, out);
-            Ok(())
-        })?;
-        Ok(tvec!(out))
+        computed(inputs, &shape, sizes, convolve, convolve_reference)
     }
+}
+
+/// A convolution, or a transposed one, of elements of one type.
+type Kernel<T> = fn(&[T], &[T], Option<&[T]>, Convolution<'_>, &mut [T]);
+
+/// The output of that shape, computed in the inputs' type.
+pub(super) fn computed(
+    inputs: &[TValue],
+    shape: &[usize],
+    sizes: Convolution<'_>,
+    of_f32: Kernel<f32>,
+    of_f64: Kernel<f64>,
+) -> TractResult<TVec<Tensor>> {
+    let bias = bias(inputs, shape[1])?;
+    if inputs[0].datum_type() == f64::datum_type() {
+        let mut out = Tensor::zero::<f64>(shape)?;
+        let (x, w, bias) = (elements(&inputs[0])?, elements(&inputs[1])?, bias.map(elements).transpose()?);
+        of_f64(x, w, bias, sizes, out.try_as_plain_ram_mut()?.as_slice_mut()?);
+        return Ok(tvec!(out));
+    }
+    let bias = bias.map(f32_slice).transpose()?;
+    let out = f32_tensor(shape, |out| {
+        of_f32(f32_slice(&inputs[0])?, f32_slice(&inputs[1])?, bias, sizes, out);
+        Ok(())
+    })?;
+    Ok(tvec!(out))
 }
 
 /// The one type of all inputs.
@@ -64,7 +78,7 @@ pub fn float_type(inputs: &[&TypedFact]) -> TractResult<DatumType> {
 ///
 /// # Errors
 /// Where it has not one element for each output.
-pub fn bias(inputs: &[TValue], outputs: usize) -> TractResult<Option<&Tensor>> {
+fn bias(inputs: &[TValue], outputs: usize) -> TractResult<Option<&Tensor>> {
     let bias: Option<&Tensor> = inputs.get(2).map(|bias| &**bias);
     ensure!(bias.is_none_or(|bias| bias.shape() == [outputs]), "a bias of {bias:?} for {outputs} outputs");
     Ok(bias)

@@ -3,10 +3,9 @@
 //! Inputs, all f32 or all f64: `x` `[batch, channels, ...]`; the kernel `[groups, outputs / groups, ..., channels / groups]`,
 //! whose sizes are known; optionally a bias `[outputs]`. Output, of their type: `[batch, outputs, ...]`.
 
-use super::conv::{bias, float_type};
-use super::plain::{Plain, elements};
+use super::conv::{computed, float_type};
+use super::plain::Plain;
 use super::windows::{Padding, WindowSteps};
-use super::{f32_slice, f32_tensor};
 use crate::kernels::conv::{Convolution, convolve_transposed, convolve_transposed_reference};
 use crate::kernels::windows::Axis;
 use tract_core::internal::*;
@@ -88,19 +87,7 @@ impl Plain for ConvTranspose {
         let axes = self.axes(&x[2..], &w[2..w.len() - 1], &shape[2..])?;
         let channels = w[w.len() - 1];
         let sizes = Convolution { batch: x[0], groups: w[0], channels, outputs: w[1], axes: &axes };
-        let bias = bias(inputs, shape[1])?;
-        if inputs[0].datum_type() == f64::datum_type() {
-            let mut out = Tensor::zero::<f64>(&shape)?;
-            let (x, w, bias) = (elements(&inputs[0])?, elements(&inputs[1])?, bias.map(elements).transpose()?);
-            convolve_transposed_reference(x, w, bias, sizes, out.try_as_plain_ram_mut()?.as_slice_mut()?);
-            return Ok(tvec!(out));
-        }
-        let bias = bias.map(f32_slice).transpose()?;
-        let out = f32_tensor(&shape, |out| {
-            convolve_transposed(f32_slice(&inputs[0])?, f32_slice(&inputs[1])?, bias, sizes, out);
-            Ok(())
-        })?;
-        Ok(tvec!(out))
+        computed(inputs, &shape, sizes, convolve_transposed, convolve_transposed_reference)
     }
 }
 

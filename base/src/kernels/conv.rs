@@ -284,10 +284,10 @@ pub fn convolve_transposed(x: &[f32], w: &[f32], bias: Option<&[f32]>, convoluti
     let Convolution { groups, channels, outputs, axes, .. } = convolution;
     let (image, count, taps) = (places(axes), windows(axes), taps(axes));
     convolution.check(x.len(), count, w.len(), bias.map(<[f32]>::len), out.len(), image);
-    if count == 0 || image == 0 {
-        return fill(bias, image, out);
-    }
     fill(bias, image, out);
+    if count == 0 || image == 0 {
+        return;
+    }
     let rows = outputs * taps;
     let at_once = (TRANSPOSED_BLOCK / count).clamp(1, rows.max(1));
     let mut products = vec![0.0; at_once * count];
