@@ -10,13 +10,14 @@
 //! A NaN or an infinity in a block of activations makes the whole row NaN.
 #![allow(unsafe_code)]
 
-use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS};
+use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS, Worth};
 use super::byte_products::sums_are_narrow;
 use super::linear::Part;
 use super::parallel::SharedOutput;
 use super::simd::bytes::I32x4;
-use super::simd::nibbles::{NarrowSums, Operand, WORDS, operands, words};
+use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
 use super::simd::{F32x4, LANES, ProductSums, ROUNDER, RUN};
+use std::ops::Range;
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
 pub(super) const LONGEST_BLOCK: usize = 256;
@@ -37,20 +38,18 @@ pub(super) struct BlockProduct<'a> {
 }
 
 enum Left {
-    Rounded {
-        activations: Activations,
-        /// Whether sums are kept in 16 bits as long as they fit.
-        narrow: bool,
-    },
+    Rounded(Activations),
     /// At most [`FLOAT_ROWS`] rows of f32, the elements of an input side by side. Inputs that fill up the last block are 0.
-    Floats { rows: usize, values: Vec<f32> },
+    Floats {
+        rows: usize,
+        values: Vec<f32>,
+    },
 }
 
 impl<'a> BlockProduct<'a> {
     /// The product with rows of `weights.inputs()` elements, rounded to 8 bits.
     pub(super) fn of_rounded(x: &[f32], rows: usize, weights: &'a BlockWeights) -> BlockProduct<'a> {
-        let activations = Activations::new(x, rows, weights);
-        BlockProduct { weights, left: Left::Rounded { activations, narrow: sums_are_narrow() } }
+        BlockProduct { weights, left: Left::Rounded(Activations::new(x, rows, weights, sums_are_narrow())) }
     }
 
     /// The product with at most [`FLOAT_ROWS`] rows of `weights.inputs()` elements, as they are.
@@ -65,7 +64,7 @@ impl<'a> BlockProduct<'a> {
     /// Rows that go through all weights together. The first row of a [`Part`] is a multiple of it.
     pub(super) fn row_block(&self) -> usize {
         match &self.left {
-            Left::Rounded { activations, .. } => activations.row_block(),
+            Left::Rounded(activations) => activations.row_block(),
             Left::Floats { rows, .. } => (*rows).max(1),
         }
     }
@@ -92,10 +91,10 @@ impl<'a> BlockProduct<'a> {
                 }
             };
             match &self.left {
-                Left::Rounded { activations, narrow: true } => {
+                Left::Rounded(activations) if activations.narrow => {
                     panel.multiply_rounded::<NarrowSums>(activations, part, scratch, &mut write);
                 }
-                Left::Rounded { activations, narrow: false } => {
+                Left::Rounded(activations) => {
                     panel.multiply_rounded::<I32x4>(activations, part, scratch, &mut write);
                 }
                 Left::Floats { rows, values } => panel.multiply_floats(*rows, values, &mut write),
@@ -107,7 +106,7 @@ impl<'a> BlockProduct<'a> {
 /// Room for the sums of a panel, and for the integers of a block, spread out.
 #[derive(Default)]
 pub(super) struct Scratch {
-    sums: Vec<[F32x4; 2]>,
+    totals: Vec<[F32x4; 2]>,
     spread: Vec<[Operand; 2]>,
 }
 
@@ -134,7 +133,7 @@ impl Panel<'_> {
             TILE_ROWS => write(0, &self.multiply_few::<S, TILE_ROWS>(activations)),
             _ => {
                 self.multiply_many::<S>(activations, part, scratch);
-                write(part.first_row, &scratch.sums);
+                write(part.first_row, &scratch.totals);
             }
         }
     }
@@ -142,49 +141,50 @@ impl Panel<'_> {
     /// All rows, where they are one tile, as fast as the weights come from memory.
     #[inline(never)]
     fn multiply_few<S: ProductSums, const ROWS: usize>(self, activations: &Activations) -> [[F32x4; 2]; ROWS] {
-        let planes = self.weights.layout().planes();
-        let words = activations.words.chunks_exact((ROWS * activations.block_words).max(1));
-        let (scales, starts) = (activations.scales.as_chunks::<ROWS>().0, activations.starts.as_chunks::<ROWS>().0);
-        let rows = words.zip(scales).zip(starts).zip(activations.sums.as_chunks::<ROWS>().0);
-        let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
-        for (block, (((words, scales), starts), integer_sums)) in self.weights.panel(self.index).zip(rows) {
-            let tile = Tile { words: words.as_chunks().0, scales, starts, sums: integer_sums };
-            sums = multiply_tile::<S, ROWS>(tile, &block, Integers::Packed(block.groups), planes, sums);
+        let (layout, spreader) = (self.weights.layout(), Spreader::new());
+        let mut totals = [[F32x4::splat(0.0); 2]; ROWS];
+        let blocks = self.weights.panel(self.index).zip(activations.only_tiles::<ROWS>());
+        // One loop for each kind of blocks: the common one shall not give registers to what the others need.
+        match (activations.is_one_run(layout.planes()), layout.symmetric()) {
+            (true, true) => blocks.for_each(|(block, tile)| {
+                let worth = Worth { scales: block.scales(), zero_points: None };
+                tile.add_run::<S>(Integers::Packed(block.groups, spreader), worth, &mut totals);
+            }),
+            (true, false) => blocks.for_each(|(block, tile)| {
+                tile.add_run::<S>(Integers::Packed(block.groups, spreader), block.worth(), &mut totals);
+            }),
+            _ => blocks.for_each(|(block, tile)| {
+                let integers = Integers::Packed(block.groups, spreader);
+                tile.add_runs::<S>(integers, layout.planes(), block.worth(), &mut totals);
+            }),
         }
-        sums
+        totals
     }
 
     /// Leaves the sums of the part's rows in `scratch`.
     ///
     /// All rows go through a block before any goes through the next one, so that the registers hold nothing but the
     /// block's integer sums, and its integers are spread out once.
+    #[inline(never)]
     fn multiply_many<S: ProductSums>(self, activations: &Activations, part: Part, scratch: &mut Scratch) {
-        let Scratch { sums, spread } = scratch;
-        sums.clear();
-        sums.resize(part.rows, [F32x4::splat(0.0); 2]);
-        let planes = self.weights.layout().planes();
+        let Scratch { totals, spread } = scratch;
+        totals.clear();
+        totals.resize(part.rows, [F32x4::splat(0.0); 2]);
+        let (planes, spreader) = (self.weights.layout().planes(), Spreader::new());
         for (index, block) in self.weights.panel(self.index).enumerate() {
             spread.clear();
             for group in block.groups {
-                let [first, second] = [operands(&group[0].0), operands(&group[1].0)];
+                let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
                 spread.extend((0..WORDS).map(|word| [first[word], second[word]]));
             }
-            let integers = Integers::Spread(spread);
-            let (tiles, rest) = sums.as_chunks_mut::<TILE_ROWS>();
-            let mut row = part.first_row;
-            for sums in tiles {
-                *sums = multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, *sums);
-                row += TILE_ROWS;
-            }
-            match rest {
-                [a] => [*a] = multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, [*a]),
-                [a, b] => {
-                    [*a, *b] = multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, [*a, *b])
-                }
-                [a, b, c] => {
-                    [*a, *b, *c] =
-                        multiply_tile::<S, _>(activations.tile(index, row), &block, integers, planes, [*a, *b, *c]);
-                }
+            let rows = activations.block(index, part.first_row..part.first_row + part.rows);
+            let (tiles, rest) = totals.as_chunks_mut::<TILE_ROWS>();
+            rows.add_tiles::<S, TILE_ROWS>(spread, planes, block.worth(), tiles);
+            let rows = activations.block(index, part.first_row + tiles.len() * TILE_ROWS..part.first_row + part.rows);
+            match rest.len() {
+                1 => rows.add_tiles::<S, 1>(spread, planes, block.worth(), rest.as_chunks_mut().0),
+                2 => rows.add_tiles::<S, 2>(spread, planes, block.worth(), rest.as_chunks_mut().0),
+                3 => rows.add_tiles::<S, 3>(spread, planes, block.worth(), rest.as_chunks_mut().0),
                 _ => {}
             }
         }
@@ -204,6 +204,8 @@ impl Panel<'_> {
 
 /// Activations rounded to 8 bits, block after block, all rows of a block together.
 pub(super) struct Activations {
+    /// Whether products are summed in 16 bits as long as they fit.
+    narrow: bool,
     rows: usize,
     blocks: usize,
     /// Words that a row has of each block.
@@ -213,33 +215,48 @@ pub(super) struct Activations {
     words: Vec<u32>,
     /// One for each block and row, as all that follow.
     scales: Vec<f32>,
-    /// What sums start from.
-    starts: Vec<i32>,
     /// Sums of the integers.
     sums: Vec<f32>,
+    /// What the sums of the runs of a row start from, in tiles as the words.
+    starts: Vec<u32>,
+}
+
+/// Some rows in a block, from the beginning of a tile on.
+#[derive(Clone, Copy)]
+struct BlockRows<'a> {
+    words: &'a [u32],
+    /// Words of a row.
+    block_words: usize,
+    scales: &'a [f32],
+    sums: &'a [f32],
+    /// One for each run of a row.
+    starts: &'a [u32],
 }
 
 /// The rows of a tile, in a block.
+#[derive(Clone, Copy)]
 struct Tile<'a, const ROWS: usize> {
     words: &'a [[u32; ROWS]],
     scales: &'a [f32; ROWS],
-    starts: &'a [i32; ROWS],
     sums: &'a [f32; ROWS],
+    /// Of each run.
+    starts: &'a [[u32; ROWS]],
 }
 
 impl Activations {
     /// Rounds rows of `weights.inputs()` elements.
-    pub(super) fn new(x: &[f32], rows: usize, weights: &BlockWeights) -> Activations {
+    pub(super) fn new(x: &[f32], rows: usize, weights: &BlockWeights, narrow: bool) -> Activations {
         let (layout, blocks) = (weights.layout(), weights.blocks());
         let block_words = layout.groups() * WORDS;
         let mut activations = Activations {
+            narrow,
             rows,
             blocks,
             block_words,
             words: vec![0; rows * blocks * block_words],
             scales: vec![0.0; rows * blocks],
-            starts: vec![0; rows * blocks],
             sums: vec![0.0; rows * blocks],
+            starts: vec![0; rows * blocks * block_words.div_ceil(RUN)],
         };
         for row in 0..rows {
             activations.round_row(&x[row * weights.inputs()..][..weights.inputs()], row, layout);
@@ -249,40 +266,69 @@ impl Activations {
 
     fn round_row(&mut self, x: &[f32], row: usize, layout: Layout) {
         let first = row / TILE_ROWS * TILE_ROWS;
-        let (tile_rows, row) = (TILE_ROWS.min(self.rows - first), row - first);
+        let tile_rows = TILE_ROWS.min(self.rows - first);
         for (index, values) in x.chunks(layout.block_size()).enumerate() {
             let block = RoundedBlock::new(values);
-            let out = &mut self.words[(index * self.rows + first) * self.block_words + row..];
+            let (at, runs) = (index * self.rows + first, self.runs());
+            let out = &mut self.words[at * self.block_words + row - first..];
             let mut sum = 0;
-            for (group, values) in values.chunks(GROUP).enumerate() {
-                let rounded = block.round(values);
-                sum += rounded.iter().map(|value| i32::from(*value)).sum::<i32>();
-                for (word, bits) in words(rounded).into_iter().enumerate() {
-                    out[(group * WORDS + word) * tile_rows] = bits;
+            for (run, values) in values.chunks(RUN / WORDS * GROUP).enumerate() {
+                let mut pairs = [0; 2];
+                for (group, values) in values.chunks(GROUP).enumerate() {
+                    let rounded = block.round(values);
+                    let [a, b, c, d, e, f, g, h] = rounded.map(i32::from);
+                    pairs = [pairs[0] + a + b + e + f, pairs[1] + c + d + g + h];
+                    for (word, bits) in words(rounded).into_iter().enumerate() {
+                        out[(run * RUN + group * WORDS + word) * tile_rows] = bits;
+                    }
+                }
+                sum += pairs[0] + pairs[1];
+                if layout.symmetric() {
+                    // Half the range of 4 bits, and of 8 bits once the sums over the high halves are multiplied by 16.
+                    let halves = pairs.map(|sum| -8 * sum);
+                    let start = if self.narrow { NarrowSums::start(halves) } else { I32x4::start(halves) };
+                    self.starts[at * runs + run * tile_rows + row - first] = start;
                 }
             }
-            let at = index * self.rows + first + row;
-            self.scales[at] = block.scale;
-            if layout.symmetric() {
-                // Half the range of 4 bits, and of 8 bits once the sums over the high halves are multiplied by 16.
-                self.starts[at] = -8 * sum;
-            } else {
-                self.sums[at] = sum as f32;
-            }
+            self.scales[index * self.rows + row] = block.scale;
+            self.sums[index * self.rows + row] = sum as f32;
         }
     }
 
-    /// The tile of so many rows that begins with `row`.
+    /// Runs of a block.
+    fn runs(&self) -> usize {
+        self.block_words.div_ceil(RUN)
+    }
+
+    /// Whether a block with integers of so many planes is one run.
+    fn is_one_run(&self, planes: usize) -> bool {
+        planes == 1 && self.block_words <= RUN
+    }
+
+    /// All rows, which are one tile, block after block.
     #[inline(always)]
-    fn tile<const ROWS: usize>(&self, block: usize, row: usize) -> Tile<'_, ROWS> {
-        let first = block * self.rows + row;
-        let words = &self.words[first * self.block_words..][..ROWS * self.block_words];
-        let own = first..first + ROWS;
-        Tile {
+    fn only_tiles<const ROWS: usize>(&self) -> impl Iterator<Item = Tile<'_, ROWS>> {
+        let starts = self.starts.chunks_exact((self.runs() * ROWS).max(1));
+        let words = self.words.chunks_exact((self.block_words * ROWS).max(1));
+        let blocks = words.zip(starts).zip(self.scales.as_chunks().0).zip(self.sums.as_chunks().0);
+        blocks.map(|(((words, starts), scales), sums)| Tile {
             words: words.as_chunks().0,
-            scales: self.scales[own.clone()].as_array().expect("a slice of ROWS"),
-            starts: self.starts[own.clone()].as_array().expect("a slice of ROWS"),
-            sums: self.sums[own].as_array().expect("a slice of ROWS"),
+            scales,
+            sums,
+            starts: starts.as_chunks().0,
+        })
+    }
+
+    /// Some rows, the first of which begins a tile.
+    #[inline(always)]
+    fn block(&self, block: usize, rows: Range<usize>) -> BlockRows<'_> {
+        let own = block * self.rows + rows.start..block * self.rows + rows.end;
+        BlockRows {
+            words: &self.words[own.start * self.block_words..own.end * self.block_words],
+            block_words: self.block_words,
+            scales: &self.scales[own.clone()],
+            sums: &self.sums[own.clone()],
+            starts: &self.starts[own.start * self.runs()..own.end * self.runs()],
         }
     }
 
@@ -333,101 +379,152 @@ impl RoundedBlock {
 /// The integers of a block: as they are stored, or as operands, for outputs 0 to 3 and 4 to 7.
 #[derive(Clone, Copy)]
 enum Integers<'a> {
-    Packed(&'a [Group]),
+    Packed(&'a [Group], Spreader),
     Spread(&'a [[Operand; 2]]),
 }
 
 impl Integers<'_> {
-    /// The first part of so many, and the rest.
+    /// Those that go with some words, counted over all planes.
     #[inline(always)]
-    fn split(self, parts: usize) -> (Self, Self) {
+    fn of_words(self, words: Range<usize>) -> Self {
         match self {
-            Integers::Packed(groups) => {
-                let (first, rest) = groups.split_at(groups.len() / parts);
-                (Integers::Packed(first), Integers::Packed(rest))
+            Integers::Packed(groups, spreader) => {
+                Integers::Packed(&groups[words.start / WORDS..words.end / WORDS], spreader)
             }
-            Integers::Spread(operands) => {
-                let (first, rest) = operands.split_at(operands.len() / parts);
-                (Integers::Spread(first), Integers::Spread(rest))
+            Integers::Spread(operands) => Integers::Spread(&operands[words]),
+        }
+    }
+}
+
+impl<'a> BlockRows<'a> {
+    #[inline(always)]
+    fn tiles<const ROWS: usize>(&self) -> impl Iterator<Item = Tile<'a, ROWS>> {
+        let words = self.words.chunks_exact((ROWS * self.block_words).max(1));
+        let starts = self.starts.chunks_exact((ROWS * self.block_words.div_ceil(RUN)).max(1));
+        let rows = words.zip(starts).zip(self.scales.as_chunks().0).zip(self.sums.as_chunks().0);
+        rows.map(|(((words, starts), scales), sums)| Tile {
+            words: words.as_chunks().0,
+            scales,
+            sums,
+            starts: starts.as_chunks().0,
+        })
+    }
+
+    /// Adds the products of all tiles with a block to their totals.
+    #[inline(always)]
+    fn add_tiles<S: ProductSums, const ROWS: usize>(
+        &self,
+        operands: &[[Operand; 2]],
+        planes: usize,
+        worth: Worth,
+        totals: &mut [[[F32x4; 2]; ROWS]],
+    ) {
+        if planes == 1 && self.block_words <= RUN {
+            for (tile, totals) in self.tiles::<ROWS>().zip(totals) {
+                tile.add_run::<S>(Integers::Spread(operands), worth, totals);
+            }
+        } else {
+            for (tile, totals) in self.tiles::<ROWS>().zip(totals) {
+                tile.add_runs::<S>(Integers::Spread(operands), planes, worth, totals);
             }
         }
     }
 }
 
-/// Adds the product of a tile's rows with a block.
-#[inline(always)]
-fn multiply_tile<S: ProductSums, const ROWS: usize>(
-    tile: Tile<'_, ROWS>,
-    block: &Block<'_>,
-    integers: Integers<'_>,
-    planes: usize,
-    mut sums: [[F32x4; 2]; ROWS],
-) -> [[F32x4; 2]; ROWS] {
-    let mut products = tile.starts.map(|start| [I32x4::splat(start); 2]);
-    let (first, second) = integers.split(planes);
-    add_plane::<S, ROWS>(&mut products, first, tile.words);
-    if planes > 1 {
-        products = products.map(|halves| halves.map(I32x4::times_16));
-        add_plane::<S, ROWS>(&mut products, second, tile.words);
+impl<const ROWS: usize> Tile<'_, ROWS> {
+    /// Adds the product with a block that is one run to the totals.
+    #[inline(always)]
+    fn add_run<S: ProductSums>(self, integers: Integers<'_>, worth: Worth, totals: &mut [[F32x4; 2]; ROWS]) {
+        let products = multiply_run::<S, ROWS>(self.words, integers, &self.starts[0]);
+        self.add(products, worth, totals);
     }
-    let mut products = products.map(|halves| halves.map(I32x4::to_f32));
-    if let Some(zero_points) = block.own_zero_points() {
-        for (product, sum) in products.iter_mut().zip(tile.sums) {
-            *product = [0, 1].map(|half| product[half] - zero_points[half] * F32x4::splat(*sum));
-        }
-    }
-    let block_scales = block.scales();
-    for ((sums, product), scale) in sums.iter_mut().zip(products).zip(tile.scales) {
-        let scale = F32x4::splat(*scale);
-        *sums = [0, 1].map(|half| product[half].mul_add(block_scales[half] * scale, sums[half]));
-    }
-    sums
-}
 
-/// Adds the products with 4 bits of a block's integers.
-#[inline(always)]
-fn add_plane<S: ProductSums, const ROWS: usize>(
-    products: &mut [[I32x4; 2]; ROWS],
-    integers: Integers<'_>,
-    words: &[[u32; ROWS]],
-) {
-    const GROUPS: usize = RUN / WORDS;
-    match integers {
-        Integers::Packed(groups) => {
-            for (groups, words) in groups.chunks(GROUPS).zip(words.chunks(RUN)) {
-                let mut sums = products.map(|halves| halves.map(S::begin));
-                for (group, words) in groups.iter().zip(words.as_chunks::<WORDS>().0) {
-                    let [first, second] = [operands(&group[0].0), operands(&group[1].0)];
-                    for word in 0..WORDS {
-                        add_word(&mut sums, [first[word], second[word]], &words[word]);
-                    }
+    /// Adds the product with a block to the totals.
+    #[cold]
+    #[inline(never)]
+    fn add_runs<S: ProductSums>(
+        self,
+        integers: Integers<'_>,
+        planes: usize,
+        worth: Worth,
+        totals: &mut [[F32x4; 2]; ROWS],
+    ) {
+        let mut products = [[I32x4::splat(0); 2]; ROWS];
+        for plane in 0..planes {
+            products = products.map(|halves| halves.map(I32x4::times_16));
+            for (run, words) in self.words.chunks(RUN).enumerate() {
+                let first = plane * self.words.len() + run * RUN;
+                let starts = if plane == 0 { &self.starts[run] } else { &[0; ROWS] };
+                let sums = multiply_run::<S, ROWS>(words, integers.of_words(first..first + words.len()), starts);
+                for (products, sums) in products.iter_mut().zip(sums) {
+                    *products = [0, 1].map(|half| products[half] + sums[half]);
                 }
-                add_totals(products, sums);
             }
+        }
+        self.add(products, worth, totals);
+    }
+
+    /// Adds what integer sums are worth to the totals.
+    #[inline(always)]
+    fn add(self, products: [[I32x4; 2]; ROWS], worth: Worth, totals: &mut [[F32x4; 2]; ROWS]) {
+        let mut products = products.map(|halves| halves.map(I32x4::to_f32));
+        if let Some(zero_points) = worth.zero_points {
+            for (product, sum) in products.iter_mut().zip(self.sums) {
+                *product = [0, 1].map(|half| product[half] - zero_points[half] * F32x4::splat(*sum));
+            }
+        }
+        for ((totals, product), scale) in totals.iter_mut().zip(products).zip(self.scales) {
+            let scale = F32x4::splat(*scale);
+            for half in 0..2 {
+                totals[half] = product[half].mul_add(worth.scales[half] * scale, totals[half]);
+            }
+        }
+    }
+}
+
+/// The integer sums of a run.
+#[inline(always)]
+fn multiply_run<S: ProductSums, const ROWS: usize>(
+    words: &[[u32; ROWS]],
+    integers: Integers<'_>,
+    starts: &[u32; ROWS],
+) -> [[I32x4; 2]; ROWS] {
+    let mut sums = starts.map(|start| [S::begin(start); 2]);
+    // Looking between any two steps whether they end keeps LLVM from ordering all of them by sums: on WebAssembly it would hold what
+    // they read in more registers than there are.
+    match integers {
+        Integers::Packed(groups, spreader) => {
+            let words = &words.as_chunks::<WORDS>().0[..groups.len()];
+            let mut steps = groups.iter().zip(words);
+            let mut add_next = || {
+                let Some((group, words)) = steps.next() else { return false };
+                let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
+                for word in 0..WORDS {
+                    add_word(&mut sums, [first[word], second[word]], &words[word]);
+                }
+                true
+            };
+            let _ = add_next() && add_next() && add_next() && add_next();
         }
         Integers::Spread(operands) => {
-            for (operands, words) in operands.chunks(RUN).zip(words.chunks(RUN)) {
-                let mut sums = products.map(|halves| halves.map(S::begin));
-                for (operands, words) in operands.iter().zip(words) {
-                    add_word(&mut sums, *operands, words);
-                }
-                add_totals(products, sums);
-            }
+            let words = &words[..operands.len()];
+            let mut steps = operands.iter().zip(words);
+            let mut add_next = || {
+                let Some((operands, words)) = steps.next() else { return false };
+                add_word(&mut sums, *operands, words);
+                true
+            };
+            // Several steps a turn: V8 looks each turn whether it is to stop.
+            while add_next() && add_next() && add_next() && add_next() {}
         }
     }
+    sums.map(|halves| halves.map(S::total))
 }
 
 #[inline(always)]
 fn add_word<S: ProductSums, const ROWS: usize>(sums: &mut [[S; 2]; ROWS], operands: [Operand; 2], words: &[u32; ROWS]) {
     for (sums, word) in sums.iter_mut().zip(words) {
         *sums = [0, 1].map(|half| sums[half].add_products(*word, operands[half]));
-    }
-}
-
-#[inline(always)]
-fn add_totals<S: ProductSums, const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], sums: [[S; 2]; ROWS]) {
-    for (products, sums) in products.iter_mut().zip(sums) {
-        *products = [0, 1].map(|half| sums[half].total(products[half]));
     }
 }
 
@@ -481,7 +578,7 @@ pub(super) fn rounded_reference(row: &[f32], block_size: usize) -> Vec<f64> {
 
 #[cfg(any(test, feature = "selftest"))]
 pub(super) mod cases {
-    use super::{Left, Part, Scratch, SharedOutput};
+    use super::{Activations, BlockProduct, Left, Part, Scratch, SharedOutput};
     use crate::kernels::activation::Activation;
     use crate::kernels::linear::cases::joined;
     use crate::kernels::linear::{LinearWeights, NBits, NBitsZeroPoints, linear, linear_reference};
@@ -629,10 +726,9 @@ pub(super) mod cases {
 
     /// The product of rounded rows, with sums in 16 bits or not.
     fn product(weights: &LinearWeights, x: &[f32], rows: usize, narrow: bool) -> Vec<f32> {
-        let mut product = weights.block_product(x, rows).expect("weights in blocks");
-        if let Left::Rounded { narrow: chosen, .. } = &mut product.left {
-            *chosen = narrow;
-        }
+        let weights_in_blocks = weights.block_weights().expect("weights in blocks");
+        let left = Left::Rounded(Activations::new(x, rows, weights_in_blocks, narrow));
+        let product = BlockProduct { weights: weights_in_blocks, left };
         let mut out = vec![f32::NAN; rows * weights.outputs()];
         let part = Part { first_row: 0, first_column: 0, rows, columns: weights.outputs() };
         // SAFETY: nobody else knows the buffer.

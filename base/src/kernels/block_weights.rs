@@ -317,7 +317,20 @@ pub(super) struct Block<'a> {
     zero_points: ZeroPoints,
 }
 
+/// What a block's integer sums are worth, for outputs 0 to 3 and 4 to 7.
+#[derive(Clone, Copy)]
+pub(super) struct Worth {
+    pub(super) scales: [F32x4; 2],
+    /// Zero points, where they are kept.
+    pub(super) zero_points: Option<[F32x4; 2]>,
+}
+
 impl Block<'_> {
+    #[inline(always)]
+    pub(super) fn worth(&self) -> Worth {
+        Worth { scales: self.scales(), zero_points: self.own_zero_points() }
+    }
+
     #[inline(always)]
     pub(super) fn scales(&self) -> [F32x4; 2] {
         [F32x4::from_bits(&self.header[0].0), F32x4::from_bits(&self.header[1].0)]
@@ -325,7 +338,7 @@ impl Block<'_> {
 
     /// Zero points, where they are kept.
     #[inline(always)]
-    pub(super) fn own_zero_points(&self) -> Option<[F32x4; 2]> {
+    fn own_zero_points(&self) -> Option<[F32x4; 2]> {
         match self.zero_points {
             ZeroPoints::Middle => None,
             ZeroPoints::Integers => Some(I32x4::pair_from_u16(&self.header[2].0).map(I32x4::to_f32)),

@@ -64,7 +64,7 @@ fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
     let mut steps = tile.as_chunks::<ROWS>().0.iter().zip(panel);
     let mut add_next = || {
         let Some((fours, blocks)) = steps.next() else { return false };
-        let factors = fours.map(|four| P::factors(&four));
+        let factors = fours.each_ref().map(P::factors);
         for (column, block) in blocks[block..block + WIDTH].iter().enumerate() {
             let weights = P::weights(block);
             for r in 0..ROWS {

@@ -47,17 +47,19 @@ mod pairs {
     }
 }
 
-/// Sums of products with [`nibbles`], four outputs in the lanes, that begin with what was summed before.
+/// Sums of products with [`nibbles`], four outputs in the lanes.
 pub(super) trait ProductSums: Copy {
-    /// Goes on from sums.
-    fn begin(sums: bytes::I32x4) -> Self;
+    /// The start whose halves count with the products of words' first and last two bytes, or with those of all.
+    fn start(halves: [i32; 2]) -> u32;
+
+    /// The same start for each output.
+    fn begin(start: u32) -> Self;
 
     /// Adds to each lane the products of the word's activations with that lane's part of the operand. Between
     /// [`ProductSums::begin`] and [`ProductSums::total`] at most [`RUN`] words.
     fn add_products(self, word: u32, operand: nibbles::Operand) -> Self;
 
-    /// The sums, where they began with `sums`.
-    fn total(self, sums: bytes::I32x4) -> bytes::I32x4;
+    fn total(self) -> bytes::I32x4;
 }
 
 /// Words after which 16 bits might not hold the sums of their products: 2 · 128 · 15 · 8 < 2^15.
@@ -65,8 +67,13 @@ pub(super) const RUN: usize = 8;
 
 impl ProductSums for bytes::I32x4 {
     #[inline(always)]
-    fn begin(sums: Self) -> Self {
-        sums
+    fn start(halves: [i32; 2]) -> u32 {
+        (halves[0] + halves[1]) as u32
+    }
+
+    #[inline(always)]
+    fn begin(start: u32) -> Self {
+        Self::splat(start as i32)
     }
 
     #[inline(always)]
@@ -75,7 +82,7 @@ impl ProductSums for bytes::I32x4 {
     }
 
     #[inline(always)]
-    fn total(self, _: Self) -> Self {
+    fn total(self) -> Self {
         self
     }
 }

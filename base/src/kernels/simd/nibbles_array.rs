@@ -11,10 +11,21 @@ pub(in crate::kernels) struct Operand([i16; 8]);
 
 pub(in crate::kernels) use super::pairs::{NarrowSums, WORDS, words};
 
-#[inline(always)]
-pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
-    let halves: [u16; 8] = from_fn(|lane| (nibbles[lane / 2] >> (16 * (lane % 2))) as u16);
-    [0, 8, 4, 12].map(|shift| Operand(halves.map(|half| (half >> shift & 15) as i16)))
+/// What spreads 4-bit integers out.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Spreader;
+
+impl Spreader {
+    #[inline(always)]
+    pub(in crate::kernels) fn new() -> Spreader {
+        Spreader
+    }
+
+    #[inline(always)]
+    pub(in crate::kernels) fn operands(self, nibbles: &[u32; 4]) -> [Operand; WORDS] {
+        let halves: [u16; 8] = from_fn(|lane| (nibbles[lane / 2] >> (16 * (lane % 2))) as u16);
+        [0, 8, 4, 12].map(|shift| Operand(halves.map(|half| (half >> shift & 15) as i16)))
+    }
 }
 
 impl I32x4 {

@@ -9,6 +9,19 @@ use core::arch::wasm32::*;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernels) struct Operand(v128);
 
+/// What spreads 4-bit integers out. It holds a vector that loops use in every turn, read from memory: one written into the code
+/// is put together by several instructions wherever V8 uses it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Spreader(v128);
+
+impl Spreader {
+    /// To be called outside the loop.
+    #[inline(always)]
+    pub(in crate::kernels) fn new() -> Spreader {
+        Spreader(load(std::hint::black_box(&LOWEST)))
+    }
+}
+
 #[cfg(target_feature = "relaxed-simd")]
 pub(in crate::kernels) use relaxed::*;
 #[cfg(not(target_feature = "relaxed-simd"))]
@@ -30,11 +43,15 @@ mod relaxed {
         [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
     }
 
-    #[inline(always)]
-    pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
-        let nibbles = load(nibbles);
-        let lowest = u8x16_splat(15);
-        [Operand(v128_and(nibbles, lowest)), Operand(v128_and(u16x8_shr(nibbles, 4), lowest))]
+    /// Four bits of each byte.
+    pub(super) const LOWEST: [u32; 4] = [0x0f0f_0f0f; 4];
+
+    impl Spreader {
+        #[inline(always)]
+        pub(in crate::kernels) fn operands(self, nibbles: &[u32; 4]) -> [Operand; WORDS] {
+            let nibbles = load(nibbles);
+            [Operand(v128_and(nibbles, self.0)), Operand(v128_and(u16x8_shr(nibbles, 4), self.0))]
+        }
     }
 
     #[inline(always)]
@@ -42,14 +59,20 @@ mod relaxed {
         i32x4_relaxed_dot_i8x16_i7x16_add(word, operand, sums)
     }
 
-    /// Sums in 16 bits, two for each output: one instruction less for each word, where the machine has none for all of it.
+    /// Sums in 16 bits, two for each output, of the products of words' first and last two bytes: one instruction less for each word,
+    /// where the machine has none for all of it.
     #[derive(Debug, Clone, Copy)]
     pub(in crate::kernels) struct NarrowSums(v128);
 
     impl ProductSums for NarrowSums {
         #[inline(always)]
-        fn begin(_: I32x4) -> NarrowSums {
-            NarrowSums(i16x8_splat(0))
+        fn start(halves: [i32; 2]) -> u32 {
+            u32::from(halves[0] as u16) | (halves[1] as u32) << 16
+        }
+
+        #[inline(always)]
+        fn begin(start: u32) -> NarrowSums {
+            NarrowSums(u32x4_splat(start))
         }
 
         #[inline(always)]
@@ -58,8 +81,8 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn total(self, sums: I32x4) -> I32x4 {
-            sums + I32x4(i32x4_extadd_pairwise_i16x8(self.0))
+        fn total(self) -> I32x4 {
+            I32x4(i32x4_extadd_pairwise_i16x8(self.0))
         }
     }
 }
@@ -71,16 +94,20 @@ mod strict {
 
     pub(in crate::kernels) use crate::kernels::simd::pairs::{NarrowSums, WORDS, words};
 
-    #[inline(always)]
-    pub(in crate::kernels) fn operands(nibbles: &[u32; 4]) -> [Operand; WORDS] {
-        let nibbles = load(nibbles);
-        let lowest = u16x8_splat(15);
-        [
-            Operand(v128_and(nibbles, lowest)),
-            Operand(v128_and(u16x8_shr(nibbles, 8), lowest)),
-            Operand(v128_and(u16x8_shr(nibbles, 4), lowest)),
-            Operand(u16x8_shr(nibbles, 12)),
-        ]
+    /// Four bits of each two bytes.
+    pub(super) const LOWEST: [u32; 4] = [0x000f_000f; 4];
+
+    impl Spreader {
+        #[inline(always)]
+        pub(in crate::kernels) fn operands(self, nibbles: &[u32; 4]) -> [Operand; WORDS] {
+            let nibbles = load(nibbles);
+            [
+                Operand(v128_and(nibbles, self.0)),
+                Operand(v128_and(u16x8_shr(nibbles, 8), self.0)),
+                Operand(v128_and(u16x8_shr(nibbles, 4), self.0)),
+                Operand(u16x8_shr(nibbles, 12)),
+            ]
+        }
     }
 
     #[inline(always)]
