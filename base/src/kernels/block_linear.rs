@@ -14,9 +14,10 @@ use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS, W
 use super::byte_products::sums_are_narrow;
 use super::linear::Part;
 use super::parallel::SharedOutput;
-use super::simd::bytes::I32x4;
+use super::simd::bytes::{I32x4, rounded_to_bytes, sums_of_halves};
 use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
-use super::simd::{F32x4, LANES, ProductSums, ROUNDER, RUN};
+use super::simd::{F32x4, ProductSums, RUN};
+use std::array::from_fn;
 use std::ops::Range;
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
@@ -273,19 +274,19 @@ impl Activations {
             let out = &mut self.words[at * self.block_words + row - first..];
             let mut sum = 0;
             for (run, values) in values.chunks(RUN / WORDS * GROUP).enumerate() {
-                let mut pairs = [0; 2];
-                for (group, values) in values.chunks(GROUP).enumerate() {
+                let mut halves = [0; 2];
+                let out = out[run * RUN * tile_rows..].chunks_mut(2 * WORDS * tile_rows);
+                for (values, out) in values.chunks(2 * GROUP).zip(out) {
                     let rounded = block.round(values);
-                    let [a, b, c, d, e, f, g, h] = rounded.map(i32::from);
-                    pairs = [pairs[0] + a + b + e + f, pairs[1] + c + d + g + h];
-                    for (word, bits) in words(rounded).into_iter().enumerate() {
-                        out[(run * RUN + group * WORDS + word) * tile_rows] = bits;
-                    }
+                    let own = sums_of_halves(&rounded);
+                    halves = [halves[0] + own[0], halves[1] + own[1]];
+                    let words = rounded.as_chunks().0.iter().flat_map(|group| words(*group));
+                    out.iter_mut().step_by(tile_rows).zip(words).for_each(|(out, word)| *out = word);
                 }
-                sum += pairs[0] + pairs[1];
+                sum += halves[0] + halves[1];
                 if layout.symmetric() {
                     // Half the range of 4 bits, and of 8 bits once the sums over the high halves are multiplied by 16.
-                    let halves = pairs.map(|sum| -8 * sum);
+                    let halves = halves.map(|sum| -8 * sum);
                     let start = if self.narrow { NarrowSums::start(halves) } else { I32x4::start(halves) };
                     self.starts[at * runs + run * tile_rows + row - first] = start;
                 }
@@ -350,29 +351,33 @@ impl RoundedBlock {
     /// NaN and infinities make the scale NaN. Blocks far below the normal numbers become 0.
     #[inline(always)]
     fn new(values: &[f32]) -> RoundedBlock {
-        // Of positive numbers, the bits are in the numbers' order, and NaN comes last.
-        let largest = values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff));
-        let scale = f32::from_bits(largest) / 127.0;
+        let (mut largest, mut zeros) = (F32x4::splat(0.0), F32x4::splat(0.0));
+        let (whole, rest) = values.as_chunks();
+        for lanes in whole.iter().map(F32x4::load).chain((!rest.is_empty()).then(|| F32x4::load_partial(rest))) {
+            largest = largest.max_number(lanes.abs());
+            zeros = lanes.mul_add(F32x4::splat(0.0), zeros);
+        }
+        let scale = largest.largest() / 127.0;
         let reciprocal = 1.0 / scale;
-        match (scale.is_finite(), reciprocal.is_finite()) {
-            (true, true) => RoundedBlock { scale, reciprocal },
-            (true, false) => RoundedBlock { scale: 0.0, reciprocal: 0.0 },
-            (false, _) => RoundedBlock { scale: f32::NAN, reciprocal: 0.0 },
+        match (zeros.sum().is_nan(), reciprocal.is_finite()) {
+            (false, true) => RoundedBlock { scale, reciprocal },
+            (false, false) => RoundedBlock { scale: 0.0, reciprocal: 0.0 },
+            (true, _) => RoundedBlock { scale: f32::NAN, reciprocal: 0.0 },
         }
     }
 
-    /// Up to eight elements, filled up with 0.
+    /// Up to sixteen elements, filled up with 0.
     #[inline(always)]
-    fn round(self, values: &[f32]) -> [i8; GROUP] {
-        let mut rounded = [0; GROUP];
-        let (outs, _) = rounded.as_chunks_mut::<LANES>();
-        for (values, out) in values.chunks(LANES).zip(outs) {
-            let values = values.as_array().map_or_else(|| F32x4::load_partial(values), F32x4::load);
-            let shifted = (values * F32x4::splat(self.reciprocal) + F32x4::splat(ROUNDER)).to_array();
-            // The lowest byte of what is added is 0: that of the sum is the integer.
-            out.iter_mut().zip(shifted).for_each(|(out, shifted)| *out = shifted.to_bits() as i8);
-        }
-        rounded
+    fn round(self, values: &[f32]) -> [i8; 2 * GROUP] {
+        let mut all = [0.0; 2 * GROUP];
+        let values = values.as_array().unwrap_or_else(|| {
+            all[..values.len()].copy_from_slice(values);
+            &all
+        });
+        let reciprocal = F32x4::splat(self.reciprocal);
+        let quotients = from_fn(|lanes| F32x4::load(&values.as_chunks().0[lanes]) * reciprocal);
+        // What is from 1 to 255 then is from -127 to 127 without its highest bit turned.
+        rounded_to_bytes(quotients, 128).map(|byte| (byte ^ 0x80) as i8)
     }
 }
 

@@ -100,6 +100,14 @@ impl Bytes16 {
     }
 }
 
+/// The sums of the first two, and of the last two, of every four of the bytes.
+#[inline(always)]
+pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
+    let (fours, _) = bytes.as_chunks::<4>();
+    let sum = |first: usize| fours.iter().map(|four| i32::from(four[first]) + i32::from(four[first + 1])).sum();
+    [sum(0), sum(2)]
+}
+
 /// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
 /// 2^22, or infinite.
 #[inline(always)]

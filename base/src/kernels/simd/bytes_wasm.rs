@@ -110,6 +110,16 @@ impl Bytes16 {
     }
 }
 
+/// The sums of the first two, and of the last two, of every four of the bytes.
+#[inline(always)]
+pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
+    // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
+    let pairs = i16x8_extadd_pairwise_i8x16(unsafe { v128_load(bytes.as_ptr().cast()) });
+    let pairs = i16x8_add(pairs, i64x2_shuffle::<1, 0>(pairs, pairs));
+    let pairs = i16x8_add(pairs, i32x4_shuffle::<1, 0, 3, 2>(pairs, pairs));
+    [i16x8_extract_lane::<0>(pairs).into(), i16x8_extract_lane::<1>(pairs).into()]
+}
+
 /// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
 /// 2^22, or infinite.
 #[inline(always)]
