@@ -7,7 +7,7 @@ use super::finish::Finish;
 pub use super::finish::{Join, Joined};
 use super::linear_weights::DEPTH_BLOCK;
 pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised, lowest_bits};
-use super::panel::{FinishColumns, LeftRows, PANEL, PanelRow, Target, multiply_panel};
+use super::panel::{FinishColumns, Left, LeftRows, PANEL, PackedRows, PanelRow, Target, multiply_panel};
 use super::parallel::{SharedOutput, for_each};
 use super::pool;
 
@@ -15,7 +15,10 @@ use super::pool;
 const ROW_BLOCK: usize = 128;
 
 /// Rows that are so few that reading the weights takes as long as multiplying.
-const FEW_ROWS: usize = 16;
+const FEW_ROWS: usize = 8;
+
+/// Most rows that are packed: beyond, packing takes as long as it saves.
+const PACKED_ROWS: usize = 64;
 
 /// Rows of a panel that all of a few rows go through before any goes on: while the later ones do, the next ones of the panel arrive.
 const DEPTH_OF_FEW_ROWS: usize = 64;
@@ -45,6 +48,8 @@ pub fn linear(
     check_lengths(x, rows, weights, bias, joined, out);
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let product = weights.block_product(x, rows);
+    let is_packed = product.is_none() && (2..=PACKED_ROWS).contains(&rows);
+    let packed = is_packed.then(|| PackedRows::new(x, rows, inputs));
     let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
     let columns = columns_of_a_task(row_block.min(rows) * inputs, outputs);
     let column_blocks = outputs.div_ceil(columns);
@@ -70,7 +75,17 @@ pub fn linear(
                         product.multiply(block, &out, block_scratch);
                         finish_block(block, outputs, &finish, &out);
                     }
-                    None => multiply_block(block, x, weights, &finish, &out, scratch),
+                    None => match &packed {
+                        Some(packed) => {
+                            multiply_block(block, |first| packed.from(first), weights, &finish, &out, scratch)
+                        }
+                        None => {
+                            let start = block.first_row * inputs;
+                            let left =
+                                |first| LeftRows { values: &x[start + first..], rows: block.rows, stride: inputs };
+                            multiply_block(block, left, weights, &finish, &out, scratch);
+                        }
+                    },
                 }
             }
         },
@@ -137,13 +152,13 @@ pub(super) struct Part {
     pub(super) columns: usize,
 }
 
-/// Writes the block of the finished product.
+/// Writes the block of the finished product; `left` gives its rows from an element on.
 ///
 /// # Safety
 /// As long as this runs, no one else may use the block of `out`.
-unsafe fn multiply_block(
+unsafe fn multiply_block<L: Left>(
     block: Part,
-    x: &[f32],
+    left: impl Fn(usize) -> L,
     weights: &LinearWeights,
     finish: &Finish<'_>,
     out: &SharedOutput<'_>,
@@ -158,8 +173,6 @@ unsafe fn multiply_block(
             for start in (0..panel.len().max(1)).step_by(step) {
                 let part = &panel[start..panel.len().min(start + step)];
                 let first = depth + start;
-                let left =
-                    LeftRows { values: &x[block.first_row * inputs + first..], rows: block.rows, stride: inputs };
                 let target = Target {
                     buffer: out,
                     start: block.first_row * outputs + column,
@@ -169,7 +182,7 @@ unsafe fn multiply_block(
                     finish: (first + part.len() == inputs).then_some(FinishColumns { finish, first_column: column }),
                 };
                 // SAFETY: the target is in the block, which the caller keeps for this call.
-                unsafe { multiply_panel(left, part, target) };
+                unsafe { multiply_panel(left(first), part, target) };
             }
         }
     }

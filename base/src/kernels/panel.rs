@@ -33,6 +33,111 @@ impl<'a> LeftRows<'a> {
     }
 }
 
+/// What products read on the left.
+pub(super) trait Left: Copy {
+    fn rows(&self) -> usize;
+
+    /// Where the first elements of rows `row..row + ROWS`, a tile, stand, and how far a row's elements are apart; there are `len` of
+    /// each row.
+    ///
+    /// # Panics
+    /// When a row is shorter.
+    fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize);
+}
+
+impl Left for LeftRows<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize) {
+        (from_fn(|r| self.row(row + r, len).as_ptr()), 1)
+    }
+}
+
+/// Rows in the order in which products read them, one stream from start to end: of each tile, the rows' first elements, then their
+/// second ones, and so on.
+pub(super) struct PackedRows {
+    values: Vec<f32>,
+    rows: usize,
+    depth: usize,
+}
+
+impl PackedRows {
+    /// Packs `[rows, depth]`, row-major.
+    pub(super) fn new(values: &[f32], rows: usize, depth: usize) -> PackedRows {
+        PackedRows::with_tiles(values, rows, depth, widest_tile())
+    }
+
+    fn with_tiles(values: &[f32], rows: usize, depth: usize, widest: usize) -> PackedRows {
+        let mut packed = Vec::with_capacity(rows * depth);
+        let mut row = 0;
+        while row < rows {
+            let tile_rows = tile_rows(rows - row, widest);
+            let tile = &values[row * depth..][..tile_rows * depth];
+            match tile_rows {
+                8 => interleave::<8>(tile, depth, &mut packed),
+                4 => interleave::<4>(tile, depth, &mut packed),
+                3 => interleave::<3>(tile, depth, &mut packed),
+                2 => interleave::<2>(tile, depth, &mut packed),
+                _ => packed.extend(tile),
+            }
+            row += tile_rows;
+        }
+        PackedRows { values: packed, rows, depth }
+    }
+
+    /// Every row from element `first` on.
+    pub(super) fn from(&self, first: usize) -> LeftTiles<'_> {
+        LeftTiles { packed: self, first }
+    }
+}
+
+/// Appends the rows' first elements, then their second ones, and so on.
+fn interleave<const ROWS: usize>(rows: &[f32], depth: usize, out: &mut Vec<f32>) {
+    let rows: [&[f32]; ROWS] = from_fn(|row| &rows[row * depth..][..depth]);
+    out.extend((0..depth).flat_map(|k| rows.map(|row| row[k])));
+}
+
+/// The elements of [`PackedRows`] from one on.
+#[derive(Clone, Copy)]
+pub(super) struct LeftTiles<'a> {
+    packed: &'a PackedRows,
+    first: usize,
+}
+
+impl Left for LeftTiles<'_> {
+    fn rows(&self) -> usize {
+        self.packed.rows
+    }
+
+    #[inline(always)]
+    fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize) {
+        let PackedRows { values, depth, .. } = self.packed;
+        let tile = &values[row * depth + self.first * ROWS..][..len * ROWS];
+        (from_fn(|r| tile.as_ptr().wrapping_add(r)), ROWS)
+    }
+}
+
+/// Rows of the next tile where so many are left.
+fn tile_rows(left: usize, widest: usize) -> usize {
+    match left {
+        8.. if widest >= 8 => 8,
+        4.. => 4,
+        rest => rest,
+    }
+}
+
+/// Rows of the widest tile of this machine.
+fn widest_tile() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::available() {
+        return avx2::WIDEST_TILE;
+    }
+    PairOfVectors::TILE_ROWS
+}
+
 /// Where the product goes: row `r` to `buffer[start + r * stride..][..columns]`.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
@@ -60,7 +165,7 @@ pub(super) struct FinishColumns<'a> {
 ///
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
-pub(super) unsafe fn multiply_panel(left: LeftRows<'_>, panel: &[PanelRow], target: Target<'_>) {
+pub(super) unsafe fn multiply_panel(left: impl Left, panel: &[PanelRow], target: Target<'_>) {
     let right = RightRows { values: panel.as_flattened(), rows: panel.len(), stride: PANEL };
     #[cfg(target_arch = "x86_64")]
     if avx2::available() {
@@ -120,7 +225,7 @@ impl RightRows<'_> {
 ///
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
-pub(super) unsafe fn multiply_strided(left: LeftRows<'_>, right: RightRows<'_>, target: Target<'_>) {
+pub(super) unsafe fn multiply_strided(left: impl Left, right: RightRows<'_>, target: Target<'_>) {
     #[cfg(target_arch = "x86_64")]
     if avx2::available() {
         // SAFETY: the machine has what the function is compiled for; the caller keeps the other promise.
@@ -192,15 +297,14 @@ impl Vector for PairOfVectors {
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
-unsafe fn multiply_rows<V: Vector>(left: LeftRows<'_>, right: RightRows<'_>, target: Target<'_>) {
+unsafe fn multiply_rows<V: Vector>(left: impl Left, right: RightRows<'_>, target: Target<'_>) {
     let mut row = 0;
-    while row < left.rows {
-        let rows = left.rows - row;
+    while row < left.rows() {
         // SAFETY: the tiles are inside `target`, which the caller keeps for this call.
         row += unsafe {
-            match rows {
-                8.. if V::TILE_ROWS >= 8 => multiply_tile::<V, 8, 1>(left, row, right, target),
-                4.. => multiply_tile::<V, 4, 1>(left, row, right, target),
+            match tile_rows(left.rows() - row, V::TILE_ROWS) {
+                8 => multiply_tile::<V, 8, 1>(left, row, right, target),
+                4 => multiply_tile::<V, 4, 1>(left, row, right, target),
                 3 => multiply_tile::<V, 3, 1>(left, row, right, target),
                 2 => multiply_tile::<V, 2, 2>(left, row, right, target),
                 _ => multiply_tile::<V, 1, 4>(left, row, right, target),
@@ -218,13 +322,13 @@ const UNROLL: usize = 4;
 /// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
 unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
-    left: LeftRows<'_>,
+    left: impl Left,
     row: usize,
     right: RightRows<'_>,
     target: Target<'_>,
 ) -> usize {
     let mut right_row = right.start();
-    let mut left_rows: [*const f32; ROWS] = from_fn(|r| left.row(row + r, right.rows).as_ptr());
+    let (mut left_rows, apart) = left.tile::<ROWS>(row, right.rows);
     let mut sums = [[V::splat(0.0); ROWS]; CHAINS];
     let mut steps = right.rows;
     // Leaving the loop between any two steps keeps LLVM from ordering the whole loop by sums: on WebAssembly it would put
@@ -239,13 +343,13 @@ unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
                 let elements = V::load(right_row.add(step * right.stride));
                 for r in 0..ROWS {
                     let sum = &mut sums[step % CHAINS][r];
-                    *sum = V::splat(*left_rows[r].add(step)).mul_add(elements, *sum);
+                    *sum = V::splat(*left_rows[r].add(step * apart)).mul_add(elements, *sum);
                 }
             }
         }
         steps -= UNROLL;
         right_row = right_row.wrapping_add(UNROLL * right.stride);
-        left_rows = left_rows.map(|row| row.wrapping_add(UNROLL));
+        left_rows = left_rows.map(|row| row.wrapping_add(UNROLL * apart));
     }
     let sums: [V; ROWS] = from_fn(|r| sums[1..].iter().fold(sums[0][r], |sum, chain| sum.add(chain[r])));
     // SAFETY: rows of the target, which the caller keeps for this call.
@@ -335,7 +439,7 @@ impl Target<'_> {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{LeftRows, PanelRow, RightRows, Target, Vector};
+    use super::{Left, PanelRow, RightRows, Target, Vector};
     use core::arch::x86_64::*;
 
     /// Whether this machine has AVX2 and FMA.
@@ -348,10 +452,12 @@ mod avx2 {
     /// # Safety
     /// As long as this runs, no one else may use the elements of `target`.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn multiply_rows(left: LeftRows<'_>, right: RightRows<'_>, target: Target<'_>) {
+    pub(super) unsafe fn multiply_rows(left: impl Left, right: RightRows<'_>, target: Target<'_>) {
         // SAFETY: the caller keeps the promise.
         unsafe { super::multiply_rows::<Register>(left, right, target) }
     }
+
+    pub(super) const WIDEST_TILE: usize = Register::TILE_ROWS;
 
     /// Only `multiply_rows` above makes and uses these: the machine has AVX2 and FMA wherever one exists.
     #[derive(Clone, Copy)]
@@ -427,8 +533,6 @@ pub(super) mod cases {
         difference(format!("packing, {depth} deep"), panel.as_flattened(), &expected, 0.0)
     }
 
-    type Multiply = unsafe fn(LeftRows<'_>, RightRows<'_>, Target<'_>);
-
     fn failure(rows: usize, depth: usize, columns: usize, accumulate: bool) -> Option<String> {
         let (left_stride, right_stride, out_stride, start) = (depth + 3, 11, columns + 2, 5);
         let left = numbers(rows * left_stride, 1);
@@ -446,23 +550,27 @@ pub(super) mod cases {
         }
         let strided = RightRows { values: &right, rows: depth, stride: right_stride };
         let packed = RightRows { values: panel.as_flattened(), rows: depth, stride: PANEL };
-        let by_panel: Multiply = |left, right, target| {
-            // SAFETY: the caller keeps the promise.
-            unsafe { multiply_panel(left, right.values.as_chunks().0, target) }
+        let rows_alone: Vec<f32> = left.chunks(left_stride).flat_map(|row| &row[..depth]).copied().collect();
+        let tiles = |widest: usize| PackedRows::with_tiles(&rows_alone, rows, depth, widest);
+        let (wide, narrow) = (tiles(widest_tile()), tiles(PairOfVectors::TILE_ROWS));
+        let left = LeftRows { values: &left, rows, stride: left_stride };
+        // SAFETY: no one else knows the buffer, as below.
+        let implementations: [(&str, &dyn Fn(Target<'_>)); 6] = unsafe {
+            [
+                ("panel", &|target| multiply_panel(left, &panel, target)),
+                ("panel, packed rows", &|target| multiply_panel(wide.from(0), &panel, target)),
+                ("strided", &|target| multiply_strided(left, strided, target)),
+                ("panel, pair of vectors", &|target| multiply_rows::<PairOfVectors>(left, packed, target)),
+                ("strided, pair of vectors", &|target| multiply_rows::<PairOfVectors>(left, strided, target)),
+                ("packed rows, pair of vectors", &|target| {
+                    multiply_rows::<PairOfVectors>(narrow.from(0), packed, target)
+                }),
+            ]
         };
-        let implementations: [(&str, Multiply, RightRows<'_>); 4] = [
-            ("panel", by_panel, packed),
-            ("strided", multiply_strided, strided),
-            ("panel, pair of vectors", multiply_rows::<PairOfVectors>, packed),
-            ("strided, pair of vectors", multiply_rows::<PairOfVectors>, strided),
-        ];
-        implementations.into_iter().find_map(|(name, multiply, right)| {
+        implementations.into_iter().find_map(|(name, multiply)| {
             let mut got = before.clone();
             let buffer = &SharedOutput::new(&mut got);
-            let left = LeftRows { values: &left, rows, stride: left_stride };
-            let target = Target { buffer, start, stride: out_stride, columns, accumulate, finish: None };
-            // SAFETY: no one else knows the buffer.
-            unsafe { multiply(left, right, target) };
+            multiply(Target { buffer, start, stride: out_stride, columns, accumulate, finish: None });
             let what = format!("{name}: {rows} rows, {depth} deep, {columns} columns, accumulate {accumulate}");
             difference(what, &got, &expected, 1e-6)
         })
