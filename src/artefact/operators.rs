@@ -17,7 +17,7 @@ use crate::ops::plain::PlainOperator;
 use crate::ops::pool::Pool;
 use crate::ops::{
     Activate, AppendToCache, Attention, Buffer, CheckIndices, ConvInteger, DequantizeLinear, DynamicQuantizeLinear,
-    Embedding, IntegerLinear, IntegerPower, KnownSizes, LayerNorm, Linear, Lookup, MatMul, MatMulInteger,
+    Embedding, GatedLinear, IntegerLinear, IntegerPower, KnownSizes, LayerNorm, Linear, Lookup, MatMul, MatMulInteger,
     NarrowInteger, OneHot, PaddingMask, QLinearBinary, QLinearSoftmax, QuantizeLinear, QuantizedLinear, QuantizedNorm,
     Reduce, RelativePositionBucket, Requantize, RmsNorm, RotaryEmbedding, RoundFloat, ScatterElements, ScatterNd,
     Shared, Slice, Softplus, TensorScatter, TopK,
@@ -65,6 +65,7 @@ const OWN: &[Entry] = &[
     Entry::of::<CheckIndices>(),
     Entry::of::<DequantizeLinear>(),
     Entry::of::<Embedding>(),
+    Entry::of::<GatedLinear>(),
     Entry::of::<KnownSizes>(),
     Entry::of::<LayerNorm>(),
     Entry::of::<Linear>(),
@@ -211,6 +212,31 @@ impl Stored for Linear {
             Linear { inputs, outputs, weights: reader.shared()?, bias: reader.optional()?, activation, joined };
         let fits = (linear.weights.inputs(), linear.weights.outputs()) == (inputs, outputs)
             && linear.bias.as_ref().is_none_or(|bias| bias.len() == outputs);
+        if fits { Ok(linear) } else { Err(malformed("the weights of a layer are of another size")) }
+    }
+}
+
+impl Stored for GatedLinear {
+    const NAME: &'static str = "GatedLinear";
+
+    fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
+        let GatedLinear { inputs, outputs, gate, gate_bias, activation, up, up_bias } = self;
+        writer.value(&(inputs, outputs, activation))?;
+        for (weights, bias) in [(gate, gate_bias), (up, up_bias)] {
+            writer.shared(weights)?;
+            writer.optional(bias.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn read(reader: &mut Reader) -> Result<GatedLinear> {
+        let (inputs, outputs, activation) = reader.value()?;
+        let (gate, gate_bias) = (reader.shared()?, reader.optional()?);
+        let (up, up_bias) = (reader.shared()?, reader.optional()?);
+        let linear = GatedLinear { inputs, outputs, gate, gate_bias, activation, up, up_bias };
+        let fits = [&linear.gate, &linear.up].map(|weights| (weights.inputs(), weights.outputs()))
+            == [(inputs, outputs); 2]
+            && [&linear.gate_bias, &linear.up_bias].into_iter().flatten().all(|bias| bias.len() == outputs);
         if fits { Ok(linear) } else { Err(malformed("the weights of a layer are of another size")) }
     }
 }
@@ -442,6 +468,15 @@ mod tests {
         let bytes: Vec<i8> = (0..60).collect();
         let float = Linear::new(20, 30, Shared::new(LinearWeights::from_f32(&floats, 20, 30, 30, 1)));
         let bias = Some(Shared::new(vec![-1.0; 30]));
+        let gated = |gate_bias: &Option<Shared<Vec<f32>>>, up_bias: &Option<Shared<Vec<f32>>>| GatedLinear {
+            inputs: 20,
+            outputs: 30,
+            gate: float.weights.clone(),
+            gate_bias: gate_bias.clone(),
+            activation: Activation::Silu,
+            up: Shared::new(LinearWeights::from_f32(&floats, 20, 30, 1, 20)),
+            up_bias: up_bias.clone(),
+        };
         let int8 = LinearWeights::from_int8(&bytes, 20, 3, 3, 1, &[0.5], &[1, 2, 3]).unwrap();
         let blocks = int4();
         let table = EmbeddingTable::from_linear(&blocks).unwrap();
@@ -457,6 +492,9 @@ mod tests {
         let gamma = Shared::new(vec![1.0, f32::NAN, f32::NEG_INFINITY]);
         let norm = LayerNorm { gamma: gamma.clone(), beta: Some(gamma.clone()), epsilon: 1e-5 };
         vec![
+            Box::new(gated(&bias, &None)),
+            Box::new(gated(&None, &bias)),
+            Box::new(gated(&bias, &bias)),
             Box::new(Linear { bias, activation: Activation::Gelu, joined: Some(Join::Multiply), ..float }),
             Box::new(Linear::new(20, 3, Shared::new(int8))),
             Box::new(Linear::new(60, 3, Shared::new(blocks))),

@@ -10,7 +10,8 @@ use crate::gpu::{BufferId, Gpu};
 use crate::graph::checks::{check_inputs, check_outputs};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{
-    Attention, Embedding, Expert, IntegerLinear, Linear, Lookup, MixtureOfExperts, QuantizedLinear, Shared, f32_slice,
+    Attention, Embedding, Expert, GatedLinear, IntegerLinear, Linear, Lookup, MixtureOfExperts, QuantizedLinear,
+    Shared, f32_slice,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -293,6 +294,9 @@ fn weight_bytes(node: &TypedNode) -> Vec<(usize, usize)> {
     if let Some(linear) = node.op_as::<Linear>() {
         let weights = (linear.weights.address(), linear.weights.bytes());
         [weights].into_iter().chain(bias(&linear.bias)).collect()
+    } else if let Some(linear) = node.op_as::<GatedLinear>() {
+        let weights = [&linear.gate, &linear.up].map(|weights| (weights.address(), weights.bytes()));
+        weights.into_iter().chain(bias(&linear.gate_bias)).chain(bias(&linear.up_bias)).collect()
     } else if let Some(linear) = node.op_as::<QuantizedLinear>() {
         let weights = (linear.weights.address(), linear.weights.bytes());
         let scales = (linear.scales.address(), size_of_val(&linear.scales[..]));
@@ -336,5 +340,35 @@ fn run_error(error: &TractError) -> Error {
         None => Error::invalid_input(error.root_cause().to_string()).remedy(
             "check that the inputs' sizes are those that the model was made for, and not more tokens than it allows",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::activation::Activation;
+    use crate::kernels::linear::LinearWeights;
+
+    #[test]
+    fn weights_of_a_gated_layer_are_counted_once() {
+        let weights = || Shared::new(LinearWeights::from_f32(&[0.5; 16], 2, 8, 8, 1));
+        let (gate, other) = (weights(), weights());
+        for (up, up_bias, bytes) in
+            [(other, None, 2 * 64 + 32), (gate.clone(), None, 64 + 32), (weights(), Some(vec![1.0; 8]), 2 * (64 + 32))]
+        {
+            let linear = GatedLinear {
+                inputs: 2,
+                outputs: 8,
+                gate: gate.clone(),
+                gate_bias: Some(Shared::new(vec![1.0; 8])),
+                activation: Activation::Silu,
+                up,
+                up_bias: up_bias.map(Shared::new),
+            };
+            let op = Box::new(linear);
+            let node = TypedNode { id: 0, name: "node".into(), inputs: vec![], op, outputs: tvec!() };
+            let counted: HashMap<usize, usize> = weight_bytes(&node).into_iter().collect();
+            assert_eq!(counted.values().sum::<usize>(), bytes);
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::linear::Part;
 use super::parallel::SharedOutput;
 use super::simd::bytes::{I32x4, rounded_to_bytes, sums_of_halves};
 use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
-use super::simd::{F32x4, ProductSums, RUN};
+use super::simd::{F32x4, ProductSums, RUN, zip_in_place};
 use std::array::from_fn;
 use std::ops::Range;
 
@@ -75,20 +75,29 @@ impl<'a> BlockProduct<'a> {
     /// # Safety
     /// As long as this runs, no one else may use the part of `out`.
     pub(super) unsafe fn multiply(&self, part: Part, out: &SharedOutput<'_>, scratch: &mut Scratch) {
+        // SAFETY: as the caller promises.
+        unsafe { self.multiply_by(self.weights, Put::Write, part, out, scratch) };
+    }
+
+    /// As [`BlockProduct::multiply`], of the same rows with weights of the same size and layout.
+    ///
+    /// # Safety
+    /// As long as this runs, no one else may use the part of `out`.
+    pub(super) unsafe fn multiply_by(
+        &self,
+        weights: &BlockWeights,
+        put: Put<'_>,
+        part: Part,
+        out: &SharedOutput<'_>,
+        scratch: &mut Scratch,
+    ) {
         for column in (part.first_column..part.first_column + part.columns).step_by(OUTPUTS) {
             let columns = OUTPUTS.min(part.first_column + part.columns - column);
-            let panel = Panel { weights: self.weights, index: column / OUTPUTS };
+            let panel = Panel { weights, index: column / OUTPUTS };
             let mut write = |row: usize, sums: &[[F32x4; 2]]| {
                 for (row, sums) in (row..).zip(sums) {
                     // SAFETY: a row of the part, which the caller keeps for this call.
-                    let out = unsafe { out.slice(row * self.weights.outputs() + column, columns) };
-                    if let ([low, high], []) = out.as_chunks_mut() {
-                        sums[0].store(low);
-                        sums[1].store(high);
-                    } else {
-                        let lanes = sums.map(F32x4::to_array);
-                        out.copy_from_slice(&lanes.as_flattened()[..columns]);
-                    }
+                    put.apply(*sums, column, unsafe { out.slice(row * weights.outputs() + column, columns) });
                 }
             };
             match &self.left {
@@ -99,6 +108,37 @@ impl<'a> BlockProduct<'a> {
                     panel.multiply_rounded::<I32x4>(activations, part, scratch, &mut write);
                 }
                 Left::Floats { rows, values } => panel.multiply_floats(*rows, values, &mut write),
+            }
+        }
+    }
+}
+
+/// What becomes of sums.
+#[derive(Clone, Copy)]
+pub(super) enum Put<'a> {
+    /// They are written.
+    Write,
+    /// What stands in their place is multiplied by them, after the bias `[outputs]` is added.
+    Multiply(Option<&'a [f32]>),
+}
+
+impl Put<'_> {
+    /// Of the sums of a row of a panel, from `column` on, as many as `out` has elements.
+    #[inline(always)]
+    fn apply(self, sums: [F32x4; 2], column: usize, out: &mut [f32]) {
+        match (self, out.as_chunks_mut()) {
+            (Put::Write, ([low, high], [])) => {
+                sums[0].store(low);
+                sums[1].store(high);
+            }
+            (Put::Write, _) => out.copy_from_slice(&sums.map(F32x4::to_array).as_flattened()[..out.len()]),
+            (Put::Multiply(bias), _) => {
+                let mut lanes = sums.map(F32x4::to_array);
+                let factors = &mut lanes.as_flattened_mut()[..out.len()];
+                if let Some(bias) = bias {
+                    zip_in_place(factors, &bias[column..][..out.len()], |sum, bias| sum + bias);
+                }
+                zip_in_place(out, factors, |value, factor| value * factor);
             }
         }
     }

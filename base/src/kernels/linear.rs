@@ -51,23 +51,15 @@ pub fn linear(
     let is_packed = product.is_none() && (2..=PACKED_ROWS).contains(&rows);
     let packed = is_packed.then(|| PackedRows::new(x, rows, inputs));
     let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
-    let columns = columns_of_a_task(row_block.min(rows) * inputs, outputs);
-    let column_blocks = outputs.div_ceil(columns);
-    let tasks = rows.div_ceil(row_block) * column_blocks;
-    let work = rows.saturating_mul(inputs).saturating_mul(outputs);
+    let cut = Cut::new(rows, outputs, row_block, inputs);
     let finish = Finish { bias, activation, joined };
     let out = SharedOutput::new(out);
     for_each(
-        tasks,
-        work,
+        cut.parts(),
+        cut.work,
         || (if product.is_some() { Vec::new() } else { weights.scratch() }, Scratch::default()),
         |(scratch, block_scratch), task| {
-            let block = Part {
-                first_row: task / column_blocks * row_block,
-                first_column: task % column_blocks * columns,
-                rows: row_block.min(rows - task / column_blocks * row_block),
-                columns: columns.min(outputs - task % column_blocks * columns),
-            };
+            let block = cut.part(task);
             // SAFETY: every task has its own block of the output.
             unsafe {
                 match &product {
@@ -112,24 +104,29 @@ pub fn linear_reference(
     out: &mut [f32],
 ) {
     check_lengths(x, rows, weights, bias, joined, out);
-    let (inputs, outputs) = (weights.inputs(), weights.outputs());
-    let (x, matrix) = (weights.rounded_reference(x), weights.to_f32());
-    for row in 0..rows {
-        for column in 0..outputs {
-            let product = |k: usize| x[row * inputs + k] * f64::from(matrix[k * outputs + column]);
-            let sum = (0..inputs).map(product).sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[column]));
-            let value = activation.reference(sum);
-            let at = row * outputs + column;
-            out[at] = match joined {
-                None => value,
-                Some(Joined { how: Join::Add, values }) => value + f64::from(values[at]),
-                Some(Joined { how: Join::Multiply, values }) => value * f64::from(values[at]),
-            } as f32;
-        }
+    let sums = sums_reference(x, rows, weights, bias);
+    for (at, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+        let value = activation.reference(sum);
+        *out = match joined {
+            None => value,
+            Some(Joined { how: Join::Add, values }) => value + f64::from(values[at]),
+            Some(Joined { how: Join::Multiply, values }) => value * f64::from(values[at]),
+        } as f32;
     }
 }
 
-fn check_lengths(
+/// `Σ_k x[r, k] · w[k, n] + bias[n]` in f64, row-major.
+pub(super) fn sums_reference(x: &[f32], rows: usize, weights: &LinearWeights, bias: Option<&[f32]>) -> Vec<f64> {
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let (x, matrix) = (weights.rounded_reference(x), weights.to_f32());
+    let sum = |row: usize, column: usize| {
+        let product = |k: usize| x[row * inputs + k] * f64::from(matrix[k * outputs + column]);
+        (0..inputs).map(product).sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[column]))
+    };
+    (0..rows * outputs).map(|at| sum(at / outputs, at % outputs)).collect()
+}
+
+pub(super) fn check_lengths(
     x: &[f32],
     rows: usize,
     weights: &LinearWeights,
@@ -150,6 +147,41 @@ pub(super) struct Part {
     pub(super) first_column: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
+}
+
+/// How an output is cut into parts: into blocks of rows, and each of them into blocks of columns.
+pub(super) struct Cut {
+    rows: usize,
+    outputs: usize,
+    row_block: usize,
+    columns: usize,
+    /// Multiply-adds of all parts together.
+    pub(super) work: usize,
+}
+
+impl Cut {
+    /// Of an output each of whose elements takes so many multiply-adds.
+    pub(super) fn new(rows: usize, outputs: usize, row_block: usize, element_work: usize) -> Cut {
+        let columns = columns_of_a_task(row_block.min(rows) * element_work, outputs);
+        let work = rows.saturating_mul(element_work).saturating_mul(outputs);
+        Cut { rows, outputs, row_block, columns, work }
+    }
+
+    pub(super) fn parts(&self) -> usize {
+        self.rows.div_ceil(self.row_block) * self.outputs.div_ceil(self.columns)
+    }
+
+    pub(super) fn part(&self, index: usize) -> Part {
+        let column_blocks = self.outputs.div_ceil(self.columns);
+        let first_row = index / column_blocks * self.row_block;
+        let first_column = index % column_blocks * self.columns;
+        Part {
+            first_row,
+            first_column,
+            rows: self.row_block.min(self.rows - first_row),
+            columns: self.columns.min(self.outputs - first_column),
+        }
+    }
 }
 
 /// Writes the block of the finished product; `left` gives its rows from an element on.
@@ -192,7 +224,7 @@ unsafe fn multiply_block<L: Left>(
 ///
 /// # Safety
 /// As long as this runs, no one else may use the block of `out`.
-unsafe fn finish_block(block: Part, outputs: usize, finish: &Finish<'_>, out: &SharedOutput<'_>) {
+pub(super) unsafe fn finish_block(block: Part, outputs: usize, finish: &Finish<'_>, out: &SharedOutput<'_>) {
     for row in block.first_row..block.first_row + block.rows {
         let start = row * outputs + block.first_column;
         // SAFETY: a row of the block, which the caller keeps for this call.

@@ -256,6 +256,20 @@ impl LinearWeights {
         }
     }
 
+    /// The blocks of other weights with which the [`LinearWeights::block_product`] of these can multiply too: they have the
+    /// same size and layout, and activations are rounded for both or for neither.
+    pub(super) fn blocks_alike<'a>(&self, other: &'a LinearWeights) -> Option<&'a BlockWeights> {
+        let (
+            Panels::Blocks { weights: own, rounds_activations },
+            Panels::Blocks { weights, rounds_activations: others_round },
+        ) = (&self.panels, &other.panels)
+        else {
+            return None;
+        };
+        let form = |weights: &BlockWeights| (weights.inputs(), weights.outputs(), weights.layout());
+        (rounds_activations == others_round && form(own) == form(weights)).then_some(&**weights)
+    }
+
     /// Elements of a row that goes in.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -18,6 +18,7 @@ pub mod conv;
 mod dot;
 pub mod embedding;
 mod finish;
+pub mod gated_linear;
 pub mod integer_linear;
 mod integer_panel;
 pub mod linear;

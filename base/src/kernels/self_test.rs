@@ -2,8 +2,8 @@
 //! where there is no test harness, through [`kernel_self_test`].
 
 use super::{
-    activation, attention, attention_by_steps, block_linear, conv, dot, embedding, integer_linear, linear, norm, panel,
-    parallel, quantize, rotary_embedding, simd, windows,
+    activation, attention, attention_by_steps, block_linear, conv, dot, embedding, gated_linear, integer_linear,
+    linear, norm, panel, parallel, quantize, rotary_embedding, simd, windows,
 };
 
 /// A table of cases: runs them all and gives a line for each failure.
@@ -11,7 +11,7 @@ type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 16] = [
+    let tables: [(&str, Table); 17] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
@@ -21,6 +21,7 @@ pub fn kernel_self_test() -> String {
         ("quantize", quantize::cases::failures),
         ("linear", linear::cases::failures),
         ("block linear", block_linear::cases::failures),
+        ("gated linear", gated_linear::cases::failures),
         ("norm", norm::cases::failures),
         ("attention", attention::cases::failures),
         ("attention by steps", attention_by_steps::cases::failures),

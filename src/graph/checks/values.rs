@@ -2,7 +2,7 @@
 
 use super::sizes::{check_memory, check_shape};
 use crate::error::{Error, Result};
-use crate::ops::Linear;
+use crate::ops::{GatedLinear, Linear};
 use std::fmt::Debug;
 use tract_core::internal::{EvalContext, OpState, TDim, TypedNode};
 use tract_core::ops::array::{Gather, GatherElements, ScatterElements, ScatterNd, Trilu};
@@ -32,6 +32,9 @@ pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> 
 fn check_operands(node: &TypedNode, inputs: &[TValue]) -> Result<()> {
     match inputs {
         [x, ..] if let Some(linear) = node.op_as::<Linear>() => {
+            same_size(x.shape().last().copied(), Some(linear.inputs))
+        }
+        [x] if let Some(linear) = node.op_as::<GatedLinear>() => {
             same_size(x.shape().last().copied(), Some(linear.inputs))
         }
         [table, indices] if let Some(gather) = node.op_as::<Gather>() => {
@@ -178,7 +181,33 @@ fn outside_of(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::activation::Activation;
+    use crate::kernels::linear::LinearWeights;
+    use crate::ops::Shared;
+    use tract_core::internal::{IntoTValue, TypedOp, tvec};
     use tract_core::prelude::tensor1;
+
+    #[test]
+    fn columns_of_layers() {
+        let weights = Shared::new(LinearWeights::from_f32(&[0.5; 6], 2, 3, 3, 1));
+        let gated = GatedLinear {
+            inputs: 2,
+            outputs: 3,
+            gate: weights.clone(),
+            gate_bias: None,
+            activation: Activation::Silu,
+            up: weights.clone(),
+            up_bias: None,
+        };
+        let layers: [Box<dyn TypedOp>; 2] = [Box::new(Linear::new(2, 3, weights)), Box::new(gated)];
+        for op in layers {
+            let node = TypedNode { id: 0, name: "node".into(), inputs: vec![], op, outputs: tvec!() };
+            for (columns, right) in [(2, true), (1, false), (3, false)] {
+                let x = Tensor::zero::<f32>(&[4, columns]).unwrap().into_tvalue();
+                assert_eq!(check_operands(&node, &[x]).is_ok(), right, "{columns} of {node:?}");
+            }
+        }
+    }
 
     #[test]
     fn indices() {

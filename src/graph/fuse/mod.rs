@@ -9,6 +9,7 @@ mod cache;
 mod columns;
 mod embedding;
 mod epilogue;
+mod gated;
 mod gelu;
 mod linear;
 mod lookup;
@@ -70,6 +71,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "integer linear", look: quantized_linear::look_for_integer_linear },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
+    Rule { pattern: "gated linear", look: gated::look },
     Rule { pattern: "columns", look: columns::look },
     Rule { pattern: "convolution padding", look: padding::look },
 ];
