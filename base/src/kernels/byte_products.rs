@@ -1,8 +1,9 @@
 //! Exact sums of products of 8-bit integers, made as this machine makes them fastest.
 //!
 //! Pairs are widened to 16 bits, which every machine can. Quads are four bytes multiplied as they are; what WebAssembly's
-//! relaxed instruction makes of factors beyond 127 differs between machines, so [`Way::of_this_machine`] tries it once. Builds without
-//! relaxed SIMD make quads of pairs.
+//! relaxed instructions make of factors beyond 127, and of sums of two products beyond 16 bits, differs between machines, so
+//! [`Way::of_this_machine`] tries it once. Where sums of two products saturate, weights can be split into two of which none is so
+//! large. Builds without relaxed SIMD make quads of pairs.
 
 use super::RELAXED_SIMD;
 use super::simd::bytes::{I16x8, I32x4};
@@ -16,8 +17,36 @@ pub(super) fn has_least_pair(block: &Block) -> bool {
     block.as_chunks().0.contains(&[i8::MIN; 2])
 }
 
+/// The largest sum of the magnitudes of two weights, rows 0 and 1 or 2 and 3 of a column, whose products with factors up to 255 are
+/// sums of 16 bits: 255 · 128 < 2^15.
+const BOUND: u16 = 128;
+
+fn is_bounded(pair: [i8; 2]) -> bool {
+    pair.iter().map(|weight| u16::from(weight.unsigned_abs())).sum::<u16>() <= BOUND
+}
+
+/// Whether some pair of weights is beyond the bound of [`Way::BoundedQuads`].
+pub(super) fn has_large_pair(block: &Block) -> bool {
+    !block.as_chunks().0.iter().copied().all(is_bounded)
+}
+
+/// Two blocks whose sum is the block, neither with a large pair.
+pub(super) fn halved(block: &Block) -> [Block; 2] {
+    let mut halves = [*block, [0; 16]];
+    for pair in 0..8 {
+        let weights = 2 * pair..2 * pair + 2;
+        if !is_bounded([block[weights.start], block[weights.start + 1]]) {
+            for at in weights {
+                halves[0][at] = block[at].clamp(-64, 64);
+                halves[1][at] = block[at] - halves[0][at];
+            }
+        }
+    }
+    halves
+}
+
 /// How products are made.
-pub(super) trait ByteProducts {
+pub(super) trait ByteProducts: Copy {
     /// An element of the left-hand matrix.
     type Element: Copy + Default + Send + Sync;
     /// Four elements of a row of the left-hand matrix.
@@ -29,6 +58,9 @@ pub(super) trait ByteProducts {
 
     /// Whether sums take so many registers that a tile should be one block wide, and not three.
     const NARROW_TILES: bool;
+
+    /// To be called outside the loop.
+    fn new() -> Self;
 
     /// What is added to elements on the left, and so to their zero point.
     fn offset(signed: bool) -> i32;
@@ -43,13 +75,14 @@ pub(super) trait ByteProducts {
     fn zero() -> Self::Sums;
 
     /// Adds the products of the factors with every column; sums wrap.
-    fn add_products(sums: Self::Sums, factors: Self::Factors, weights: Self::Weights) -> Self::Sums;
+    fn add_products(self, sums: Self::Sums, factors: Self::Factors, weights: Self::Weights) -> Self::Sums;
 
     fn total(sums: Self::Sums) -> I32x4;
 }
 
 /// Products in 16 bits, two to a sum.
-pub(super) enum Pairs {}
+#[derive(Clone, Copy)]
+pub(super) struct Pairs;
 
 impl ByteProducts for Pairs {
     type Element = i16;
@@ -60,6 +93,11 @@ impl ByteProducts for Pairs {
     type Sums = [I32x4; 2];
 
     const NARROW_TILES: bool = true;
+
+    #[inline(always)]
+    fn new() -> Pairs {
+        Pairs
+    }
 
     #[inline(always)]
     fn offset(_: bool) -> i32 {
@@ -88,7 +126,7 @@ impl ByteProducts for Pairs {
     }
 
     #[inline(always)]
-    fn add_products(sums: [I32x4; 2], factors: I16x8, weights: [I16x8; 2]) -> [I32x4; 2] {
+    fn add_products(self, sums: [I32x4; 2], factors: I16x8, weights: [I16x8; 2]) -> [I32x4; 2] {
         [sums[0] + weights[0].dot(factors), sums[1] + weights[1].dot(factors)]
     }
 
@@ -107,6 +145,8 @@ pub(super) enum Way {
     UnsignedQuads,
     /// Quads whose factors are signed; for weights without a least pair.
     SignedQuads,
+    /// Quads whose factors are unsigned, with sums of two products in 16 bits; for weights without a large pair.
+    BoundedQuads,
 }
 
 /// Something to be done with products, however they are made.
@@ -121,6 +161,7 @@ impl Way {
             Way::Pairs => multiplication.run::<Pairs>(),
             Way::UnsignedQuads => multiplication.run::<quads::Quads<false>>(),
             Way::SignedQuads => multiplication.run::<quads::Quads<true>>(),
+            Way::BoundedQuads => multiplication.run::<quads::BoundedQuads>(),
         }
     }
 
@@ -128,16 +169,17 @@ impl Way {
     #[cfg(any(test, feature = "selftest"))]
     pub(super) fn exact_here() -> Vec<Way> {
         match Way::of_this_machine() {
-            way if !RELAXED_SIMD => vec![way, Way::UnsignedQuads, Way::SignedQuads],
+            way if !RELAXED_SIMD => vec![way, Way::UnsignedQuads, Way::SignedQuads, Way::BoundedQuads],
             Way::Pairs => vec![Way::Pairs],
             way => vec![Way::Pairs, way],
         }
     }
 
-    /// This way, or another one if it is not exact for blocks that contain a least pair.
-    pub(super) fn for_weights(self, has_least_pair: bool) -> Way {
+    /// This way, or another one if it is not exact for blocks that contain a least pair, or a large one.
+    pub(super) fn for_weights(self, has_least_pair: bool, has_large_pair: bool) -> Way {
         match self {
             Way::SignedQuads if has_least_pair => Way::Pairs,
+            Way::BoundedQuads if has_large_pair => Way::Pairs,
             way => way,
         }
     }
@@ -151,15 +193,16 @@ impl Way {
 
 /// Whether this machine makes products of bytes from sums of two in 16 bits, where it pays to leave them as long as they fit.
 pub(super) fn sums_are_narrow() -> bool {
-    RELAXED_SIMD && Way::of_this_machine() == Way::Pairs
+    RELAXED_SIMD && matches!(Way::of_this_machine(), Way::Pairs | Way::BoundedQuads)
 }
 
 mod quads {
     use super::{Block, ByteProducts, Way};
-    use crate::kernels::simd::bytes::{Bytes16, I32x4};
+    use crate::kernels::simd::bytes::{Bytes16, I16x8, I32x4};
 
     /// Products of bytes, four to a sum, where the machine takes factors as `SIGNED` says.
-    pub(super) enum Quads<const SIGNED: bool> {}
+    #[derive(Clone, Copy)]
+    pub(super) struct Quads<const SIGNED: bool>;
 
     impl<const SIGNED: bool> ByteProducts for Quads<SIGNED> {
         type Element = u8;
@@ -168,6 +211,11 @@ mod quads {
         type Sums = I32x4;
 
         const NARROW_TILES: bool = false;
+
+        #[inline(always)]
+        fn new() -> Self {
+            Quads
+        }
 
         #[inline(always)]
         fn offset(signed: bool) -> i32 {
@@ -199,8 +247,62 @@ mod quads {
         }
 
         #[inline(always)]
-        fn add_products(sums: I32x4, factors: Bytes16, weights: Bytes16) -> I32x4 {
+        fn add_products(self, sums: I32x4, factors: Bytes16, weights: Bytes16) -> I32x4 {
             weights.dot_add::<SIGNED>(factors, sums)
+        }
+
+        #[inline(always)]
+        fn total(sums: I32x4) -> I32x4 {
+            sums
+        }
+    }
+
+    /// Products of bytes, four to a sum, of which two are first added in 16 bits. It holds ones, which add these.
+    #[derive(Clone, Copy)]
+    pub(super) struct BoundedQuads(I16x8);
+
+    impl ByteProducts for BoundedQuads {
+        type Element = u8;
+        type Factors = Bytes16;
+        type Weights = Bytes16;
+        type Sums = I32x4;
+
+        const NARROW_TILES: bool = false;
+
+        /// The ones are read from memory: a vector written into the code is put together by several instructions wherever V8 uses it.
+        #[inline(always)]
+        fn new() -> Self {
+            BoundedQuads(I16x8::twice(std::hint::black_box(&[1; 4])))
+        }
+
+        #[inline(always)]
+        fn offset(signed: bool) -> i32 {
+            Quads::<false>::offset(signed)
+        }
+
+        #[inline(always)]
+        fn element(value: i16, signed: bool) -> u8 {
+            Quads::<false>::element(value, signed)
+        }
+
+        #[inline(always)]
+        fn factors(elements: &[u8; 4]) -> Bytes16 {
+            Bytes16::four_times(elements)
+        }
+
+        #[inline(always)]
+        fn weights(block: &Block) -> Bytes16 {
+            Bytes16::load(block)
+        }
+
+        #[inline(always)]
+        fn zero() -> I32x4 {
+            I32x4::splat(0)
+        }
+
+        #[inline(always)]
+        fn add_products(self, sums: I32x4, factors: Bytes16, weights: Bytes16) -> I32x4 {
+            sums + weights.dot_pairs(factors).dot(self.0)
         }
 
         #[inline(always)]
@@ -226,7 +328,26 @@ mod quads {
         }
         let signed = |factor: u8| i32::from(factor as i8);
         let least = (i8::MIN, i8::MIN as u8);
-        let signed_is_exact = all().all(|case| case == least || is_exact(signed, case.0, case.1));
-        signed_is_exact.then_some(Way::SignedQuads)
+        if all().all(|case| case == least || is_exact(signed, case.0, case.1)) {
+            return Some(Way::SignedQuads);
+        }
+        bounded_is_exact().then_some(Way::BoundedQuads)
+    }
+
+    /// Whether the machine adds the products of every bounded pair of weights without loss.
+    fn bounded_is_exact() -> bool {
+        const PAIRS: [[i8; 2]; 8] =
+            [[64, 64], [-64, -64], [127, 1], [-1, 127], [-128, 0], [0, -128], [-127, -1], [63, -65]];
+        const FACTORS: [[u8; 2]; 5] = [[255, 255], [255, 0], [128, 127], [129, 254], [1, 255]];
+        let is_exact = |pair: [i8; 2], factor: [u8; 2]| {
+            let weights: [i8; 16] = std::array::from_fn(|at| pair[at % 2]);
+            let (weights, factors) = std::hint::black_box((weights, [factor[0], factor[1], factor[0], factor[1]]));
+            let products = Bytes16::load(&weights).dot_pairs(Bytes16::four_times(&factors));
+            let mut sums = [0; 4];
+            products.dot(I16x8::twice(&[1; 4])).store(&mut sums);
+            let sum: i32 = pair.iter().zip(factor).map(|(weight, factor)| i32::from(*weight) * i32::from(factor)).sum();
+            sums == [2 * sum; 4]
+        };
+        PAIRS.into_iter().all(|pair| FACTORS.into_iter().all(|factor| is_exact(pair, factor)))
     }
 }

@@ -3,10 +3,10 @@
 
 use super::activation::Activation;
 use super::block_weights::BlockWeights;
-use super::byte_products::{ByteProducts, Multiplication, Way, has_least_pair};
+use super::byte_products::{Block, ByteProducts, Multiplication, Way, halved, has_large_pair, has_least_pair};
 use super::finish::{Finish, Joined};
-use super::integer_panel::{BLOCKS, LeftTiles, PANEL, PanelRows, multiply_panel, tile_rows};
-use super::packed::{Packed, Parts, take};
+use super::integer_panel::{BLOCKS, Extras, LeftTiles, PANEL, Panel, PanelRows, multiply_panel, tile_rows};
+use super::packed::{Packed, Parts, misfit, take};
 use super::parallel::{SharedOutput, for_each};
 use super::simd::F32x4;
 use super::simd::bytes::I32x4;
@@ -22,6 +22,10 @@ const ROW_BLOCK: usize = 192;
 /// Columns that one task computes.
 const COLUMN_BLOCK: usize = 4 * PANEL;
 
+/// The part of all blocks, one in so many, that may have extras: multiplying these, too, then still takes less than products that need
+/// none.
+const MOST_EXTRAS: usize = 3;
+
 /// The matrix `[inputs, outputs]` of 8-bit integers less their zero points, packed for the kernel.
 #[derive(Clone, PartialEq)]
 pub struct IntegerWeights {
@@ -31,10 +35,67 @@ pub struct IntegerWeights {
     panels: Vec<PanelRows>,
     /// Whether some block has a least pair.
     has_least_pair: bool,
+    /// Whether some block has a large pair.
+    has_large_pair: bool,
+    /// What is to be added to blocks, so that these have no large pair.
+    extras: AllExtras,
     /// A panel's sums over the rows of integers less their zero points.
     sums: Vec<PanelOf<i32>>,
     /// A panel's zero points; nothing where all are 0.
     zero_points: Vec<PanelOf<i32>>,
+}
+
+/// [`Extras`] of all panels.
+#[derive(Clone, PartialEq, Default)]
+struct AllExtras {
+    /// The number of them up to each four columns, and with it; nothing where there are none.
+    ends: Vec<u32>,
+    fours: Vec<u32>,
+    blocks: Vec<Block>,
+}
+
+impl AllExtras {
+    /// Takes what is too large from the blocks of panels of so many fours of rows each.
+    fn split_from(panels: &mut [PanelRows], panel_fours: usize) -> AllExtras {
+        let mut extras = AllExtras::default();
+        for panel in panels.chunks_exact_mut(panel_fours) {
+            for column in 0..BLOCKS {
+                for (four, rows) in panel.iter_mut().enumerate() {
+                    if has_large_pair(&rows[column]) {
+                        let [half, extra] = halved(&rows[column]);
+                        rows[column] = half;
+                        extras.fours.push(four as u32);
+                        extras.blocks.push(extra);
+                    }
+                }
+                extras.ends.push(extras.fours.len() as u32);
+            }
+        }
+        if extras.fours.is_empty() { AllExtras::default() } else { extras }
+    }
+
+    /// Reads so many of so many panels, which have so many fours of rows each.
+    fn read(parts: &mut dyn Parts, panels: usize, panel_fours: usize, count: usize) -> Result<AllExtras> {
+        let ends: Vec<u32> = take(parts, panels.checked_mul(BLOCKS))?;
+        let (fours, blocks): (Vec<u32>, _) = (take(parts, Some(count))?, take(parts, Some(count))?);
+        let is_whole = ends.is_sorted() && ends.last().is_some_and(|end| *end as usize == count);
+        if !is_whole || fours.iter().any(|four| *four as usize >= panel_fours) {
+            return Err(misfit("extras of columns or rows that are not there".into()));
+        }
+        Ok(AllExtras { ends, fours, blocks })
+    }
+
+    /// Those of some four columns of a panel.
+    fn of(&self, panel: usize, block: usize) -> Extras<'_> {
+        let index = panel * BLOCKS + block;
+        let Some(end) = self.ends.get(index) else { return Extras::default() };
+        let own = if index == 0 { 0 } else { self.ends[index - 1] as usize }..*end as usize;
+        Extras { fours: &self.fours[own.clone()], blocks: &self.blocks[own] }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.ends) + size_of_val(&*self.fours) + size_of_val(&*self.blocks)
+    }
 }
 
 /// One element for each column of a panel.
@@ -67,6 +128,8 @@ impl IntegerWeights {
             outputs,
             panels: Vec::with_capacity(panel_count * inputs.div_ceil(4).max(1)),
             has_least_pair: false,
+            has_large_pair: false,
+            extras: AllExtras::default(),
             sums: Vec::with_capacity(panel_count),
             zero_points: Vec::new(),
         };
@@ -82,7 +145,30 @@ impl IntegerWeights {
             weights.zero_points.clear();
         }
         weights.has_least_pair = weights.panels.as_flattened().iter().any(has_least_pair);
-        Ok(weights)
+        weights.has_large_pair = weights.panels.as_flattened().iter().any(has_large_pair);
+        let splits = Way::of_this_machine() == Way::BoundedQuads && weights.few_are_large();
+        Ok(if splits { weights.without_large_pairs() } else { weights })
+    }
+
+    /// Whether so few blocks have large pairs that keeping these apart costs less than it saves.
+    fn few_are_large(&self) -> bool {
+        let blocks = self.panels.as_flattened();
+        blocks.iter().filter(|block| has_large_pair(block)).count() <= blocks.len() / MOST_EXTRAS
+    }
+
+    /// The same, with what is too large in large pairs kept apart.
+    fn without_large_pairs(mut self) -> IntegerWeights {
+        let fours = self.fours();
+        self.extras = AllExtras::split_from(&mut self.panels, fours);
+        self.has_large_pair = false;
+        self
+    }
+
+    /// A panel.
+    fn panel(&self, panel: usize) -> Panel<'_> {
+        let fours = self.fours();
+        let extras = from_fn(|block| self.extras.of(panel, block));
+        Panel { rows: &self.panels[panel * fours..][..fours], extras }
     }
 
     /// Packs the panel that begins with column `first`. Gives the sums of its columns.
@@ -123,7 +209,8 @@ impl IntegerWeights {
 
     /// Bytes that the weights take.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.panels) + size_of_val(&*self.sums) + size_of_val(&*self.zero_points)
+        let panels = size_of_val(&*self.panels) + size_of_val(&*self.sums) + size_of_val(&*self.zero_points);
+        panels + self.extras.bytes()
     }
 }
 
@@ -133,29 +220,40 @@ pub struct IntegerForm {
     inputs: usize,
     outputs: usize,
     has_least_pair: bool,
+    has_large_pair: bool,
     has_zero_points: bool,
+    extras: usize,
 }
 
 impl Packed for IntegerWeights {
     type Form = IntegerForm;
 
     fn form(&self) -> IntegerForm {
-        let IntegerWeights { inputs, outputs, has_least_pair, .. } = *self;
-        IntegerForm { inputs, outputs, has_least_pair, has_zero_points: !self.zero_points.is_empty() }
+        let IntegerWeights { inputs, outputs, has_least_pair, has_large_pair, .. } = *self;
+        let (has_zero_points, extras) = (!self.zero_points.is_empty(), self.extras.fours.len());
+        IntegerForm { inputs, outputs, has_least_pair, has_large_pair, has_zero_points, extras }
     }
 
     fn parts(&self) -> Vec<&[u8]> {
-        let zero_points = (!self.zero_points.is_empty()).then(|| bytemuck::cast_slice(&self.zero_points));
-        [bytemuck::cast_slice(&self.panels), bytemuck::cast_slice(&self.sums)].into_iter().chain(zero_points).collect()
+        let AllExtras { ends, fours, blocks } = &self.extras;
+        let extras = [bytemuck::cast_slice(ends), bytemuck::cast_slice(fours), bytemuck::cast_slice(blocks)];
+        let zero_points = bytemuck::cast_slice(&self.zero_points);
+        let optional = [zero_points].into_iter().chain(extras).filter(|part: &&[u8]| !part.is_empty());
+        [bytemuck::cast_slice(&self.panels), bytemuck::cast_slice(&self.sums)].into_iter().chain(optional).collect()
     }
 
     fn from_parts(form: IntegerForm, _: Option<Arc<BlockWeights>>, parts: &mut dyn Parts) -> Result<IntegerWeights> {
-        let IntegerForm { inputs, outputs, has_least_pair, has_zero_points } = form;
+        let IntegerForm { inputs, outputs, has_least_pair, has_large_pair, has_zero_points, extras: extra_count } =
+            form;
         let panel_count = outputs.div_ceil(PANEL);
         let rows = panel_count.checked_mul(inputs.div_ceil(4).max(1));
         let (panels, sums) = (take(parts, rows)?, take(parts, Some(panel_count))?);
         let zero_points = if has_zero_points { take(parts, Some(panel_count))? } else { vec![] };
-        Ok(IntegerWeights { inputs, outputs, panels, has_least_pair, sums, zero_points })
+        let extras = match extra_count {
+            0 => AllExtras::default(),
+            count => AllExtras::read(parts, panel_count, inputs.div_ceil(4).max(1), count)?,
+        };
+        Ok(IntegerWeights { inputs, outputs, panels, has_least_pair, has_large_pair, extras, sums, zero_points })
     }
 }
 
@@ -236,7 +334,7 @@ fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out
         }
     };
     let finish = |_, _, _: &mut [i32]| {};
-    way.for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
+    way.for_weights(weights.has_least_pair, weights.has_large_pair).run(Product { x, weights, out, write, finish });
 }
 
 /// `out[r, n] = activation(f32(Σ_k (x[r, k] - zero_point) · w[k, n]) · scales[n] + bias[n])`, joined with an operand, with `out`
@@ -263,7 +361,13 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     };
     let rest = Finish { bias: None, activation, joined };
     let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
-    Way::of_this_machine().for_weights(weights.has_least_pair).run(Product { x, weights, out, write, finish });
+    Way::of_this_machine().for_weights(weights.has_least_pair, weights.has_large_pair).run(Product {
+        x,
+        weights,
+        out,
+        write,
+        finish,
+    });
 }
 
 /// The elements of the columns of a panel, from the given one on; zeros beyond the last.
@@ -342,7 +446,6 @@ unsafe fn multiply<P: ByteProducts, T>(
 ) {
     let outputs = weights.outputs;
     let (sums, zero_points) = (&weights.sums[panel], weights.zero_points.get(panel));
-    let fours = weights.fours();
     let offset = |row: usize, block: usize| I32x4::splat(left.zero_point(row)) * I32x4::load(&sums[block]);
     // Where the left-hand matrix has one zero point, rows do not differ in what it adds.
     let offset_of_all: Option<[I32x4; BLOCKS]> =
@@ -360,8 +463,8 @@ unsafe fn multiply<P: ByteProducts, T>(
         let out = unsafe { out.slice(row * outputs + column, 4.min(outputs - column)) };
         write(block, products, out);
     };
-    let left = LeftTiles { values: &left.values, stride: fours };
-    multiply_panel::<P>(left, rows, &weights.panels[panel * fours..][..fours], write);
+    let left = LeftTiles { values: &left.values, stride: weights.fours() };
+    multiply_panel::<P>(left, rows, weights.panel(panel), write);
 }
 
 /// The left-hand matrix as the products want it.
@@ -498,12 +601,16 @@ pub(super) mod cases {
         }
 
         fn failure(&self, way: Way) -> Option<String> {
-            let weights = IntegerWeights::new(&self.q, self.inputs, self.outputs, &self.zero_points);
+            let mut weights =
+                IntegerWeights::new(&self.q, self.inputs, self.outputs, &self.zero_points).expect("weights");
+            if way == Way::BoundedQuads {
+                weights = weights.without_large_pairs();
+            }
             let signed: Vec<i8> = self.x.iter().map(|byte| *byte as i8).collect();
             let values = if self.signed { Bytes::Signed(&signed) } else { Bytes::Unsigned(&self.x) };
             let x = IntegerRows { values, rows: self.rows, zero_points: &self.x_zero_points };
             let (mut got, expected) = (vec![77; self.rows * self.outputs], self.expected());
-            integer_linear_by(way, x, &weights.expect("weights"), &mut got);
+            integer_linear_by(way, x, &weights, &mut got);
             let at = got.iter().zip(&expected).position(|(got, expected)| got != expected)?;
             Some(format!("{}, {way:?}: element {at} is {} where {} is expected", self.what, got[at], expected[at]))
         }

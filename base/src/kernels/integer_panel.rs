@@ -14,6 +14,21 @@ pub(super) const PANEL: usize = 4 * BLOCKS;
 /// Four rows of a panel.
 pub(super) type PanelRows = [Block; BLOCKS];
 
+/// A panel.
+#[derive(Clone, Copy)]
+pub(super) struct Panel<'a> {
+    pub(super) rows: &'a [PanelRows],
+    /// What is added to each of its blocks' columns.
+    pub(super) extras: [Extras<'a>; BLOCKS],
+}
+
+/// Blocks that are added to others, and the numbers of the fours of rows in which these lie.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Extras<'a> {
+    pub(super) fours: &'a [u32],
+    pub(super) blocks: &'a [Block],
+}
+
 /// The left-hand matrix in fours of elements, in tiles of [`tile_rows`] rows, the last of which may have fewer: the first fours
 /// of a tile's rows, then their second fours, and so on.
 pub(super) struct LeftTiles<'a, P: ByteProducts> {
@@ -33,7 +48,7 @@ pub(super) const fn tile_rows<P: ByteProducts>() -> usize {
 pub(super) fn multiply_panel<P: ByteProducts>(
     left: LeftTiles<'_, P>,
     rows: Range<usize>,
-    panel: &[PanelRows],
+    panel: Panel<'_>,
     write: impl Fn(usize, usize, I32x4),
 ) {
     let tiles = left.values[rows.start * left.stride..rows.end * left.stride].chunks(tile_rows::<P>() * left.stride);
@@ -54,27 +69,38 @@ pub(super) fn multiply_panel<P: ByteProducts>(
 #[inline(always)]
 fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
     tile: &[[P::Element; 4]],
-    panel: &[PanelRows],
+    panel: Panel<'_>,
     block: usize,
     write: &impl Fn(usize, usize, I32x4),
 ) {
     // Said once, it need not be checked in the loop.
     assert!(block + WIDTH <= BLOCKS);
+    let products = P::new();
     let mut sums = [[P::zero(); WIDTH]; ROWS];
-    let mut steps = tile.as_chunks::<ROWS>().0.iter().zip(panel);
+    let tile = tile.as_chunks::<ROWS>().0;
+    let mut steps = tile.iter().zip(panel.rows);
     let mut add_next = || {
         let Some((fours, blocks)) = steps.next() else { return false };
         let factors = fours.each_ref().map(P::factors);
         for (column, block) in blocks[block..block + WIDTH].iter().enumerate() {
             let weights = P::weights(block);
             for r in 0..ROWS {
-                sums[r][column] = P::add_products(sums[r][column], factors[r], weights);
+                sums[r][column] = products.add_products(sums[r][column], factors[r], weights);
             }
         }
         true
     };
     // Two steps a turn: V8 looks each turn whether it is to stop.
     while add_next() && add_next() {}
+    for column in 0..WIDTH {
+        let Extras { fours, blocks } = panel.extras[block + column];
+        for (four, block) in fours.iter().zip(blocks) {
+            let (factors, weights) = (&tile[*four as usize], P::weights(block));
+            for r in 0..ROWS {
+                sums[r][column] = products.add_products(sums[r][column], P::factors(&factors[r]), weights);
+            }
+        }
+    }
     for (r, sums) in sums.into_iter().enumerate() {
         for (column, sums) in sums.into_iter().enumerate() {
             write(r, block + column, P::total(sums));

@@ -100,6 +100,16 @@ impl Bytes16 {
     }
 }
 
+impl Bytes16 {
+    /// In lane `n` the sum of the products of bytes `2n` and `2n + 1`, signed ones with unsigned ones of `other`, saturated to 16 bits.
+    #[inline(always)]
+    pub(in crate::kernels) fn dot_pairs(self, other: Bytes16) -> I16x8 {
+        let product = |at: usize| i32::from(self.0[at] as i8) * i32::from(other.0[at]);
+        let saturated = |sum: i32| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+        I16x8(from_fn(|lane| saturated(product(2 * lane) + product(2 * lane + 1))))
+    }
+}
+
 /// The sums of the first two, and of the last two, of every four of the bytes.
 #[inline(always)]
 pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {

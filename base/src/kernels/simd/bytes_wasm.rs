@@ -110,6 +110,22 @@ impl Bytes16 {
     }
 }
 
+impl Bytes16 {
+    /// In lane `n` the sum of the products of bytes `2n` and `2n + 1`, signed ones with unsigned ones of `other`, where it fits. With
+    /// `relaxed-simd` the machine decides instead what bytes of `other` beyond 127 mean.
+    #[inline(always)]
+    pub(in crate::kernels) fn dot_pairs(self, other: Bytes16) -> I16x8 {
+        #[cfg(target_feature = "relaxed-simd")]
+        return I16x8(i16x8_relaxed_dot_i8x16_i7x16(self.0, other.0));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        {
+            let low = i32x4_dot_i16x8(i16x8_extend_low_i8x16(self.0), i16x8_extend_low_u8x16(other.0));
+            let high = i32x4_dot_i16x8(i16x8_extend_high_i8x16(self.0), i16x8_extend_high_u8x16(other.0));
+            I16x8(i16x8_narrow_i32x4(low, high))
+        }
+    }
+}
+
 /// The sums of the first two, and of the last two, of every four of the bytes.
 #[inline(always)]
 pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
