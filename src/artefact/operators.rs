@@ -19,8 +19,8 @@ use crate::ops::{
     Activate, AppendToCache, Attention, Buffer, CheckIndices, ConvInteger, DequantizeLinear, DynamicQuantizeLinear,
     Embedding, GatedLinear, IntegerLinear, IntegerPower, KnownSizes, LayerNorm, Linear, Lookup, MatMul, MatMulInteger,
     NarrowInteger, OneHot, PaddingMask, QLinearBinary, QLinearSoftmax, QuantizeLinear, QuantizedLinear, QuantizedNorm,
-    Reduce, RelativePositionBucket, Requantize, RmsNorm, RotaryEmbedding, RoundFloat, ScatterElements, ScatterNd,
-    Shared, Slice, Softplus, TensorScatter, TopK,
+    Reduce, RelativePositionBucket, Requantize, RmsNorm, RotaryEmbedding, RotateAndCache, RoundFloat, ScatterElements,
+    ScatterNd, Shared, Slice, Softplus, TensorScatter, TopK,
 };
 use tract_core::internal::{TypedNode, TypedOp};
 
@@ -79,6 +79,7 @@ const OWN: &[Entry] = &[
     Entry::of::<Reduce>(),
     Entry::of::<RmsNorm>(),
     Entry::of::<RotaryEmbedding>(),
+    Entry::of::<RotateAndCache>(),
     Entry::of::<RoundFloat>(),
     Entry::of::<ScatterElements>(),
     Entry::of::<ScatterNd>(),
@@ -360,6 +361,22 @@ impl Stored for AppendToCache {
     }
 }
 
+impl Stored for RotateAndCache {
+    const NAME: &'static str = "RotateAndCache";
+
+    fn write<'a>(&'a self, node: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
+        let RotateAndCache { query, keys, values } = self;
+        query.write(node, writer)?;
+        keys.write(node, writer)?;
+        values.write(node, writer)
+    }
+
+    fn read(reader: &mut Reader) -> Result<RotateAndCache> {
+        let (query, keys, values) = (Stored::read(reader)?, Stored::read(reader)?, Stored::read(reader)?);
+        Ok(RotateAndCache { query, keys, values })
+    }
+}
+
 impl Stored for PaddingMask {
     const NAME: &'static str = "PaddingMask";
 
@@ -529,6 +546,14 @@ mod tests {
         };
         let columns = Some(Columns { first: 3, count: 9 });
         let buffer = Some(Buffer { length: length.clone(), minted: true });
+        let append = AppendToCache { heads: 2, layout: HeadLayout::Packed, columns, past: true, buffer };
+        let rotary = RotaryEmbedding {
+            heads: Some(2),
+            layout: HeadLayout::HeadMajor,
+            columns,
+            interleaved: true,
+            positions: Positions::Following,
+        };
         let norm = NormSteps {
             mean: Some(vec![Step::Round]),
             deviations: vec![],
@@ -542,7 +567,7 @@ mod tests {
         let integer = QuantizedType::UINT8;
         vec![
             Box::new(Activate(Activation::QuickGelu)),
-            Box::new(AppendToCache { heads: 2, layout: HeadLayout::Packed, columns, past: true, buffer }),
+            Box::new(append.clone()),
             Box::new(attention),
             Box::new(CheckIndices { axis: 1 }),
             Box::new(DequantizeLinear { axis: 1, block_size: 32, packed: Some(integer) }),
@@ -554,13 +579,8 @@ mod tests {
             Box::new(QuantizeLinear { axis: 0, block_size: 0, output: integer }),
             Box::new(QuantizedNorm(norm)),
             Box::new(Reduce { reducer: Reducer::LogSumExp, axes: vec![0, 2] }),
-            Box::new(RotaryEmbedding {
-                heads: Some(2),
-                layout: HeadLayout::HeadMajor,
-                columns,
-                interleaved: true,
-                positions: Positions::Following,
-            }),
+            Box::new(rotary.clone()),
+            Box::new(RotateAndCache { query: rotary, values: append.clone(), keys: append }),
             Box::new(RoundFloat::BFloat16),
             Box::new(ScatterElements { axis: 1, reduction: Reduction::Add }),
             Box::new(ScatterNd { reduction: Reduction::Max }),

@@ -16,7 +16,6 @@ use crate::ops::{
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_core::internal::{OutletId, SymbolValues, TDim, TractError, TypedNode, TypedSimpleState};
-use tract_core::model::order::build_flush_list;
 use tract_core::ops::konst::Const;
 use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
 
@@ -24,8 +23,8 @@ use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSim
 pub struct Executor {
     plan: Arc<TypedSimplePlan>,
     state: TypedSimpleState,
-    /// Nodes whose values nobody needs after each step.
-    flush: Vec<TVec<usize>>,
+    /// Values that nobody needs after each step.
+    flush: Vec<TVec<OutletId>>,
     promises: Promises,
 }
 
@@ -61,8 +60,7 @@ impl Executor {
         let model = plan.model();
         // tract does this when it takes the first input, which a graph of constants never gets.
         state.turn_state.values = model.nodes().iter().map(constant_values).collect();
-        let order = plan.order_without_consts();
-        let flush = build_flush_list(model, order, &model.outputs, |node| !node.op_is::<Const>());
+        let flush = flush_list(model, plan.order_without_consts());
         let promises = Promises::new(plan.model());
         Ok(Executor { plan, state, flush, promises })
     }
@@ -113,7 +111,7 @@ impl Executor {
             self.step(node, values, counters).await.map_err(|error| at(error, node))?;
             pause.add(self.state.turn_state.values[*id].as_deref().unwrap_or_default());
             for flushed in &self.flush[step] {
-                self.state.turn_state.values[*flushed] = None;
+                forget(&mut self.state.turn_state.values[flushed.node], flushed.slot);
                 values.release(*flushed);
             }
         }
@@ -238,6 +236,32 @@ impl Pause {
     }
 }
 
+/// Of each step of an order the values that are read there for the last time, and those that nobody reads; neither constants
+/// nor outputs of the model.
+fn flush_list(model: &TypedModel, order: &[usize]) -> Vec<TVec<OutletId>> {
+    let mut last: HashMap<OutletId, usize> = HashMap::new();
+    for (step, id) in order.iter().enumerate() {
+        let node = model.node(*id);
+        let own = (0..node.outputs.len()).map(|slot| OutletId::new(*id, slot));
+        last.extend(own.chain(node.inputs.iter().copied()).map(|outlet| (outlet, step)));
+    }
+    let mut flush = vec![tvec!(); order.len()];
+    for (outlet, step) in last {
+        if !model.node(outlet.node).op_is::<Const>() && !model.outputs.contains(&outlet) {
+            flush[step].push(outlet);
+        }
+    }
+    flush
+}
+
+/// Drops one of a node's values.
+fn forget(values: &mut Option<TVec<TValue>>, slot: usize) {
+    match values.as_deref_mut() {
+        Some([_]) | None => *values = None,
+        Some(several) => several[slot] = Tensor::default().into_tvalue(),
+    }
+}
+
 /// What a node gives before any run.
 fn constant_values(node: &TypedNode) -> Option<TVec<TValue>> {
     node.op_as::<Const>().map(|constant| tvec!(constant.val().clone().into_tvalue()))
@@ -266,24 +290,19 @@ impl GpuValues<'_> {
         Ok(buffer)
     }
 
-    fn release(&mut self, node: usize) {
+    fn release(&mut self, outlet: OutletId) {
         let Some(gpu) = self.gpu.as_deref_mut() else { return };
-        if let Some(result) = self.results.remove(&node) {
-            gpu.release(result.buffer);
+        let result = self.results.remove(&outlet.node).map(|result| result.buffer);
+        for buffer in result.into_iter().chain(self.uploads.remove(&outlet)) {
+            gpu.release(buffer);
         }
-        self.uploads.retain(|outlet, buffer| {
-            if outlet.node == node {
-                gpu.release(*buffer);
-            }
-            outlet.node != node
-        });
     }
 
     fn release_all(&mut self) {
-        let nodes: Vec<usize> =
-            self.results.keys().copied().chain(self.uploads.keys().map(|outlet| outlet.node)).collect();
-        for node in nodes {
-            self.release(node);
+        let results = self.results.keys().map(|node| OutletId::new(*node, 0));
+        let outlets: Vec<OutletId> = results.chain(self.uploads.keys().copied()).collect();
+        for outlet in outlets {
+            self.release(outlet);
         }
     }
 }

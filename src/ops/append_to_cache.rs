@@ -9,7 +9,7 @@
 //!
 //! Where all of `past` stays, the output has room for more: see [`CacheStorage`].
 
-use super::attention::{Columns, HeadLayout, Operand};
+use super::attention::{Columns, HeadLayout, HeadVectors, Operand, operand_shape};
 use super::cache_tensor::CacheStorage;
 use super::{f32_slice, f32_tensor, i64_slice};
 use tract_core::internal::*;
@@ -43,40 +43,62 @@ impl AppendToCache {
         1 + self.past as usize + 2 * self.buffer.is_some() as usize
     }
 
-    /// The sizes of the new tokens in an input of this shape.
-    fn operand<D: DimLike>(&self, shape: &[D]) -> TractResult<Operand<D>> {
-        match self.columns {
-            Some(columns) => self.layout.operand(&columns.shape(shape)?, self.heads),
-            None => self.layout.operand(shape, self.heads),
-        }
+    /// The new tokens in the first input.
+    pub(super) fn new_tokens<'a>(&self, new: &'a Tensor) -> TractResult<HeadVectors<'a>> {
+        HeadVectors::of(new, self.layout, self.columns, self.heads)
     }
 
-    /// The output's length, and how many earlier tokens each sequence has.
-    fn lengths(
+    /// The output for new tokens of these sizes; `lengths` are the buffer's inputs. `write` is given the place of a head, counted
+    /// over all sequences, and the memory of its new rows.
+    pub(super) fn appended(
         &self,
-        inputs: &[TValue],
-        batch: usize,
-        tokens: usize,
-        capacity: usize,
-    ) -> TractResult<(usize, Vec<usize>)> {
-        if self.buffer.is_none() {
-            return Ok((capacity + tokens, vec![capacity; batch]));
+        new: &Operand<usize>,
+        past: Option<&TValue>,
+        lengths: &[TValue],
+        mut write: impl FnMut(usize, &mut [f32]),
+    ) -> TractResult<Tensor> {
+        let Operand { batch, heads, positions: tokens, dim } = *new;
+        let capacity = past.map_or(0, |past| past.shape()[2]);
+        let past_fits = past.is_none_or(|past| past.shape() == [batch, heads, capacity, dim]);
+        let new_shape = [batch, heads, tokens, dim];
+        ensure!(past_fits, "new tokens of {new_shape:?} do not fit a past of {:?}", past.map(|past| past.shape()));
+        let (length, earlier) = rows(lengths, batch, tokens, capacity)?;
+        if let Some(past) = past
+            && length == capacity + tokens
+            && earlier.iter().all(|earlier| *earlier == capacity)
+        {
+            return CacheStorage::appended(past, tokens, write);
         }
-        let (key_lengths, total) = (i64_slice(&inputs[inputs.len() - 2])?, i64_slice(&inputs[inputs.len() - 1])?);
-        ensure!(key_lengths.len() == batch, "{} lengths for {batch} sequences", key_lengths.len());
-        let total = total.first().and_then(|total| usize::try_from(*total).ok());
-        let total = total.context("the total sequence length is missing or negative")?;
-        let grows = total == capacity + tokens;
-        ensure!(grows || total <= capacity, "{total} tokens are neither {capacity} and {tokens} nor fewer");
-        let length = total.max(capacity);
-        let earlier = |key_length: &i64| {
-            let earlier = usize::try_from(*key_length).unwrap_or(0).saturating_sub(tokens);
-            let fits = earlier <= capacity && earlier + tokens <= length;
-            ensure!(fits, "{tokens} tokens behind {earlier} of {capacity} do not fit into {length}");
-            Ok(earlier)
-        };
-        Ok((length, key_lengths.iter().map(earlier).collect::<TractResult<_>>()?))
+        let past = past.map(|past| f32_slice(past)).transpose()?.unwrap_or(&[]);
+        f32_tensor(&[batch, heads, length, dim], |out| {
+            for place in 0..batch * heads {
+                let out = &mut out[place * length * dim..][..length * dim];
+                let (before, after) = out.split_at_mut(earlier[place / heads] * dim);
+                before.copy_from_slice(&past[place * capacity * dim..][..before.len()]);
+                write(place, &mut after[..tokens * dim]);
+            }
+            Ok(())
+        })
     }
+}
+
+/// The output's length, and how many earlier tokens each sequence has; `lengths` are the buffer's inputs.
+fn rows(lengths: &[TValue], batch: usize, tokens: usize, capacity: usize) -> TractResult<(usize, Vec<usize>)> {
+    let [key_lengths, total] = lengths else { return Ok((capacity + tokens, vec![capacity; batch])) };
+    let (key_lengths, total) = (i64_slice(key_lengths)?, i64_slice(total)?);
+    ensure!(key_lengths.len() == batch, "{} lengths for {batch} sequences", key_lengths.len());
+    let total = total.first().and_then(|total| usize::try_from(*total).ok());
+    let total = total.context("the total sequence length is missing or negative")?;
+    let grows = total == capacity + tokens;
+    ensure!(grows || total <= capacity, "{total} tokens are neither {capacity} and {tokens} nor fewer");
+    let length = total.max(capacity);
+    let earlier = |key_length: &i64| {
+        let earlier = usize::try_from(*key_length).unwrap_or(0).saturating_sub(tokens);
+        let fits = earlier <= capacity && earlier + tokens <= length;
+        ensure!(fits, "{tokens} tokens behind {earlier} of {capacity} do not fit into {length}");
+        Ok(earlier)
+    };
+    Ok((length, key_lengths.iter().map(earlier).collect::<TractResult<_>>()?))
 }
 
 impl Op for AppendToCache {
@@ -95,44 +117,10 @@ impl EvalOp for AppendToCache {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let new = &inputs[0];
-        let past = self.past.then(|| &inputs[1]);
-        let operand = self.operand(new.shape())?;
-        let Operand { batch, heads, positions: tokens, dim } = operand;
-        let capacity = past.map_or(0, |past| past.shape()[2]);
-        let past_fits = past.is_none_or(|past| past.shape() == [batch, heads, capacity, dim]);
-        ensure!(past_fits, "new tokens of {:?} do not fit a past of {:?}", new.shape(), past.map(|past| past.shape()));
-        let (length, earlier) = self.lengths(&inputs, batch, tokens, capacity)?;
-        let mut strides = self.layout.strides(&operand);
-        let (shape, mut new) = (new.shape(), f32_slice(new)?);
-        if let Some(columns) = self.columns {
-            strides = columns.strides(strides, shape);
-            new = &new[columns.first..];
-        }
-        let copy = |place: usize, out: &mut [f32]| {
-            let (batch, head) = (place / heads, place % heads);
-            for token in 0..tokens {
-                let start = batch * strides.batch + head * strides.head + token * strides.position;
-                out[token * dim..][..dim].copy_from_slice(&new[start..][..dim]);
-            }
-        };
-        if let Some(past) = past
-            && length == capacity + tokens
-            && earlier.iter().all(|earlier| *earlier == capacity)
-        {
-            return Ok(tvec!(CacheStorage::appended(past, tokens, copy)?.into_tvalue()));
-        }
-        let past = past.map(|past| f32_slice(past)).transpose()?.unwrap_or(&[]);
-        let output = f32_tensor(&[batch, heads, length, dim], |out| {
-            for place in 0..batch * heads {
-                let out = &mut out[place * length * dim..][..length * dim];
-                let (before, after) = out.split_at_mut(earlier[place / heads] * dim);
-                before.copy_from_slice(&past[place * capacity * dim..][..before.len()]);
-                copy(place, after);
-            }
-            Ok(())
-        })?;
-        Ok(tvec!(output.into_tvalue()))
+        let new = self.new_tokens(&inputs[0])?;
+        let (past, lengths) = inputs[1..].split_at(self.past as usize);
+        let copy = |place: usize, out: &mut [f32]| new.copy_head(place, out);
+        Ok(tvec!(self.appended(&new.operand, past.first(), lengths, copy)?.into_tvalue()))
     }
 }
 
@@ -145,7 +133,8 @@ impl TypedOp for AppendToCache {
         let (float, int) = (f32::datum_type(), i64::datum_type());
         ensure!(inputs[..tokens].iter().all(|fact| fact.datum_type == float), "AppendToCache takes float32");
         ensure!(inputs[tokens..].iter().all(|fact| fact.datum_type == int), "lengths are int64");
-        let mut new = self.operand(&inputs[0].shape.to_tvec())?;
+        let shape = operand_shape(self.columns, &inputs[0].shape.to_tvec())?;
+        let mut new = self.layout.operand(&shape, self.heads)?;
         if self.past {
             ensure!(inputs[1].rank() == 4, "the past must have rank 4, not {}", inputs[1].rank());
             new.positions += &inputs[1].shape[2];

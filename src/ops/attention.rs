@@ -45,7 +45,7 @@ pub struct Columns {
 
 impl Columns {
     /// The shape of the operand in a tensor of this shape.
-    pub(super) fn shape<D: DimLike>(self, shape: &[D]) -> TractResult<TVec<D>> {
+    fn shape<D: DimLike>(self, shape: &[D]) -> TractResult<TVec<D>> {
         let (Some(width), 3) = (shape.last(), shape.len()) else { bail!("columns of {shape:?}, not of rank 3") };
         let within = width.to_usize().is_ok_and(|width| self.first + self.count <= width);
         ensure!(within, "{} columns from {} on of {width}", self.count, self.first);
@@ -53,12 +53,18 @@ impl Columns {
     }
 
     /// The strides of the packed operand in a tensor of this shape.
-    pub(super) fn strides(self, strides: HeadStrides, shape: &[usize]) -> HeadStrides {
+    fn strides(self, strides: HeadStrides, shape: &[usize]) -> HeadStrides {
         HeadStrides { batch: shape[1] * shape[2], position: shape[2], ..strides }
     }
 }
 
+/// The shape of an operand that is a tensor of this shape, or columns of it.
+pub(super) fn operand_shape<D: DimLike>(columns: Option<Columns>, shape: &[D]) -> TractResult<TVec<D>> {
+    columns.map_or_else(|| Ok(shape.into()), |columns| columns.shape(shape))
+}
+
 /// Sizes of an operand.
+#[derive(Clone, Copy)]
 pub(super) struct Operand<D> {
     pub(super) batch: D,
     pub(super) heads: D,
@@ -69,6 +75,11 @@ pub(super) struct Operand<D> {
 impl HeadLayout {
     fn rank(self) -> usize {
         if self == HeadLayout::Packed { 3 } else { 4 }
+    }
+
+    /// The axis of positions.
+    pub fn position_axis(self) -> usize {
+        if self == HeadLayout::HeadMajor { 2 } else { 1 }
     }
 
     pub(super) fn operand<D: DimLike>(self, shape: &[D], heads: usize) -> TractResult<Operand<D>> {
@@ -103,6 +114,47 @@ impl HeadLayout {
             HeadLayout::HeadMajor => (positions * dim, dim),
         };
         HeadStrides { batch: heads * positions * dim, head, position }
+    }
+}
+
+/// The vectors of an operand.
+pub(super) struct HeadVectors<'a> {
+    pub(super) operand: Operand<usize>,
+    /// How they lie in `elements`.
+    pub(super) strides: HeadStrides,
+    pub(super) elements: &'a [f32],
+}
+
+impl<'a> HeadVectors<'a> {
+    /// Of an operand that is a tensor in that layout, or columns of one.
+    pub(super) fn of(
+        tensor: &'a Tensor,
+        layout: HeadLayout,
+        columns: Option<Columns>,
+        heads: usize,
+    ) -> TractResult<HeadVectors<'a>> {
+        let operand = layout.operand(&operand_shape(columns, tensor.shape())?, heads)?;
+        let (mut strides, mut elements) = (layout.strides(&operand), f32_slice(tensor)?);
+        if let Some(columns) = columns {
+            strides = columns.strides(strides, tensor.shape());
+            elements = elements.get(columns.first..).unwrap_or_default();
+        }
+        Ok(HeadVectors { operand, strides, elements })
+    }
+
+    /// From the first vector of a head on; `place` counts the heads of all sequences.
+    pub(super) fn head(&self, place: usize) -> &'a [f32] {
+        let (batch, head) = (place / self.operand.heads, place % self.operand.heads);
+        self.elements.get(batch * self.strides.batch + head * self.strides.head..).unwrap_or_default()
+    }
+
+    /// Copies the vectors of a head, which lie without gaps in `out`.
+    pub(super) fn copy_head(&self, place: usize, out: &mut [f32]) {
+        let Operand { positions, dim, .. } = self.operand;
+        let vectors = self.head(place);
+        for position in 0..positions {
+            out[position * dim..][..dim].copy_from_slice(&vectors[position * self.strides.position..][..dim]);
+        }
     }
 }
 

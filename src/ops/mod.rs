@@ -70,6 +70,7 @@ mod reverse_sequence;
 mod rms_norm;
 pub mod roi_align;
 mod rotary_embedding;
+mod rotate_and_cache;
 mod round_float;
 mod scatter;
 mod shared;
@@ -118,6 +119,7 @@ pub use resize::{AspectRatio, Coordinates, Interpolation, Resize, Rounding, Targ
 pub use reverse_sequence::ReverseSequence;
 pub use rms_norm::RmsNorm;
 pub use rotary_embedding::{Positions, RotaryEmbedding};
+pub use rotate_and_cache::RotateAndCache;
 pub use round_float::RoundFloat;
 pub use scatter::{Reduction, ScatterElements, ScatterNd};
 pub use shared::{Shared, Sharing};

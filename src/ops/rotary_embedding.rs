@@ -5,8 +5,9 @@
 //! `[batch, positions, pairs]`; then, unless the caches have them in order, int64 positions as [`Positions`] says. The first
 //! `2 * pairs` elements of each vector are rotated. Output: f32 vectors in the layout.
 
-use super::attention::{Columns, HeadLayout};
+use super::attention::{Columns, HeadLayout, HeadVectors, Operand, operand_shape};
 use super::{f32_slice, f32_tensor, i64_slice};
+use crate::attention::HeadStrides;
 use crate::kernels::rotary_embedding::{RotaryCall, rotary_embedding};
 use tract_core::internal::*;
 
@@ -40,28 +41,23 @@ pub struct RotaryEmbedding {
     pub positions: Positions,
 }
 
-impl RotaryEmbedding {
-    /// The shape of the vectors in an input of this shape.
-    fn shape<D: DimLike>(&self, input: &[D]) -> TractResult<TVec<D>> {
-        self.columns.map_or_else(|| Ok(input.into()), |columns| columns.shape(input))
-    }
-
-    /// Number of inputs.
-    fn arity(&self) -> usize {
-        match self.positions {
-            Positions::InOrder => 3,
-            Positions::PerToken | Positions::Following => 4,
-            Positions::PerTokenButInPrompt => 5,
+impl Positions {
+    /// Number of inputs that tell.
+    fn arity(self) -> usize {
+        match self {
+            Positions::InOrder => 0,
+            Positions::PerToken | Positions::Following => 1,
+            Positions::PerTokenButInPrompt => 2,
         }
     }
 
     /// The row of each of `batch * positions` tokens, all below `rows`; `places` are the inputs that tell.
-    fn rows(&self, places: &[TValue], batch: usize, positions: usize, rows: usize) -> TractResult<Vec<usize>> {
+    fn rows(self, places: &[TValue], batch: usize, positions: usize, rows: usize) -> TractResult<Vec<usize>> {
         let ids_shape = places.first().map_or(&[][..], |ids| ids.shape());
         let ids = places.first().map(|ids| i64_slice(ids)).transpose()?.unwrap_or(&[]);
         let total = places.get(1).map(|total| i64_slice(total)).transpose()?;
         let prompt = total.is_some_and(|total| total == [positions as i64]);
-        let fits = match self.positions {
+        let fits = match self {
             Positions::InOrder => true,
             Positions::PerToken | Positions::PerTokenButInPrompt => ids_shape == [batch, positions],
             Positions::Following => ids_shape == [1] || ids_shape == [batch],
@@ -69,7 +65,7 @@ impl RotaryEmbedding {
         ensure!(fits, "position ids of {ids_shape:?} do not fit {batch} sequences of {positions} tokens");
         let row = |token: usize| {
             let (batch, position) = (token / positions, token % positions);
-            let row = match self.positions {
+            let row = match self {
                 Positions::InOrder => token as i64,
                 Positions::PerTokenButInPrompt if prompt => ids[0].saturating_add(position as i64),
                 Positions::PerToken | Positions::PerTokenButInPrompt => ids[token],
@@ -79,6 +75,90 @@ impl RotaryEmbedding {
             row.with_context(|| format!("the caches have no row for a token's position; there are {rows}"))
         };
         (0..batch * positions).map(row).collect()
+    }
+}
+
+/// The rotation of a call's tokens.
+pub(super) struct Rotation<'a> {
+    interleaved: bool,
+    pairs: usize,
+    cos: &'a [f32],
+    sin: &'a [f32],
+    /// The row of each token, `[batch, positions]`.
+    rows: Vec<usize>,
+}
+
+impl Rotation<'_> {
+    /// Rotates all vectors.
+    fn rotate(&self, vectors: &HeadVectors, output: HeadStrides, out: &mut [f32]) {
+        rotary_embedding(&self.call(vectors, output), vectors.elements, self.cos, self.sin, &self.rows, out);
+    }
+
+    /// Rotates the vectors of a head, which lie without gaps in `out`; `place` counts the heads of all sequences.
+    pub(super) fn rotate_head(&self, vectors: &HeadVectors, place: usize, out: &mut [f32]) {
+        let Operand { heads, positions, dim, .. } = vectors.operand;
+        let output = HeadStrides { batch: 0, head: 0, position: dim };
+        let call = RotaryCall { batch: 1, heads: 1, ..self.call(vectors, output) };
+        let rows = &self.rows[place / heads * positions..][..positions];
+        rotary_embedding(&call, vectors.head(place), self.cos, self.sin, rows, out);
+    }
+
+    fn call(&self, vectors: &HeadVectors, output: HeadStrides) -> RotaryCall {
+        let Operand { batch, heads, positions, dim } = vectors.operand;
+        RotaryCall {
+            batch,
+            heads,
+            positions,
+            head_dim: dim,
+            rotary_dim: 2 * self.pairs,
+            interleaved: self.interleaved,
+            input: vectors.strides,
+            output,
+        }
+    }
+}
+
+impl RotaryEmbedding {
+    /// Number of inputs behind the vectors.
+    pub(super) fn tables(&self) -> usize {
+        2 + self.positions.arity()
+    }
+
+    /// The vectors in the first input. `tables` are all other inputs.
+    pub(super) fn vectors<'a>(&self, x: &'a Tensor, tables: &[TValue]) -> TractResult<HeadVectors<'a>> {
+        let pairs = *tables[0].shape().last().context("the caches are scalars")?;
+        let width = *operand_shape(self.columns, x.shape())?.last().context("the vectors are scalars")?;
+        let heads = self.heads.unwrap_or(width / (2 * pairs).max(1));
+        ensure!(heads > 0, "{width} columns hold no vector of {}", 2 * pairs);
+        let vectors = HeadVectors::of(x, self.layout, self.columns, heads)?;
+        let dim = vectors.operand.dim;
+        ensure!(2 * pairs <= dim, "{pairs} pairs cannot be rotated in vectors of {dim}");
+        Ok(vectors)
+    }
+
+    /// The rotation of the tokens of an operand. `tables` are all inputs behind the vectors.
+    pub(super) fn rotation<'a>(&self, operand: &Operand<usize>, tables: &'a [TValue]) -> TractResult<Rotation<'a>> {
+        let (cos, sin, places) = (&tables[0], &tables[1], &tables[2..]);
+        let Operand { batch, positions, .. } = *operand;
+        let (pairs, row_axes) = cos.shape().split_last().context("the caches are scalars")?;
+        ensure!(cos.shape() == sin.shape(), "cosines of {:?} and sines of {:?}", cos.shape(), sin.shape());
+        ensure!(
+            self.positions != Positions::InOrder || row_axes == [batch, positions],
+            "caches of {:?} do not fit {batch} sequences of {positions} tokens",
+            cos.shape()
+        );
+        let rows = self.positions.rows(places, batch, positions, row_axes.iter().product())?;
+        let (cos, sin) = (f32_slice(cos)?, f32_slice(sin)?);
+        Ok(Rotation { interleaved: self.interleaved, pairs: *pairs, cos, sin, rows })
+    }
+
+    /// The rotated vectors, in the layout.
+    pub(super) fn rotated(&self, vectors: &HeadVectors, rotation: &Rotation) -> TractResult<Tensor> {
+        let operand = vectors.operand;
+        f32_tensor(&self.layout.shape(operand), |out| {
+            rotation.rotate(vectors, self.layout.strides(&operand), out);
+            Ok(())
+        })
     }
 }
 
@@ -99,41 +179,10 @@ impl EvalOp for RotaryEmbedding {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (x, cos, sin) = (&inputs[0], &inputs[1], &inputs[2]);
-        let pairs = *cos.shape().last().context("the caches are scalars")?;
-        let shape = self.shape(x.shape())?;
-        let width = *shape.last().context("the vectors are scalars")?;
-        let heads = self.heads.unwrap_or(width / (2 * pairs).max(1));
-        ensure!(heads > 0, "{width} columns hold no vector of {}", 2 * pairs);
-        let operand = self.layout.operand(&shape, heads)?;
-        let (batch, positions) = (operand.batch, operand.positions);
-        ensure!(cos.shape() == sin.shape(), "cosines of {:?} and sines of {:?}", cos.shape(), sin.shape());
-        ensure!(2 * pairs <= operand.dim, "{pairs} pairs cannot be rotated in vectors of {}", operand.dim);
-        let in_order = self.positions == Positions::InOrder;
-        ensure!(
-            !in_order || cos.shape() == [batch, positions, pairs],
-            "caches of {:?} do not fit {batch} sequences of {positions} tokens",
-            cos.shape()
-        );
-        let rows = cos.shape()[..cos.rank() - 1].iter().product();
-        let rows = self.rows(&inputs[3..], batch, positions, rows)?;
-        let strides = self.layout.strides(&operand);
-        let call = RotaryCall {
-            batch,
-            heads: operand.heads,
-            positions,
-            head_dim: operand.dim,
-            rotary_dim: 2 * pairs,
-            interleaved: self.interleaved,
-            input: self.columns.map_or(strides, |columns| columns.strides(strides, x.shape())),
-            output: strides,
-        };
-        let vectors = &f32_slice(x)?[self.columns.map_or(0, |columns| columns.first)..];
-        let output = f32_tensor(&shape, |out| {
-            rotary_embedding(&call, vectors, f32_slice(cos)?, f32_slice(sin)?, &rows, out);
-            Ok(())
-        })?;
-        Ok(tvec!(output.into_tvalue()))
+        let (x, tables) = (&inputs[0], &inputs[1..]);
+        let vectors = self.vectors(x, tables)?;
+        let rotation = self.rotation(&vectors.operand, tables)?;
+        Ok(tvec!(self.rotated(&vectors, &rotation)?.into_tvalue()))
     }
 }
 
@@ -142,12 +191,13 @@ impl TypedOp for RotaryEmbedding {
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let in_order = self.positions == Positions::InOrder;
-        ensure!(inputs.len() == self.arity(), "RotaryEmbedding takes {} inputs", self.arity());
+        let arity = 1 + self.tables();
+        ensure!(inputs.len() == arity, "RotaryEmbedding takes {arity} inputs");
         ensure!(inputs[..3].iter().all(|input| input.datum_type == f32::datum_type()), "RotaryEmbedding takes float32");
         ensure!(inputs[3..].iter().all(|ids| ids.datum_type == i64::datum_type()), "position ids are int64");
         let caches = 2 + in_order as usize;
         ensure!([inputs[1].rank(), inputs[2].rank()] == [caches; 2], "the caches must have rank {caches}");
-        let shape = self.shape(&inputs[0].shape.to_tvec())?;
+        let shape = operand_shape(self.columns, &inputs[0].shape.to_tvec())?;
         self.layout.operand(&shape, self.heads.unwrap_or(1))?;
         Ok(tvec!(f32::fact(shape)))
     }

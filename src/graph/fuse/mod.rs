@@ -21,6 +21,7 @@ mod quantized_attention;
 mod quantized_linear;
 mod quantized_norm;
 mod repeated_rounding;
+mod rotate_and_cache;
 mod silu;
 #[cfg(test)]
 mod sketch;
@@ -73,6 +74,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "embedding", look: embedding::look },
     Rule { pattern: "gated linear", look: gated::look },
     Rule { pattern: "columns", look: columns::look },
+    Rule { pattern: "rotation and cache", look: rotate_and_cache::look },
     Rule { pattern: "convolution padding", look: padding::look },
 ];
 

@@ -61,7 +61,7 @@ impl MultiHead {
             true => as_many_as_queries(prefix, model, operands, &queries[1])?,
             false => [operands.key, operands.value],
         };
-        let new_keys = &shape(model, new[0])?[position_axis(operands.layout)];
+        let new_keys = &shape(model, new[0])?[operands.layout.position_axis()];
         let (present, layout) = self.present(prefix, model, operands, new)?;
         let [key, value] = present;
         let past = match operands.past {
@@ -154,11 +154,6 @@ impl MultiHead {
     }
 }
 
-/// The axis of positions.
-fn position_axis(layout: HeadLayout) -> usize {
-    if layout == HeadLayout::HeadMajor { 2 } else { 1 }
-}
-
 /// New keys and values, of which there must be as many as queries where each query sees only those before it.
 fn as_many_as_queries(
     prefix: &str,
@@ -166,7 +161,7 @@ fn as_many_as_queries(
     operands: &Operands,
     queries: &TDim,
 ) -> TractResult<[OutletId; 2]> {
-    let axis = position_axis(operands.layout);
+    let axis = operands.layout.position_axis();
     let mut new = [operands.key, operands.value];
     for outlet in &mut new {
         let keys = shape(model, *outlet)?[axis].clone();
