@@ -483,13 +483,14 @@ mod tests {
                 highest: 255.0,
             }),
         ];
+        let columns = Some(Columns { first: 3, count: 9 });
         let attention = Attention {
             window: Window { left: Some(7), right: Some(0) },
             scores: Some(ScoreStage::Masked),
             steps,
+            columns: [None, columns, None],
             ..Attention::new(4, 2, Some(0.125), HeadLayout::PositionMajor)
         };
-        let columns = Some(Columns { first: 3, count: 9 });
         let buffer = Some(Buffer { length: length.clone(), minted: true });
         let norm = NormSteps {
             mean: Some(vec![Step::Round]),

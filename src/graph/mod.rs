@@ -19,7 +19,7 @@ mod translate;
 use crate::error::{Error, ErrorCode, Result};
 use crate::onnx::pb::GraphProto;
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
-use crate::ops::{Embedding, Linear, Sharing};
+use crate::ops::{Embedding, Linear, QuantizedLinear, Sharing};
 use crate::tensor::DType;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -132,6 +132,8 @@ fn compile_graphs(rewritten: &RewrittenModel, store: &WeightStore, report: &mut 
 fn pack_weights(graph: &CompiledGraph) {
     for node in graph.graph.nodes() {
         if let Some(linear) = node.op_as::<Linear>() {
+            linear.weights.make();
+        } else if let Some(linear) = node.op_as::<QuantizedLinear>() {
             linear.weights.make();
         } else if let Some(embedding) = node.op_as::<Embedding>() {
             embedding.table.make();

@@ -104,15 +104,14 @@ impl EvalOp for AppendToCache {
         ensure!(past_fits, "new tokens of {:?} do not fit a past of {:?}", new.shape(), past.map(|past| past.shape()));
         let (length, earlier) = self.lengths(&inputs, batch, tokens, capacity)?;
         let mut strides = self.layout.strides(&operand);
-        let (shape, mut new) = (new.shape(), f32_slice(new)?);
         if let Some(columns) = self.columns {
-            strides = columns.strides(strides, shape);
-            new = &new[columns.first..];
+            strides = columns.within(new.shape(), strides);
         }
+        let new = f32_slice(new)?;
         let copy = |place: usize, out: &mut [f32]| {
             let (batch, head) = (place / heads, place % heads);
             for token in 0..tokens {
-                let start = batch * strides.batch + head * strides.head + token * strides.position;
+                let start = strides.start + batch * strides.batch + head * strides.head + token * strides.position;
                 out[token * dim..][..dim].copy_from_slice(&new[start..][..dim]);
             }
         };

@@ -125,12 +125,11 @@ impl EvalOp for RotaryEmbedding {
             head_dim: operand.dim,
             rotary_dim: 2 * pairs,
             interleaved: self.interleaved,
-            input: self.columns.map_or(strides, |columns| columns.strides(strides, x.shape())),
+            input: self.columns.map_or(strides, |columns| columns.within(x.shape(), strides)),
             output: strides,
         };
-        let vectors = &f32_slice(x)?[self.columns.map_or(0, |columns| columns.first)..];
         let output = f32_tensor(&shape, |out| {
-            rotary_embedding(&call, vectors, f32_slice(cos)?, f32_slice(sin)?, &rows, out);
+            rotary_embedding(&call, f32_slice(x)?, f32_slice(cos)?, f32_slice(sin)?, &rows, out);
             Ok(())
         })?;
         Ok(tvec!(output.into_tvalue()))

@@ -103,6 +103,32 @@ pub enum NBitsZeroPoints<'a> {
 }
 
 impl LinearWeights {
+    /// Weights with a multiple of so many outputs can have others [joined](LinearWeights::joined) behind them as they are kept.
+    pub const WHOLE_OUTPUTS: usize = PANEL;
+
+    /// Weights side by side: kept as they are where all are kept alike and all but the last have whole panels, else as
+    /// float32.
+    ///
+    /// # Panics
+    /// When there are none, or their inputs differ.
+    pub fn joined(parts: &[&LinearWeights]) -> LinearWeights {
+        let inputs = parts[0].inputs;
+        assert!(parts.iter().all(|part| part.inputs == inputs), "weights that are joined have the same inputs");
+        let outputs = parts.iter().map(|part| part.outputs).sum();
+        match Panels::joined(parts) {
+            Some(panels) => LinearWeights { inputs, outputs, panels },
+            None => {
+                let matrices: Vec<Vec<f32>> = parts.iter().map(|part| part.to_f32()).collect();
+                let row_of = |k: usize| {
+                    let rows = parts.iter().zip(&matrices);
+                    rows.flat_map(move |(part, matrix)| &matrix[k * part.outputs..][..part.outputs])
+                };
+                let matrix: Vec<f32> = (0..inputs).flat_map(row_of).copied().collect();
+                LinearWeights::from_f32(&matrix, inputs, outputs, outputs, 1)
+            }
+        }
+    }
+
     /// Packs float32 weights: element `[k, n]` is `w[k * input_stride + n * output_stride]`.
     ///
     /// # Panics
@@ -364,6 +390,53 @@ impl LinearWeights {
 }
 
 impl Panels {
+    /// Those of all parts, one behind the other; `None` where they are not kept alike, or some but the last are not whole.
+    fn joined(parts: &[&LinearWeights]) -> Option<Panels> {
+        let (last, others) = parts.split_last()?;
+        if !others.iter().all(|part| part.outputs.is_multiple_of(PANEL)) {
+            return None;
+        }
+        match &last.panels {
+            Panels::Float32 { .. } => Some(Panels::Float32 { values: side_by_side(parts, Panels::floats)? }),
+            Panels::Int8 { block_size, .. } => Some(Panels::Int8 {
+                block_size: *block_size,
+                values: side_by_side(parts, |panels| Some(panels.int8(*block_size)?.0))?,
+                scales: side_by_side(parts, |panels| Some(panels.int8(*block_size)?.1))?,
+                zero_points: side_by_side(parts, |panels| Some(panels.int8(*block_size)?.2))?,
+            }),
+            Panels::Blocks { rounds_activations, .. } => {
+                let blocks = parts.iter().map(|part| part.panels.blocks_that(*rounds_activations));
+                let weights = BlockWeights::joined(&blocks.collect::<Option<Vec<_>>>()?)?;
+                Some(Panels::Blocks { weights: Arc::new(weights), rounds_activations: *rounds_activations })
+            }
+        }
+    }
+
+    fn floats(&self) -> Option<&[PanelRow]> {
+        match self {
+            Panels::Float32 { values } => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Values, scales and zero points in blocks of that size.
+    fn int8(&self, size: usize) -> Option<(&[[i8; PANEL]], &[PanelRow], &[PanelRow])> {
+        match self {
+            Panels::Int8 { block_size, values, scales, zero_points } if *block_size == size => {
+                Some((values, scales, zero_points))
+            }
+            _ => None,
+        }
+    }
+
+    /// The weights with which activations are rounded, or not.
+    fn blocks_that(&self, round: bool) -> Option<&BlockWeights> {
+        match self {
+            Panels::Blocks { weights, rounds_activations } if *rounds_activations == round => Some(weights),
+            _ => None,
+        }
+    }
+
     fn blocks<E, S, Z>(matrix: BlockMatrix<E, S, Z>) -> Panels
     where
         E: Fn(usize, usize) -> u64,
@@ -372,6 +445,15 @@ impl Panels {
     {
         Panels::Blocks { weights: Arc::new(BlockWeights::new(matrix)), rounds_activations: false }
     }
+}
+
+/// What each of the parts has, one behind the other.
+fn side_by_side<'a, T: Copy + 'a>(
+    parts: &[&'a LinearWeights],
+    of: impl Fn(&'a Panels) -> Option<&'a [T]>,
+) -> Option<Vec<T>> {
+    let slices = parts.iter().map(|part| of(&part.panels)).collect::<Option<Vec<_>>>()?;
+    Some(slices.concat())
 }
 
 /// What is stored of [`LinearWeights`] beside their elements.

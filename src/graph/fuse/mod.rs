@@ -16,6 +16,7 @@ mod norm;
 mod outer_product;
 mod padding;
 mod pattern;
+mod projections;
 mod quantized_attention;
 mod quantized_linear;
 mod quantized_norm;
@@ -70,6 +71,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "integer linear", look: quantized_linear::look_for_integer_linear },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
+    Rule { pattern: "projections", look: projections::look },
     Rule { pattern: "columns", look: columns::look },
     Rule { pattern: "convolution padding", look: padding::look },
 ];
