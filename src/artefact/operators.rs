@@ -441,6 +441,8 @@ mod tests {
         let floats: Vec<f32> = (0..600).map(|at| at as f32 - 9.5).collect();
         let bytes: Vec<i8> = (0..60).collect();
         let float = Linear::new(20, 30, Shared::new(LinearWeights::from_f32(&floats, 20, 30, 30, 1)));
+        let whole = LinearWeights::from_f32(&floats, 20, 24, 24, 1);
+        let joined = LinearWeights::joined(&[&whole, &float.weights]);
         let bias = Some(Shared::new(vec![-1.0; 30]));
         let int8 = LinearWeights::from_int8(&bytes, 20, 3, 3, 1, &[0.5], &[1, 2, 3]).unwrap();
         let blocks = int4();
@@ -458,6 +460,7 @@ mod tests {
         let norm = LayerNorm { gamma: gamma.clone(), beta: Some(gamma.clone()), epsilon: 1e-5 };
         vec![
             Box::new(Linear { bias, activation: Activation::Gelu, joined: Some(Join::Multiply), ..float }),
+            Box::new(Linear::new(20, 54, Shared::new(joined))),
             Box::new(Linear::new(20, 3, Shared::new(int8))),
             Box::new(Linear::new(60, 3, Shared::new(blocks))),
             Box::new(embedding(table)),

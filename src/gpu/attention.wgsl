@@ -62,7 +62,8 @@ const MINUS_INFINITY: u32 = 0xff800000u;
 const EXPONENT: u32 = 0x7f800000u;
 const NOT_A_NUMBER: u32 = 0x7fc00000u;
 
-// How far behind the operand's start position 0 of the head lies; starts, strides and places count vec4s if VECTORS, else floats.
+// How far behind the operand's start position 0 of the head lies; starts, strides and places count vec4s if VECTORS, else
+// floats.
 fn head_start(batch: u32, head: u32, batch_stride: u32, head_stride: u32) -> u32 {
     return batch * batch_stride + head * head_stride;
 }

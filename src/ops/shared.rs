@@ -221,7 +221,7 @@ mod tests {
             (Shared::of(&[&float], "second", || 3), false),
             (Shared::of(&[&integer], "first", || 4), false),
             (Shared::new(5), false),
-            (Shared::of_others(&[first.clone()], |_| 6), false),
+            (Shared::of_others(std::slice::from_ref(&first), |_| 6), false),
         ];
         for (other, alike) in cases {
             assert_eq!(first.is_made_like(&other), alike, "{}", *other);
