@@ -20,10 +20,12 @@ pub struct AttentionShape {
     pub value_dim: usize,
 }
 
-/// Where element `[batch, head, position, 0]` of an operand lies: `batch * b + head * h + position * s`, in elements.
+/// Where element `[batch, head, position, 0]` of an operand lies: `start + batch * b + head * h + position * s`, in elements.
 /// The innermost axis is contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HeadStrides {
+    /// Elements before the first one.
+    pub start: usize,
     /// Elements from one sequence to the next.
     pub batch: usize,
     /// Elements from one head to the next.

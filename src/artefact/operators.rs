@@ -484,6 +484,8 @@ mod tests {
         let floats: Vec<f32> = (0..600).map(|at| at as f32 - 9.5).collect();
         let bytes: Vec<i8> = (0..60).collect();
         let float = Linear::new(20, 30, Shared::new(LinearWeights::from_f32(&floats, 20, 30, 30, 1)));
+        let whole = LinearWeights::from_f32(&floats, 20, 24, 24, 1);
+        let joined = LinearWeights::joined(&[&whole, &float.weights]);
         let bias = Some(Shared::new(vec![-1.0; 30]));
         let gated = |gate_bias: &Option<Shared<Vec<f32>>>, up_bias: &Option<Shared<Vec<f32>>>| GatedLinear {
             inputs: 20,
@@ -513,6 +515,7 @@ mod tests {
             Box::new(gated(&None, &bias)),
             Box::new(gated(&bias, &bias)),
             Box::new(Linear { bias, activation: Activation::Gelu, joined: Some(Join::Multiply), ..float }),
+            Box::new(Linear::new(20, 54, Shared::new(joined))),
             Box::new(Linear::new(20, 3, Shared::new(int8))),
             Box::new(Linear::new(60, 3, Shared::new(blocks))),
             Box::new(embedding(table)),
@@ -538,13 +541,14 @@ mod tests {
                 highest: 255.0,
             }),
         ];
+        let columns = Some(Columns { first: 3, count: 9 });
         let attention = Attention {
             window: Window { left: Some(7), right: Some(0) },
             scores: Some(ScoreStage::Masked),
             steps,
+            columns: [None, columns, None],
             ..Attention::new(4, 2, Some(0.125), HeadLayout::PositionMajor)
         };
-        let columns = Some(Columns { first: 3, count: 9 });
         let buffer = Some(Buffer { length: length.clone(), minted: true });
         let append = AppendToCache { heads: 2, layout: HeadLayout::Packed, columns, past: true, buffer };
         let rotary = RotaryEmbedding {

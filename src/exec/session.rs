@@ -373,8 +373,8 @@ async fn trusted_gpu() -> Result<Gpu> {
 /// Two sequences, two heads of 4, 3 queries and 5 keys, packed.
 fn probe() -> AttentionCall {
     let shape = AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 3, keys: 5, head_dim: 4, value_dim: 4 };
-    let queries = HeadStrides { batch: 24, head: 4, position: 8 };
-    let keys = HeadStrides { batch: 40, head: 4, position: 8 };
+    let queries = HeadStrides { start: 0, batch: 24, head: 4, position: 8 };
+    let keys = HeadStrides { start: 0, batch: 40, head: 4, position: 8 };
     AttentionCall {
         shape,
         scale: 0.5,

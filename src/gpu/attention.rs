@@ -44,7 +44,7 @@ impl AttentionKernel {
         let operands = [call.query, call.key, call.value, call.output];
         let mut lengths = operands
             .iter()
-            .flat_map(|operand| [operand.batch, operand.head, operand.position])
+            .flat_map(|operand| [operand.start, operand.batch, operand.head, operand.position])
             .chain([shape.head_dim, shape.value_dim]);
         let groups = if shape.queries <= FOUR { 1 } else { 8 };
         AttentionKernel {
@@ -80,8 +80,9 @@ impl AttentionKernel {
     fn parameters(&self, call: &AttentionCall) -> ParameterWords {
         let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = call.shape;
         let unit = if self.vectors { FOUR } else { 1 };
-        let strides =
-            |operand: HeadStrides| [operand.batch, operand.head, operand.position].map(|stride| stride / unit);
+        let strides = |HeadStrides { start, batch, head, position }: HeadStrides| {
+            [start, batch, head, position].map(|elements| elements / unit)
+        };
         let operands = [call.query, call.key, call.value, call.output].map(strides);
         let mask = call.mask.map_or([0; 4], |mask| [mask.batch, mask.head, mask.query, mask.key]);
         let all_masked: f32 = if call.zero_when_all_masked { 0.0 } else { f32::NAN };
@@ -180,7 +181,8 @@ impl Gpu {
 fn operands(call: &AttentionCall) -> Vec<(&'static str, u64)> {
     let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
     let vectors = |strides: HeadStrides, heads: usize, positions: usize, elements: usize| {
-        reach([(batch, strides.batch), (heads, strides.head), (positions, strides.position), (elements, 1)])
+        let axes = [(batch, strides.batch), (heads, strides.head), (positions, strides.position), (elements, 1)];
+        reach(axes).saturating_add(strides.start as u64)
     };
     let mask = call.mask.map(|mask| {
         ("mask", reach([(batch, mask.batch), (heads, mask.head), (queries, mask.query), (keys, mask.key)]))
@@ -232,16 +234,19 @@ mod cases {
         PositionsFirst,
         /// As `HeadsFirst`, each vector followed by this many elements that belong to nobody.
         Spaced(usize),
+        /// As `PositionsFirst`, with so many elements that belong to others before each position's vectors and behind them.
+        Columns(usize, usize),
     }
 
     impl Layout {
         fn strides(self, heads: usize, positions: usize, elements: usize) -> HeadStrides {
-            let [head, position, vector] = match self {
-                Layout::HeadsFirst => [positions * elements, elements, elements],
-                Layout::PositionsFirst => [elements, heads * elements, elements],
-                Layout::Spaced(gap) => [positions * (elements + gap), elements + gap, elements + gap],
+            let [start, head, position] = match self {
+                Layout::HeadsFirst => [0, positions * elements, elements],
+                Layout::PositionsFirst => [0, elements, heads * elements],
+                Layout::Spaced(gap) => [0, positions * (elements + gap), elements + gap],
+                Layout::Columns(before, behind) => [before, elements, before + heads * elements + behind],
             };
-            HeadStrides { batch: heads * positions * vector, head, position }
+            HeadStrides { start, batch: (heads * head).max(positions * position), head, position }
         }
     }
 
@@ -308,7 +313,7 @@ mod cases {
     }
 
     const MINUS_INFINITY: f32 = f32::NEG_INFINITY;
-    use Layout::{HeadsFirst, PositionsFirst, Spaced};
+    use Layout::{Columns, HeadsFirst, PositionsFirst, Spaced};
 
     const CASES: &[Case] = &[
         case([1, 1, 1, 1, 1, 16, 16], HeadsFirst, Mask::None),
@@ -325,6 +330,11 @@ mod cases {
         case([1, 2, 2, 7, 128, 16, 32], Spaced(4), Mask::Full(MINUS_INFINITY)),
         case([2, 2, 2, 7, 33, 16, 16], Spaced(1), Mask::Padding(MINUS_INFINITY)),
         case([1, 2, 1, 33, 7, 18, 10], PositionsFirst, Mask::Full(f32::MIN)),
+        case([2, 12, 12, 33, 33, 32, 32], Columns(384, 384), Mask::Padding(f32::MIN)),
+        case([1, 4, 2, 7, 33, 64, 32], Columns(4, 8), Mask::Causal(MINUS_INFINITY)),
+        case([2, 2, 2, 7, 33, 16, 16], Columns(2, 2), Mask::Padding(MINUS_INFINITY)),
+        case([1, 2, 1, 33, 7, 18, 10], Columns(3, 5), Mask::Full(f32::MIN)),
+        case([1, 2, 2, 1, 7, 16, 16], Columns(0, 4), Mask::None),
         case([1, 1, 1, 7, 7, 5, 3], HeadsFirst, Mask::None),
         case([1, 1, 1, 7, 33, 128, 128], HeadsFirst, Mask::None),
         case([1, 1, 1, 7, 33, 256, 256], HeadsFirst, Mask::Causal(MINUS_INFINITY)),
@@ -410,7 +420,7 @@ mod cases {
     fn reference(call: &AttentionCall, inputs: &Inputs) -> Vec<f64> {
         let shape = &call.shape;
         let start = |strides: HeadStrides, [batch, head, position]: [usize; 3]| {
-            batch * strides.batch + head * strides.head + position * strides.position
+            strides.start + batch * strides.batch + head * strides.head + position * strides.position
         };
         let mut output = vec![f64::from(UNTOUCHED); operands(call).last().unwrap().1 as usize];
         for [batch, head, query, _] in places([shape.batch, shape.heads, shape.queries, 1]) {
@@ -494,7 +504,7 @@ mod tests {
     }
 
     fn call() -> AttentionCall {
-        let strides = HeadStrides { batch: 64, head: 32, position: 8 };
+        let strides = HeadStrides { start: 0, batch: 64, head: 32, position: 8 };
         AttentionCall {
             shape: AttentionShape { batch: 2, heads: 2, kv_heads: 2, queries: 4, keys: 4, head_dim: 8, value_dim: 8 },
             scale: 1.0,
@@ -531,6 +541,7 @@ mod tests {
             Case { change: |call| call.output.position = 7, reason: Some("overlap") },
             Case { change: |call| call.output.batch = 0, reason: Some("overlap") },
             Case { change: |call| call.key.batch = usize::MAX, reason: Some("the key has") },
+            Case { change: |call| call.value.start = usize::MAX, reason: Some("the value has") },
             Case {
                 change: |call| {
                     call.mask = Some(MaskStrides { batch: 1 << 40, head: 0, query: 0, key: 1 });

@@ -16,15 +16,19 @@ struct Parameters {
     scale: f32,
     // Bits of the result for a query whose every key the mask takes out.
     all_masked: u32,
+    query_start: u32,
     query_batch: u32,
     query_head: u32,
     query_position: u32,
+    key_start: u32,
     key_batch: u32,
     key_head: u32,
     key_position: u32,
+    value_start: u32,
     value_batch: u32,
     value_head: u32,
     value_position: u32,
+    output_start: u32,
     output_batch: u32,
     output_head: u32,
     output_position: u32,
@@ -58,7 +62,8 @@ const MINUS_INFINITY: u32 = 0xff800000u;
 const EXPONENT: u32 = 0x7f800000u;
 const NOT_A_NUMBER: u32 = 0x7fc00000u;
 
-// Where position 0 of the operand's head lies; strides and places count vec4s if VECTORS, else floats.
+// How far behind the operand's start position 0 of the head lies; starts, strides and places count vec4s if VECTORS, else
+// floats.
 fn head_start(batch: u32, head: u32, batch_stride: u32, head_stride: u32) -> u32 {
     return batch * batch_stride + head * head_stride;
 }
@@ -137,10 +142,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let head = workgroup.y;
     let batch = workgroup.z;
     let kv_head = head / parameters.heads_per_kv_head;
-    let query_start = head_start(batch, head, parameters.query_batch, parameters.query_head);
-    let key_start = head_start(batch, kv_head, parameters.key_batch, parameters.key_head);
-    let value_start = head_start(batch, kv_head, parameters.value_batch, parameters.value_head);
-    let output_start = head_start(batch, head, parameters.output_batch, parameters.output_head);
+    let query_start = parameters.query_start + head_start(batch, head, parameters.query_batch, parameters.query_head);
+    let key_start = parameters.key_start + head_start(batch, kv_head, parameters.key_batch, parameters.key_head);
+    let value_start = parameters.value_start + head_start(batch, kv_head, parameters.value_batch, parameters.value_head);
+    let output_start = parameters.output_start + head_start(batch, head, parameters.output_batch, parameters.output_head);
     let head_vectors = (parameters.head_dim + 3u) / 4u;
     let value_vectors = (parameters.value_dim + 3u) / 4u;
 

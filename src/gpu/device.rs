@@ -307,7 +307,7 @@ pub(super) mod tests {
 
     /// One query of four elements over `keys` keys.
     fn call(keys: usize, scale: f32) -> AttentionCall {
-        let strides = HeadStrides { batch: 4, head: 4, position: 4 };
+        let strides = HeadStrides { start: 0, batch: 4, head: 4, position: 4 };
         AttentionCall {
             shape: AttentionShape { batch: 1, heads: 1, kv_heads: 1, queries: 1, keys, head_dim: 4, value_dim: 4 },
             scale,

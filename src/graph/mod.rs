@@ -19,7 +19,7 @@ mod translate;
 use crate::error::{Error, ErrorCode, Result};
 use crate::onnx::pb::GraphProto;
 use crate::onnx::{ExternalFile, ReadAt, RewrittenModel, TensorInfo, WeightStore, index, rewrite, validate};
-use crate::ops::{Embedding, GatedLinear, Linear, Sharing};
+use crate::ops::{Embedding, GatedLinear, Linear, QuantizedLinear, Sharing};
 use crate::tensor::DType;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -136,6 +136,8 @@ fn pack_weights(graph: &CompiledGraph) {
         } else if let Some(linear) = node.op_as::<GatedLinear>() {
             linear.gate.make();
             linear.up.make();
+        } else if let Some(linear) = node.op_as::<QuantizedLinear>() {
+            linear.weights.make();
         } else if let Some(embedding) = node.op_as::<Embedding>() {
             embedding.table.make();
         }

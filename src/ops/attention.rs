@@ -2,7 +2,8 @@
 //! `cap(x) = softcap · tanh(x / softcap)`, and the softmax is over the keys that a query sees.
 //! Vaswani et al., "Attention Is All You Need", section 3.2; ONNX `Attention` (25).
 //!
-//! Inputs: query, key, value, f32, each in its [`HeadLayout`]; then those of the following that the fields name:
+//! Inputs: query, key, value, f32, each in its [`HeadLayout`], or in [`Columns`] of a wider tensor; then those of the following
+//! that the fields name:
 //! - `mask`: f32, broadcasts to `[batch, heads, queries, keys]`, added to the scores;
 //! - `first_positions`: int64 `[batch]` or `[1]`, where each sequence's first query stands among its keys; else at 0;
 //! - `key_lengths`: int64 `[batch]`, how many keys of each sequence there are; else all;
@@ -52,9 +53,9 @@ impl Columns {
         Ok(tvec!(shape[0].clone(), shape[1].clone(), self.count.into()))
     }
 
-    /// The strides of the packed operand in a tensor of this shape.
-    fn strides(self, strides: HeadStrides, shape: &[usize]) -> HeadStrides {
-        HeadStrides { batch: shape[1] * shape[2], position: shape[2], ..strides }
+    /// Where the packed operand of these strides lies in a tensor of this shape.
+    pub(super) fn within(self, shape: &[usize], strides: HeadStrides) -> HeadStrides {
+        HeadStrides { start: self.first, batch: shape[1] * shape[2], position: shape[2], ..strides }
     }
 }
 
@@ -113,7 +114,7 @@ impl HeadLayout {
             HeadLayout::Packed | HeadLayout::PositionMajor => (dim, heads * dim),
             HeadLayout::HeadMajor => (positions * dim, dim),
         };
-        HeadStrides { batch: heads * positions * dim, head, position }
+        HeadStrides { start: 0, batch: heads * positions * dim, head, position }
     }
 }
 
@@ -134,18 +135,16 @@ impl<'a> HeadVectors<'a> {
         heads: usize,
     ) -> TractResult<HeadVectors<'a>> {
         let operand = layout.operand(&operand_shape(columns, tensor.shape())?, heads)?;
-        let (mut strides, mut elements) = (layout.strides(&operand), f32_slice(tensor)?);
-        if let Some(columns) = columns {
-            strides = columns.strides(strides, tensor.shape());
-            elements = elements.get(columns.first..).unwrap_or_default();
-        }
-        Ok(HeadVectors { operand, strides, elements })
+        let strides = layout.strides(&operand);
+        let strides = columns.map_or(strides, |columns| columns.within(tensor.shape(), strides));
+        Ok(HeadVectors { operand, strides, elements: f32_slice(tensor)? })
     }
 
     /// From the first vector of a head on; `place` counts the heads of all sequences.
     pub(super) fn head(&self, place: usize) -> &'a [f32] {
         let (batch, head) = (place / self.operand.heads, place % self.operand.heads);
-        self.elements.get(batch * self.strides.batch + head * self.strides.head..).unwrap_or_default()
+        let HeadStrides { start, batch: sequence, head: vectors, .. } = self.strides;
+        self.elements.get(start + batch * sequence + head * vectors..).unwrap_or_default()
     }
 
     /// Copies the vectors of a head, which lie without gaps in `out`.
@@ -177,6 +176,8 @@ pub struct Attention {
     pub key: HeadLayout,
     /// Layout of the value.
     pub value: HeadLayout,
+    /// Where packed queries, keys and values are columns of their inputs.
+    pub columns: [Option<Columns>; 3],
     /// Layout of the output.
     pub output: HeadLayout,
     /// Whether there is a mask.
@@ -209,6 +210,7 @@ impl Attention {
             query: layout,
             key: layout,
             value: layout,
+            columns: [None; 3],
             output: layout,
             mask: false,
             first_positions: false,
@@ -231,14 +233,34 @@ impl Attention {
         self.steps.iter().filter(|step| step.reads_mask()).count()
     }
 
+    /// Layouts of query, key and value.
+    pub fn layouts(&self) -> [HeadLayout; 3] {
+        [self.query, self.key, self.value]
+    }
+
+    /// The sizes of query, key or value, the `at`th operand, in an input of this shape.
+    fn operand<D: DimLike>(&self, at: usize, shape: &[D]) -> TractResult<Operand<D>> {
+        let (layout, heads) = (self.layouts()[at], [self.heads, self.kv_heads, self.kv_heads][at]);
+        match self.columns[at] {
+            Some(columns) => layout.operand(&columns.shape(shape)?, heads),
+            None => layout.operand(shape, heads),
+        }
+    }
+
+    /// Where the `at`th operand lies in an input of this shape.
+    fn strides(&self, at: usize, operand: &Operand<usize>, shape: &[usize]) -> HeadStrides {
+        let strides = self.layouts()[at].strides(operand);
+        self.columns[at].map_or(strides, |columns| columns.within(shape, strides))
+    }
+
     /// The geometry of a call on operands of these shapes, and the output's shape.
     ///
     /// # Errors
     /// When the shapes do not fit each other.
     pub fn call(&self, shapes: &[&[usize]]) -> TractResult<(AttentionCall, TVec<usize>)> {
-        let query = self.query.operand(shapes[0], self.heads)?;
-        let key = self.key.operand(shapes[1], self.kv_heads)?;
-        let value = self.value.operand(shapes[2], self.kv_heads)?;
+        let query = self.operand(0, shapes[0])?;
+        let key = self.operand(1, shapes[1])?;
+        let value = self.operand(2, shapes[2])?;
         ensure!(
             self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads),
             "{} heads cannot share {} key/value heads",
@@ -269,9 +291,9 @@ impl Attention {
             window: self.window,
             sequences: self.first_positions || self.key_lengths,
             sinks: self.sinks,
-            query: self.query.strides(&query),
-            key: self.key.strides(&key),
-            value: self.value.strides(&value),
+            query: self.strides(0, &query, shapes[0]),
+            key: self.strides(1, &key, shapes[1]),
+            value: self.strides(2, &value, shapes[2]),
             output: self.output.strides(&output),
             mask,
             zero_when_all_masked: self.zero_when_all_masked,
@@ -457,9 +479,9 @@ impl TypedOp for Attention {
         for (input, (_, expected)) in inputs[3..].iter().zip(optional.filter(|(present, _)| *present)) {
             ensure!(input.datum_type == expected, "an optional input of Attention is no {expected:?}");
         }
-        let query = self.query.operand(&inputs[0].shape.to_tvec(), self.heads)?;
-        let key = self.key.operand(&inputs[1].shape.to_tvec(), self.kv_heads)?;
-        let value = self.value.operand(&inputs[2].shape.to_tvec(), self.kv_heads)?;
+        let query = self.operand(0, &inputs[0].shape.to_tvec())?;
+        let key = self.operand(1, &inputs[1].shape.to_tvec())?;
+        let value = self.operand(2, &inputs[2].shape.to_tvec())?;
         let scores = [query.batch.clone(), self.heads.to_dim(), query.positions.clone(), key.positions];
         let output =
             Operand { batch: query.batch, heads: self.heads.to_dim(), positions: query.positions, dim: value.dim };
@@ -545,6 +567,36 @@ mod tests {
                 (Ok(output), Some(expected)) => assert_close(case.what, &output, &[1, 1, 2], expected),
                 (result, expected) => assert_eq!(result.is_ok(), expected.is_some(), "{}", case.what),
             }
+        }
+    }
+
+    #[test]
+    fn operands_in_one_tensor() {
+        let columns = |first, count| Some(Columns { first, count });
+        struct Case {
+            what: &'static str,
+            columns: [Option<Columns>; 3],
+            layout: HeadLayout,
+            fits: bool,
+        }
+        let whole = [columns(0, 2), columns(2, 2), columns(4, 2)];
+        let case = |what, columns, layout, fits| Case { what, columns, layout, fits };
+        let cases = [
+            case("side by side", whole, HeadLayout::Packed, true),
+            case("beyond the end", [columns(0, 2), columns(2, 2), columns(5, 2)], HeadLayout::Packed, false),
+            case("of other sizes", [columns(0, 2), columns(2, 4), columns(4, 2)], HeadLayout::Packed, false),
+            case("not packed", whole, HeadLayout::PositionMajor, false),
+        ];
+        // Two heads of one dimension, two positions; equal scores, so that the answer is the mean of the values.
+        let inputs = [(); 3].map(|()| tensor(&[1, 2, 6], &[0., 0., 1., 2., 1., 10., 0., 0., 3., 4., 3., 30.]));
+        let empty = [(); 3].map(|()| tensor(&[0, 2, 6], &[]));
+        for case in cases {
+            let operator = Attention { columns: case.columns, ..Attention::new(2, 2, Some(1.0), case.layout) };
+            match evaluate(&operator, &inputs) {
+                Ok(output) if case.fits => assert_close(case.what, &output, &[1, 2, 2], &[2., 20., 2., 20.]),
+                result => assert_eq!(result.is_ok(), case.fits, "{}", case.what),
+            }
+            assert_eq!(evaluate(&operator, &empty).is_ok(), case.fits, "{}, of no sequence", case.what);
         }
     }
 }

@@ -97,8 +97,9 @@ impl Rotation<'_> {
     /// Rotates the vectors of a head, which lie without gaps in `out`; `place` counts the heads of all sequences.
     pub(super) fn rotate_head(&self, vectors: &HeadVectors, place: usize, out: &mut [f32]) {
         let Operand { heads, positions, dim, .. } = vectors.operand;
-        let output = HeadStrides { batch: 0, head: 0, position: dim };
-        let call = RotaryCall { batch: 1, heads: 1, ..self.call(vectors, output) };
+        let output = HeadStrides { start: 0, batch: 0, head: 0, position: dim };
+        let input = HeadStrides { start: 0, ..vectors.strides };
+        let call = RotaryCall { batch: 1, heads: 1, input, ..self.call(vectors, output) };
         let rows = &self.rows[place / heads * positions..][..positions];
         rotary_embedding(&call, vectors.head(place), self.cos, self.sin, rows, out);
     }

@@ -5,24 +5,30 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use tract_core::internal::{Tensor, TractResult};
+use tract_core::internal::{DatumType, Tensor, TractResult};
 
 /// A weight that operators share, made when it is first used. Equal when it is the same one in memory: comparing the elements
 /// would cost more than it could save.
-pub struct Shared<T>(Arc<LazyLock<T, Make<T>>>);
+pub struct Shared<T>(Arc<Held<T>>);
+
+struct Held<T> {
+    value: LazyLock<T, Make<T>>,
+    /// How it is made, and of which types of constants, where it is made of constants.
+    way: Option<String>,
+}
 
 type Make<T> = Box<dyn FnOnce() -> T + Send>;
 
 impl<T: Send + Sync + 'static> Shared<T> {
     /// Shares a value.
     pub fn new(value: T) -> Shared<T> {
-        let shared = Shared::later(move || value);
+        let shared = Shared::later(None, move || value);
         shared.make();
         shared
     }
 
-    fn later(make: impl FnOnce() -> T + Send + 'static) -> Shared<T> {
-        Shared(Arc::new(LazyLock::new(Box::new(make))))
+    fn later(way: Option<String>, make: impl FnOnce() -> T + Send + 'static) -> Shared<T> {
+        Shared(Arc::new(Held { value: LazyLock::new(Box::new(make)), way }))
     }
 
     /// A value that is made of constants, when it is first used. `how` tells it from others that are made of the same ones:
@@ -32,8 +38,25 @@ impl<T: Send + Sync + 'static> Shared<T> {
         how: impl fmt::Debug,
         make: impl FnOnce() -> T + Send + 'static,
     ) -> Shared<T> {
+        let types: Vec<DatumType> = constants.iter().map(|constant| constant.datum_type()).collect();
+        let way = Some(format!("{how:?} of {types:?}"));
         let key = Key::new::<T>(constants, how);
-        find(&key).unwrap_or_else(|| remember(key, constants, Shared::later(make)))
+        find(&key).unwrap_or_else(|| remember(key, owned(constants), Shared::later(way, make)))
+    }
+
+    /// A value that is made of others, which it gives up when it is first used. Within a [`Sharing`], there is one of the same
+    /// others.
+    pub fn of_others(others: &[Shared<T>], make: impl FnOnce(&[&T]) -> T + Send + 'static) -> Shared<T> {
+        let addresses = others.iter().map(Shared::address).collect();
+        let key = Key(TypeId::of::<T>(), addresses, "others".into());
+        let (held, kept) = (others.to_vec(), others.to_vec());
+        let make = move || make(&held.iter().map(|other| &**other).collect::<Vec<_>>());
+        find(&key).unwrap_or_else(|| remember(key, kept, Shared::later(None, make)))
+    }
+
+    /// Whether both are made of constants of the same types in the same way.
+    pub fn is_made_like(&self, other: &Shared<T>) -> bool {
+        self.0.way.is_some() && self.0.way == other.0.way
     }
 
     /// As [`Shared::of`], made at once unless it is there.
@@ -48,13 +71,13 @@ impl<T: Send + Sync + 'static> Shared<T> {
         let key = Key::new::<T>(constants, how);
         match find(&key) {
             Some(shared) => Ok(shared),
-            None => Ok(remember(key, constants, Shared::new(make()?))),
+            None => Ok(remember(key, owned(constants), Shared::new(make()?))),
         }
     }
 
     /// Makes the value, unless it is there; what it is made of is given up.
     pub fn make(&self) {
-        LazyLock::force(&self.0);
+        LazyLock::force(&self.0.value);
     }
 
     /// The same for all that share the value, and for no others.
@@ -72,7 +95,7 @@ impl<T> Clone for Shared<T> {
 impl<T> std::ops::Deref for Shared<T> {
     type Target = T;
     fn deref(&self) -> &T {
-        &self.0
+        &self.0.value
     }
 }
 
@@ -107,6 +130,10 @@ impl Drop for Sharing {
     }
 }
 
+fn owned(constants: &[&Arc<Tensor>]) -> Vec<Arc<Tensor>> {
+    constants.iter().map(|constant| (*constant).clone()).collect()
+}
+
 /// The kind of value, the addresses of what it is made of, and how.
 #[derive(PartialEq, Eq, Hash)]
 struct Key(TypeId, Vec<usize>, String);
@@ -118,8 +145,8 @@ impl Key {
     }
 }
 
-/// A value, and its constants, which keep their addresses from being those of others.
-type Made = (Vec<Arc<Tensor>>, Box<dyn Any>);
+/// A value, and what it is made of, so that nothing else gets the addresses of that.
+type Made = (Box<dyn Any>, Box<dyn Any>);
 
 thread_local! {
     static MADE: RefCell<Option<HashMap<Key, Made>>> = const { RefCell::new(None) };
@@ -129,11 +156,10 @@ fn find<T: 'static>(key: &Key) -> Option<Shared<T>> {
     MADE.with_borrow(|made| made.as_ref()?.get(key)?.1.downcast_ref::<Shared<T>>().cloned())
 }
 
-fn remember<T: 'static>(key: Key, constants: &[&Arc<Tensor>], shared: Shared<T>) -> Shared<T> {
+fn remember<T: 'static>(key: Key, made_of: impl Any, shared: Shared<T>) -> Shared<T> {
     MADE.with_borrow_mut(|made| {
         if let Some(made) = made {
-            let constants = constants.iter().map(|constant| (*constant).clone()).collect();
-            made.insert(key, (constants, Box::new(shared.clone())));
+            made.insert(key, (Box::new(made_of), Box::new(shared.clone())));
         }
     });
     shared
@@ -167,5 +193,38 @@ mod tests {
         assert_eq!((count.load(Ordering::Relaxed), Arc::strong_count(&constants[0])), (0, 2), "nothing is made yet");
         assert_eq!((*first, *first), ((0, true), (0, true)));
         assert_eq!((count.load(Ordering::Relaxed), Arc::strong_count(&constants[0])), (1, 1));
+    }
+
+    #[test]
+    fn made_of_others() {
+        let constant = tensor0(1f32).into_arc_tensor();
+        let part = |how: usize| {
+            let held = constant.clone();
+            Shared::of(&[&constant], how, move || held.shape().len() + how)
+        };
+        let parts = [part(3), part(4)];
+        let sum = |parts: &[Shared<usize>]| Shared::of_others(parts, |parts| parts.iter().copied().sum());
+        let sharing = Sharing::begin();
+        let whole = sum(&parts);
+        assert_eq!((sum(&parts) == whole, sum(&parts[..1]) == whole), (true, false));
+        drop((sharing, parts));
+        assert_eq!(Arc::strong_count(&constant), 3, "nothing is made yet");
+        assert_eq!((*whole, Arc::strong_count(&constant)), (7, 1));
+    }
+
+    #[test]
+    fn ways_of_making() {
+        let [float, integer] = [tensor0(1f32).into_arc_tensor(), tensor0(1u8).into_arc_tensor()];
+        let first = Shared::of(&[&float], "first", || 1);
+        let cases = [
+            (Shared::of(&[&tensor0(2f32).into_arc_tensor()], "first", || 2), true),
+            (Shared::of(&[&float], "second", || 3), false),
+            (Shared::of(&[&integer], "first", || 4), false),
+            (Shared::new(5), false),
+            (Shared::of_others(std::slice::from_ref(&first), |_| 6), false),
+        ];
+        for (other, alike) in cases {
+            assert_eq!(first.is_made_like(&other), alike, "{}", *other);
+        }
     }
 }

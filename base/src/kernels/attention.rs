@@ -232,7 +232,7 @@ impl<'a> Group<'a> {
 
     /// Where a position's vector starts.
     pub(super) fn start(&self, strides: &HeadStrides, head: usize, position: usize) -> usize {
-        self.batch * strides.batch + head * strides.head + position * strides.position
+        strides.start + self.batch * strides.batch + head * strides.head + position * strides.position
     }
 
     pub(super) fn key(&self, position: usize) -> &'a [f32] {
@@ -588,8 +588,9 @@ impl<'a> Head<'a> {
 pub(super) fn check_operands(call: &AttentionCall, operands: &AttentionOperands, out: &[f32]) {
     check_reads(call, operands);
     let AttentionShape { batch, heads, queries, value_dim, .. } = call.shape;
-    let axes = [(batch, call.output.batch), (heads, call.output.head), (queries, call.output.position)];
-    assert!(out.len() >= reach(&axes, value_dim), "out reaches as far as its strides");
+    let HeadStrides { start, batch: next_batch, head, position } = call.output;
+    let axes = [(batch, next_batch), (heads, head), (queries, position)];
+    assert!(out.len() >= reach(&axes, value_dim.saturating_add(start)), "out reaches as far as its strides");
     assert_disjoint(axes, value_dim);
 }
 
@@ -597,7 +598,8 @@ fn check_reads(call: &AttentionCall, operands: &AttentionOperands) {
     let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
     assert!(heads == 0 || (kv_heads > 0 && heads.is_multiple_of(kv_heads)), "heads are a multiple of kv_heads");
     let reach_of_heads = |heads: usize, positions: usize, strides: &HeadStrides, len: usize| {
-        reach(&[(batch, strides.batch), (heads, strides.head), (positions, strides.position)], len)
+        let axes = [(batch, strides.batch), (heads, strides.head), (positions, strides.position)];
+        reach(&axes, len.saturating_add(strides.start))
     };
     let AttentionOperands { query, key, value, mask, sequences, sinks } = operands;
     assert!(
@@ -718,12 +720,18 @@ pub(super) mod cases {
 
     /// `[batch, heads, positions, len]`, row-major.
     fn heads_first(heads: usize, positions: usize, len: usize) -> HeadStrides {
-        HeadStrides { batch: heads * positions * len, head: positions * len, position: len }
+        HeadStrides { start: 0, batch: heads * positions * len, head: positions * len, position: len }
     }
 
     /// `[batch, positions, heads, len]`, row-major.
     pub(in crate::kernels) fn positions_first(heads: usize, positions: usize, len: usize) -> HeadStrides {
-        HeadStrides { batch: positions * heads * len, head: len, position: heads * len }
+        HeadStrides { start: 0, batch: positions * heads * len, head: len, position: heads * len }
+    }
+
+    /// `[batch, positions, heads, len]` in a wider tensor, with three elements before each position's and two behind them.
+    pub(in crate::kernels) fn columns(heads: usize, positions: usize, len: usize) -> HeadStrides {
+        let width = 3 + heads * len + 2;
+        HeadStrides { start: 3, batch: positions * width, head: len, position: width }
     }
 
     pub(in crate::kernels) fn call(
@@ -758,7 +766,7 @@ pub(super) mod cases {
             Some(MaskStrides { batch: 0, head: 0, query: 0, key: 0 }),
         ];
         let mut failures = Vec::new();
-        for layout in [heads_first, positions_first] {
+        for layout in [heads_first, positions_first, columns] {
             for mask in masks {
                 let call = AttentionCall { mask, ..call(shape, layout) };
                 let elements = mask.map(|_| {
@@ -798,12 +806,22 @@ pub(super) mod cases {
     }
 
     pub(in crate::kernels) fn operands(call: &AttentionCall) -> [Vec<f32>; 3] {
-        let AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim } = call.shape;
+        let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = call.shape;
         [
-            numbers(batch * heads * queries * head_dim, 1),
-            numbers(batch * kv_heads * keys * head_dim, 2),
-            numbers(batch * kv_heads * keys * value_dim, 3),
+            numbers(elements(call, &call.query, [heads, queries, head_dim]), 1),
+            numbers(elements(call, &call.key, [kv_heads, keys, head_dim]), 2),
+            numbers(elements(call, &call.value, [kv_heads, keys, value_dim]), 3),
         ]
+    }
+
+    /// Elements of an operand, those between its vectors included.
+    pub(in crate::kernels) fn elements(
+        call: &AttentionCall,
+        strides: &HeadStrides,
+        [heads, positions, len]: [usize; 3],
+    ) -> usize {
+        let axes = [(call.shape.batch, strides.batch), (heads, strides.head), (positions, strides.position)];
+        reach(&axes, len + strides.start)
     }
 
     impl<'a> From<[&'a Vec<f32>; 3]> for AttentionOperands<'a> {
@@ -823,8 +841,8 @@ pub(super) mod cases {
     type Attention = fn(&AttentionCall, &AttentionOperands, &mut [f32]);
 
     fn run(attention: Attention, call: &AttentionCall, operands: &AttentionOperands) -> Vec<f32> {
-        let AttentionShape { batch, heads, queries, value_dim, .. } = call.shape;
-        let mut out = vec![12345.0; batch * heads * queries * value_dim];
+        let AttentionShape { heads, queries, value_dim, .. } = call.shape;
+        let mut out = vec![12345.0; elements(call, &call.output, [heads, queries, value_dim])];
         attention(call, operands, &mut out);
         out
     }
@@ -1072,6 +1090,7 @@ pub(super) mod cases {
             fitting(),
             Case { what: "masked", call: AttentionCall { mask: Some(masked), ..good }, mask: Some(15), ..fitting() },
             Case { what: "short query", lengths: [47, 40, 20, 24], fits: false, ..fitting() },
+            Case { what: "a query further on", call: with(|call| call.query.start = 1), fits: false, ..fitting() },
             Case { what: "short key", lengths: [48, 39, 20, 24], fits: false, ..fitting() },
             Case { what: "short value", lengths: [48, 40, 19, 24], fits: false, ..fitting() },
             Case { what: "short out", lengths: [48, 40, 20, 23], fits: false, ..fitting() },
@@ -1109,6 +1128,13 @@ pub(super) mod cases {
             },
             Case { what: "uneven groups", call: with(|call| call.shape.kv_heads = 3), fits: false, ..fitting() },
             Case { what: "no key heads", call: with(|call| call.shape.kv_heads = 0), fits: false, ..fitting() },
+            Case { what: "results further on", call: with(|call| call.output.start = 1), fits: false, ..fitting() },
+            Case {
+                what: "a start beyond memory",
+                call: with(|call| call.value.start = usize::MAX),
+                fits: false,
+                ..fitting()
+            },
             Case {
                 what: "strides beyond memory",
                 call: with(|call| call.key.batch = usize::MAX),

@@ -97,7 +97,7 @@ pub(super) mod cases {
     use super::*;
     use crate::attention::MaskStrides;
     use crate::kernels::attention::attention;
-    use crate::kernels::attention::cases::{call, operands, positions_first};
+    use crate::kernels::attention::cases::{call, columns, elements, operands, positions_first};
     use crate::kernels::self_test::{difference, numbers};
     use crate::kernels::steps::{QuantizedSoftmax, Step};
 
@@ -131,17 +131,19 @@ pub(super) mod cases {
         for (queries, keys, head_dim) in [(1, 1, 5), (9, 33, 5), (5, 0, 5), (9, 33, 8), (5, 0, 8)] {
             let shape = AttentionShape { batch: 2, heads: 4, kv_heads: 2, queries, keys, head_dim, value_dim: 3 };
             for (what, steps) in &lists {
-                failures.extend(difference_of_steps(what, shape, steps));
+                for call in [call(shape, positions_first), call(shape, columns)] {
+                    failures.extend(difference_of_steps(what, call, steps));
+                }
             }
         }
         failures
     }
 
-    fn difference_of_steps(what: &str, shape: AttentionShape, steps: &[ScoreStep]) -> Option<String> {
-        let AttentionShape { batch, heads, queries, keys, value_dim, .. } = shape;
-        let call = call(shape, positions_first);
+    fn difference_of_steps(what: &str, call: AttentionCall, steps: &[ScoreStep]) -> Option<String> {
+        let AttentionShape { batch, heads, queries, keys, value_dim, .. } = call.shape;
         let vectors = operands(&call);
         let operands: AttentionOperands = vectors.each_ref().into();
+        let results = elements(&call, &call.output, [heads, queries, value_dim]);
         let mut elements = numbers(batch * heads * queries * keys, 4);
         elements.iter_mut().step_by(3).for_each(|element| *element = 0.0);
         // Whole; the same for all heads, transposed.
@@ -151,7 +153,7 @@ pub(super) mod cases {
         ];
         let masks = strides.map(|strides| StepMask { elements: &elements, strides });
         let masks = &masks[..steps.iter().filter(|step| step.reads_mask()).count()];
-        let [mut got, mut expected] = [(); 2].map(|()| vec![12345.0; batch * heads * queries * value_dim]);
+        let [mut got, mut expected] = [(); 2].map(|()| vec![12345.0; results]);
         attention_by_steps(&call, &operands, steps, masks, &mut got);
         if what == "as a call" {
             let call = AttentionCall { mask: Some(strides[0]), ..call };
@@ -159,7 +161,7 @@ pub(super) mod cases {
         } else {
             attention_by_steps_reference(&call, &operands, steps, masks, &mut expected);
         }
-        difference(format!("steps, {what}, {shape:?}"), &got, &expected, 2e-6)
+        difference(format!("steps, {what}, {call:?}"), &got, &expected, 2e-6)
     }
 
     #[test]

@@ -140,6 +140,21 @@ impl BlockWeights {
         BlockWeights { inputs, outputs, layout, chunks }
     }
 
+    /// Weights side by side; `None` where their blocks or inputs differ, or some but the last fill no whole panels.
+    pub(super) fn joined(parts: &[&BlockWeights]) -> Option<BlockWeights> {
+        let (last, others) = parts.split_last()?;
+        let precedes = |part: &&BlockWeights| {
+            (part.inputs, part.layout) == (last.inputs, last.layout) && part.outputs.is_multiple_of(OUTPUTS)
+        };
+        let chunks: Vec<&[Chunk]> = parts.iter().map(|part| &*part.chunks).collect();
+        others.iter().all(precedes).then(|| BlockWeights {
+            inputs: last.inputs,
+            outputs: parts.iter().map(|part| part.outputs).sum(),
+            layout: last.layout,
+            chunks: chunks.concat(),
+        })
+    }
+
     pub(super) fn inputs(&self) -> usize {
         self.inputs
     }

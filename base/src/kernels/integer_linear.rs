@@ -74,6 +74,22 @@ impl AllExtras {
         if extras.fours.is_empty() { AllExtras::default() } else { extras }
     }
 
+    /// Those of each four columns, from the first ones on.
+    fn joined<'a>(columns: impl Iterator<Item = Extras<'a>>) -> AllExtras {
+        let mut all = AllExtras::default();
+        for Extras { fours, blocks } in columns {
+            all.fours.extend(fours);
+            all.blocks.extend(blocks);
+            all.ends.push(all.fours.len() as u32);
+        }
+        if all.fours.is_empty() {
+            return AllExtras::default();
+        }
+        // Columns that fill up the last panel have none.
+        all.ends.resize(all.ends.len().next_multiple_of(BLOCKS), all.fours.len() as u32);
+        all
+    }
+
     /// Reads so many of so many panels, which have so many fours of rows each.
     fn read(parts: &mut dyn Parts, panels: usize, panel_fours: usize, count: usize) -> Result<AllExtras> {
         let ends: Vec<u32> = take(parts, panels.checked_mul(BLOCKS))?;
@@ -171,6 +187,48 @@ impl IntegerWeights {
         Panel { rows: &self.panels[panel * fours..][..fours], extras }
     }
 
+    /// Weights with a multiple of so many outputs can have others [joined](IntegerWeights::joined) behind them.
+    pub const WHOLE_OUTPUTS: usize = 4;
+
+    /// Weights side by side.
+    ///
+    /// # Panics
+    /// When there are none, their inputs differ, or the outputs of some but the last are no multiple of
+    /// [`IntegerWeights::WHOLE_OUTPUTS`].
+    pub fn joined(parts: &[&IntegerWeights]) -> IntegerWeights {
+        let inputs = parts[0].inputs;
+        let fits = |part: &&IntegerWeights| part.outputs.is_multiple_of(IntegerWeights::WHOLE_OUTPUTS);
+        assert!(parts[..parts.len() - 1].iter().all(fits), "others can be joined behind the weights");
+        assert!(parts.iter().all(|part| part.inputs == inputs), "weights that are joined have the same inputs");
+        let columns: Vec<FourColumns> = parts.iter().flat_map(|part| part.columns()).collect();
+        let fours = parts[0].fours();
+        let mut joined = IntegerWeights {
+            inputs,
+            outputs: parts.iter().map(|part| part.outputs).sum(),
+            panels: Vec::with_capacity(columns.len().div_ceil(BLOCKS) * fours),
+            has_least_pair: parts.iter().any(|part| part.has_least_pair),
+            has_large_pair: parts.iter().any(|part| part.has_large_pair),
+            extras: AllExtras::joined(columns.iter().map(FourColumns::extras)),
+            sums: Vec::new(),
+            zero_points: Vec::new(),
+        };
+        let has_zero_points = parts.iter().any(|part| !part.zero_points.is_empty());
+        for columns in columns.chunks(BLOCKS) {
+            joined.panels.extend((0..fours).map(|four| panel_of_blocks(columns, |columns| columns.rows(four))));
+            joined.sums.push(panel_of_blocks(columns, |columns| columns.sums()));
+            if has_zero_points {
+                joined.zero_points.push(panel_of_blocks(columns, |columns| columns.zero_points()));
+            }
+        }
+        joined
+    }
+
+    /// Its blocks, the last of which may have fewer columns.
+    fn columns(&self) -> impl Iterator<Item = FourColumns<'_>> {
+        let blocks = 0..self.outputs.div_ceil(4);
+        blocks.map(|block| FourColumns { weights: self, panel: block / BLOCKS, block: block % BLOCKS })
+    }
+
     /// Packs the panel that begins with column `first`. Gives the sums of its columns.
     fn pack_panel(&mut self, q: &[i8], first: usize) -> [i32; PANEL] {
         let columns = PANEL.min(self.outputs - first);
@@ -212,6 +270,37 @@ impl IntegerWeights {
         let panels = size_of_val(&*self.panels) + size_of_val(&*self.sums) + size_of_val(&*self.zero_points);
         panels + self.extras.bytes()
     }
+}
+
+/// A block of a panel.
+#[derive(Clone, Copy)]
+struct FourColumns<'a> {
+    weights: &'a IntegerWeights,
+    panel: usize,
+    block: usize,
+}
+
+impl FourColumns<'_> {
+    fn rows(&self, four: usize) -> Block {
+        self.weights.panels[self.panel * self.weights.fours() + four][self.block]
+    }
+
+    fn extras(&self) -> Extras<'_> {
+        self.weights.extras.of(self.panel, self.block)
+    }
+
+    fn sums(&self) -> [i32; 4] {
+        self.weights.sums[self.panel][self.block]
+    }
+
+    fn zero_points(&self) -> [i32; 4] {
+        self.weights.zero_points.get(self.panel).map_or([0; 4], |zero_points| zero_points[self.block])
+    }
+}
+
+/// What the blocks have that make a panel, and zeros for those that fill it up.
+fn panel_of_blocks<T: Default>(blocks: &[FourColumns<'_>], of: impl Fn(&FourColumns<'_>) -> T) -> [T; BLOCKS] {
+    from_fn(|block| blocks.get(block).map(&of).unwrap_or_default())
 }
 
 /// What is stored of [`IntegerWeights`] beside their elements.
@@ -600,19 +689,35 @@ pub(super) mod cases {
             (0..rows).flat_map(|row| (0..outputs).map(move |n| (row, n))).map(|(row, n)| sum(row, n)).collect()
         }
 
-        fn failure(&self, way: Way) -> Option<String> {
-            let mut weights =
-                IntegerWeights::new(&self.q, self.inputs, self.outputs, &self.zero_points).expect("weights");
-            if way == Way::BoundedQuads {
-                weights = weights.without_large_pairs();
+        fn weights(&self) -> IntegerWeights {
+            IntegerWeights::new(&self.q, self.inputs, self.outputs, &self.zero_points).expect("weights")
+        }
+
+        /// Without large pairs where the way takes none.
+        fn weights_for(&self, way: Way) -> IntegerWeights {
+            match way {
+                Way::BoundedQuads => self.weights().without_large_pairs(),
+                _ => self.weights(),
             }
+        }
+
+        fn failure(&self, way: Way) -> Option<String> {
+            self.failure_of(way, &self.weights_for(way), &self.expected())
+        }
+
+        /// Of the product of its `x` with these weights.
+        fn failure_of(&self, way: Way, weights: &IntegerWeights, expected: &[i32]) -> Option<String> {
             let signed: Vec<i8> = self.x.iter().map(|byte| *byte as i8).collect();
             let values = if self.signed { Bytes::Signed(&signed) } else { Bytes::Unsigned(&self.x) };
             let x = IntegerRows { values, rows: self.rows, zero_points: &self.x_zero_points };
-            let (mut got, expected) = (vec![77; self.rows * self.outputs], self.expected());
-            integer_linear_by(way, x, &weights, &mut got);
-            let at = got.iter().zip(&expected).position(|(got, expected)| got != expected)?;
-            Some(format!("{}, {way:?}: element {at} is {} where {} is expected", self.what, got[at], expected[at]))
+            let mut got = vec![77; self.rows * weights.outputs];
+            integer_linear_by(way, x, weights, &mut got);
+            let at = got.iter().zip(expected).position(|(got, expected)| got != expected)?;
+            let outputs = weights.outputs;
+            Some(format!(
+                "{}, {outputs} outputs, {way:?}: element {at} is {} where {} is expected",
+                self.what, got[at], expected[at]
+            ))
         }
     }
 
@@ -640,7 +745,33 @@ pub(super) mod cases {
         let ways = Way::exact_here();
         let mut failures: Vec<String> =
             cases.iter().flat_map(|case| ways.iter().filter_map(|way| case.failure(*way))).collect();
+        failures.extend(failures_of_joined());
         failures.extend(failures_of_finish());
+        failures
+    }
+
+    /// Weights side by side give what each gives by itself.
+    fn failures_of_joined() -> Vec<String> {
+        let mut failures = Vec::new();
+        for outputs in [&[4, 5][..], &[12, 24, 12], &[8, 4, 16, 3], &[20, 20, 20], &[36, 12, COLUMN_BLOCK + 7]] {
+            // Zero points for some, one for all, none.
+            for (rows, inputs) in [(1, 1), (5, 31), (4, 64), (6, 0)] {
+                let cases: Vec<Case> = outputs.iter().map(|outputs| Case::mixed(rows, inputs, *outputs)).collect();
+                let expected: Vec<Vec<i32>> = cases.iter().map(Case::expected).collect();
+                let row = |row: usize| {
+                    expected
+                        .iter()
+                        .zip(outputs)
+                        .flat_map(move |(part, outputs)| part[row * outputs..][..*outputs].to_vec())
+                };
+                let expected: Vec<i32> = (0..rows).flat_map(row).collect();
+                for way in Way::exact_here() {
+                    let weights: Vec<IntegerWeights> = cases.iter().map(|case| case.weights_for(way)).collect();
+                    let joined = IntegerWeights::joined(&weights.iter().collect::<Vec<_>>());
+                    failures.extend(cases[0].failure_of(way, &joined, &expected));
+                }
+            }
+        }
         failures
     }
 
@@ -691,6 +822,18 @@ pub(super) mod cases {
     #[test]
     fn all_hold() {
         assert_eq!(failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn weights_that_cannot_be_joined_panic() {
+        // Inputs and outputs of the first weights; the second are [2, 3].
+        for ([inputs, outputs], fits) in [([2, 4], true), ([2, 3], false), ([3, 4], false)] {
+            let weights =
+                |inputs, outputs| IntegerWeights::new(&vec![0; inputs * outputs], inputs, outputs, &[]).unwrap();
+            let (first, second) = (weights(inputs, outputs), weights(2, 3));
+            let joined = std::panic::catch_unwind(|| IntegerWeights::joined(&[&first, &second]));
+            assert_eq!(joined.is_ok(), fits, "[{inputs}, {outputs}]");
+        }
     }
 
     #[test]

@@ -250,7 +250,46 @@ pub(super) mod cases {
                 }
             }
         }
+        failures.extend(failures_of_joined());
         failures
+    }
+
+    /// Weights side by side are the numbers that each has by itself, kept as they were unless some panel but the last is not
+    /// whole.
+    fn failures_of_joined() -> Vec<String> {
+        let mut failures = Vec::new();
+        for inputs in [1, 7, 32, 65, 600] {
+            for (outputs, whole) in [(&[8, 5][..], true), (&[16, 8, 24], true), (&[8], true), (&[8, 5, 8], false)] {
+                for format in 0..5 {
+                    let part = |outputs: &usize| {
+                        let formats = every_format(inputs, *outputs);
+                        let rounding = formats[3].clone().rounding_activations();
+                        formats.into_iter().chain([rounding]).nth(format).expect("a format")
+                    };
+                    let parts: Vec<LinearWeights> = outputs.iter().map(part).collect();
+                    failures.extend(failure_of_joined(&parts, if whole { parts[0].format() } else { "float32" }));
+                }
+            }
+            let formats = every_format(inputs, 8);
+            failures.extend(failure_of_joined(&formats, "float32"));
+            let rounding = formats[3].clone().rounding_activations();
+            failures.extend(failure_of_joined(&[rounding, formats[3].clone()], "float32"));
+        }
+        failures
+    }
+
+    fn failure_of_joined(parts: &[LinearWeights], format: &str) -> Option<String> {
+        let joined = LinearWeights::joined(&parts.iter().collect::<Vec<_>>());
+        let matrices: Vec<Vec<f32>> = parts.iter().map(LinearWeights::to_f32).collect();
+        let row = |k: usize| {
+            parts.iter().zip(&matrices).flat_map(move |(part, matrix)| &matrix[k * part.outputs()..][..part.outputs()])
+        };
+        let expected: Vec<f32> = (0..joined.inputs()).flat_map(row).copied().collect();
+        let what = format!("{parts:?} side by side");
+        if joined.format() != format {
+            return Some(format!("{what}: {} where {format} is expected", joined.format()));
+        }
+        difference(what, &joined.to_f32(), &expected, 0.0)
     }
 
     fn every_format(inputs: usize, outputs: usize) -> [LinearWeights; 4] {
@@ -485,6 +524,13 @@ pub(super) mod cases {
         linear(&[f32::NAN, 1.0, 1.0, 2.0, f32::INFINITY, 1.0], 3, &weights, None, Activation::Relu, None, &mut out);
         assert!(out[..3].iter().all(|value| value.is_nan()));
         assert_eq!(out[3..], [3.0, 3.0, 3.0, f32::INFINITY, f32::INFINITY, f32::INFINITY]);
+    }
+
+    #[test]
+    fn weights_of_different_inputs_cannot_be_joined() {
+        let weights = |inputs: usize| LinearWeights::from_f32(&vec![1.0; inputs * 8], inputs, 8, 8, 1);
+        let (two, three) = (weights(2), weights(3));
+        assert!(std::panic::catch_unwind(|| LinearWeights::joined(&[&two, &three])).is_err());
     }
 
     #[test]

@@ -30,8 +30,9 @@ pub struct LinearWeights {
 #[derive(Clone, PartialEq)]
 enum Panels {
     Float32 {
-        /// `inputs` rows a panel.
-        values: Vec<PanelRow>,
+        /// Runs of panels, one behind the other, `inputs` rows a panel. Joined weights have the runs of those that were
+        /// joined, which are not copied.
+        runs: Vec<Arc<Vec<PanelRow>>>,
     },
     Int8 {
         block_size: usize,
@@ -103,6 +104,32 @@ pub enum NBitsZeroPoints<'a> {
 }
 
 impl LinearWeights {
+    /// Weights with a multiple of so many outputs can have others [joined](LinearWeights::joined) behind them as they are kept.
+    pub const WHOLE_OUTPUTS: usize = PANEL;
+
+    /// Weights side by side: kept as they are where all are kept alike and all but the last have whole panels, else as
+    /// float32.
+    ///
+    /// # Panics
+    /// When there are none, or their inputs differ.
+    pub fn joined(parts: &[&LinearWeights]) -> LinearWeights {
+        let inputs = parts[0].inputs;
+        assert!(parts.iter().all(|part| part.inputs == inputs), "weights that are joined have the same inputs");
+        let outputs = parts.iter().map(|part| part.outputs).sum();
+        match Panels::joined(parts) {
+            Some(panels) => LinearWeights { inputs, outputs, panels },
+            None => {
+                let matrices: Vec<Vec<f32>> = parts.iter().map(|part| part.to_f32()).collect();
+                let row_of = |k: usize| {
+                    let rows = parts.iter().zip(&matrices);
+                    rows.flat_map(move |(part, matrix)| &matrix[k * part.outputs..][..part.outputs])
+                };
+                let matrix: Vec<f32> = (0..inputs).flat_map(row_of).copied().collect();
+                LinearWeights::from_f32(&matrix, inputs, outputs, outputs, 1)
+            }
+        }
+    }
+
     /// Packs float32 weights: element `[k, n]` is `w[k * input_stride + n * output_stride]`.
     ///
     /// # Panics
@@ -115,7 +142,7 @@ impl LinearWeights {
         output_stride: usize,
     ) -> LinearWeights {
         let values = pack(inputs, outputs, 0.0, |k, n| w[k * input_stride + n * output_stride]);
-        LinearWeights { inputs, outputs, panels: Panels::Float32 { values } }
+        LinearWeights { inputs, outputs, panels: Panels::floats(values) }
     }
 
     /// Packs weights `(q - zero_point) * scale` of 8 bits: element `[k, n]` is `q[k * input_stride + n * output_stride]`.
@@ -211,7 +238,7 @@ impl LinearWeights {
                 let element = f32::from(lowest_bits(&b[n * column_bytes..], bits, k));
                 (element - zero_point(group, n)) * scale(group, n)
             });
-            return Ok(LinearWeights { inputs, outputs, panels: Panels::Float32 { values } });
+            return Ok(LinearWeights { inputs, outputs, panels: Panels::floats(values) });
         }
         let eight = |k: usize, n: usize| eight_from(&b[n * column_bytes + k * bits / 8..], bits);
         let bits = bits.max(4);
@@ -283,7 +310,7 @@ impl LinearWeights {
     /// Memory that the weights take.
     pub fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::Float32 { values } => size_of_val(&values[..]),
+            Panels::Float32 { runs } => runs.iter().map(|run| size_of_val(&run[..])).sum(),
             Panels::Int8 { values, scales, zero_points, .. } => {
                 size_of_val(&values[..]) + size_of_val(&scales[..]) + size_of_val(&zero_points[..])
             }
@@ -345,7 +372,7 @@ impl LinearWeights {
     ) -> &'a [PanelRow] {
         let rows = panel * self.inputs + depth.start..panel * self.inputs + depth.end;
         match &self.panels {
-            Panels::Float32 { values } => &values[rows],
+            Panels::Float32 { runs } => rows_of(runs, rows),
             Panels::Int8 { block_size, values, scales, zero_points } => {
                 let (scratch, values) = (&mut scratch[..depth.len()], &values[rows]);
                 for (block, part) in self.blocks(panel, *block_size, depth) {
@@ -378,6 +405,60 @@ impl LinearWeights {
 }
 
 impl Panels {
+    /// Those of all parts, one behind the other; `None` where they are not kept alike, or some but the last are not whole.
+    fn joined(parts: &[&LinearWeights]) -> Option<Panels> {
+        let (last, others) = parts.split_last()?;
+        if !others.iter().all(|part| part.outputs.is_multiple_of(PANEL)) {
+            return None;
+        }
+        match &last.panels {
+            Panels::Float32 { .. } => {
+                let runs = parts.iter().map(|part| part.panels.runs()).collect::<Option<Vec<_>>>()?;
+                Some(Panels::Float32 { runs: runs.concat() })
+            }
+            Panels::Int8 { block_size, .. } => Some(Panels::Int8 {
+                block_size: *block_size,
+                values: side_by_side(parts, |panels| Some(panels.int8(*block_size)?.0))?,
+                scales: side_by_side(parts, |panels| Some(panels.int8(*block_size)?.1))?,
+                zero_points: side_by_side(parts, |panels| Some(panels.int8(*block_size)?.2))?,
+            }),
+            Panels::Blocks { rounds_activations, .. } => {
+                let blocks = parts.iter().map(|part| part.panels.blocks_that(*rounds_activations));
+                let weights = BlockWeights::joined(&blocks.collect::<Option<Vec<_>>>()?)?;
+                Some(Panels::Blocks { weights: Arc::new(weights), rounds_activations: *rounds_activations })
+            }
+        }
+    }
+
+    fn floats(values: Vec<PanelRow>) -> Panels {
+        Panels::Float32 { runs: vec![Arc::new(values)] }
+    }
+
+    fn runs(&self) -> Option<&[Arc<Vec<PanelRow>>]> {
+        match self {
+            Panels::Float32 { runs } => Some(runs),
+            _ => None,
+        }
+    }
+
+    /// Those in blocks of that size.
+    fn int8(&self, size: usize) -> Option<Int8Panels<'_>> {
+        match self {
+            Panels::Int8 { block_size, values, scales, zero_points } if *block_size == size => {
+                Some((values, scales, zero_points))
+            }
+            _ => None,
+        }
+    }
+
+    /// The weights with which activations are rounded, or not.
+    fn blocks_that(&self, round: bool) -> Option<&BlockWeights> {
+        match self {
+            Panels::Blocks { weights, rounds_activations } if *rounds_activations == round => Some(weights),
+            _ => None,
+        }
+    }
+
     fn blocks<E, S, Z>(matrix: BlockMatrix<E, S, Z>) -> Panels
     where
         E: Fn(usize, usize) -> u64,
@@ -386,6 +467,33 @@ impl Panels {
     {
         Panels::Blocks { weights: Arc::new(BlockWeights::new(matrix)), rounds_activations: false }
     }
+}
+
+/// Values, scales and zero points.
+type Int8Panels<'a> = (&'a [[i8; PANEL]], &'a [PanelRow], &'a [PanelRow]);
+
+/// Rows of one panel, counted over all runs.
+///
+/// # Panics
+/// When there are fewer.
+fn rows_of(runs: &[Arc<Vec<PanelRow>>], mut rows: Range<usize>) -> &[PanelRow] {
+    let mut runs = runs.iter();
+    loop {
+        let run = runs.next().expect("a panel that there is");
+        if rows.end <= run.len() {
+            return &run[rows];
+        }
+        rows = rows.start - run.len()..rows.end - run.len();
+    }
+}
+
+/// What each of the parts has, one behind the other.
+fn side_by_side<'a, T: Copy + 'a>(
+    parts: &[&'a LinearWeights],
+    of: impl Fn(&'a Panels) -> Option<&'a [T]>,
+) -> Option<Vec<T>> {
+    let slices = parts.iter().map(|part| of(&part.panels)).collect::<Option<Vec<_>>>()?;
+    Some(slices.concat())
 }
 
 /// What is stored of [`LinearWeights`] beside their elements.
@@ -398,9 +506,16 @@ pub struct LinearForm {
 
 #[derive(Serialize, Deserialize)]
 enum PanelsForm {
-    Float32,
-    Int8 { block_size: usize },
-    Blocks { rounds_activations: bool },
+    /// Rows of each run.
+    Float32 {
+        runs: Vec<usize>,
+    },
+    Int8 {
+        block_size: usize,
+    },
+    Blocks {
+        rounds_activations: bool,
+    },
 }
 
 impl LinearForm {
@@ -415,7 +530,7 @@ impl Packed for LinearWeights {
 
     fn form(&self) -> LinearForm {
         let panels = match &self.panels {
-            Panels::Float32 { .. } => PanelsForm::Float32,
+            Panels::Float32 { runs } => PanelsForm::Float32 { runs: runs.iter().map(|run| run.len()).collect() },
             Panels::Int8 { block_size, .. } => PanelsForm::Int8 { block_size: *block_size },
             Panels::Blocks { rounds_activations, .. } => PanelsForm::Blocks { rounds_activations: *rounds_activations },
         };
@@ -424,7 +539,7 @@ impl Packed for LinearWeights {
 
     fn parts(&self) -> Vec<&[u8]> {
         match &self.panels {
-            Panels::Float32 { values } => vec![bytemuck::cast_slice(values)],
+            Panels::Float32 { runs } => runs.iter().map(|run| bytemuck::cast_slice(run)).collect(),
             Panels::Int8 { values, scales, zero_points, .. } => {
                 vec![bytemuck::cast_slice(values), bytemuck::cast_slice(scales), bytemuck::cast_slice(zero_points)]
             }
@@ -438,7 +553,14 @@ impl Packed for LinearWeights {
 
     fn from_parts(form: LinearForm, blocks: Option<Arc<BlockWeights>>, parts: &mut dyn Parts) -> Result<LinearWeights> {
         let panels = match form.panels {
-            PanelsForm::Float32 => Panels::Float32 { values: take(parts, form.rows(form.inputs))? },
+            PanelsForm::Float32 { ref runs } => {
+                let all = runs.iter().try_fold(0usize, |all, rows| all.checked_add(*rows));
+                if all != form.rows(form.inputs) || !runs.iter().all(|rows| rows.is_multiple_of(form.inputs)) {
+                    return Err(misfit("runs of other panels are expected".into()));
+                }
+                let run = |rows: &usize| Ok(Arc::new(take(parts, Some(*rows))?));
+                Panels::Float32 { runs: runs.iter().map(run).collect::<Result<_>>()? }
+            }
             PanelsForm::Int8 { block_size: 0 } => return Err(misfit("a block of nothing".into())),
             PanelsForm::Int8 { block_size } => {
                 let blocks = form.rows(form.inputs.div_ceil(block_size));

@@ -40,8 +40,9 @@ pub fn rotary_embedding(call: &RotaryCall, input: &[f32], cos: &[f32], sin: &[f3
         let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
         let (batch, position) = (token / positions, token % positions);
         for head in 0..heads {
-            let [from, to] = [call.input, call.output]
-                .map(|strides| batch * strides.batch + head * strides.head + position * strides.position);
+            let [from, to] = [call.input, call.output].map(|strides| {
+                strides.start + batch * strides.batch + head * strides.head + position * strides.position
+            });
             let (input, out) = (&input[from..][..head_dim], &mut out[to..][..head_dim]);
             rotate(&input[..rotary_dim], cos, sin, call.interleaved, &mut out[..rotary_dim]);
             out[rotary_dim..].copy_from_slice(&input[rotary_dim..]);
@@ -104,7 +105,7 @@ pub(super) mod cases {
             Case { interleaved: true, rotary_dim: 0, rows: [0, 0], expected: [1., 2., 3., 4., 5., 6., 7., 8.] },
         ];
         let run = |case: Case| {
-            let strides = HeadStrides { batch: 8, head: 8, position: 4 };
+            let strides = HeadStrides { start: 0, batch: 8, head: 8, position: 4 };
             let call = RotaryCall {
                 batch: 1,
                 heads: 1,
@@ -134,14 +135,15 @@ pub(super) mod cases {
     fn failure_of_size(rotary_dim: usize, interleaved: bool) -> Option<String> {
         let head_dim = rotary_dim + 1;
         let wide = 2 * head_dim + 2;
-        let output = HeadStrides { batch: 6 * head_dim, head: head_dim, position: 2 * head_dim };
-        // Two more elements behind the heads of each token.
-        let input = HeadStrides { batch: 3 * wide, head: head_dim, position: wide };
+        let output = HeadStrides { start: 0, batch: 6 * head_dim, head: head_dim, position: 2 * head_dim };
+        // An element before the heads of each token, and one behind them.
+        let input = HeadStrides { start: 1, batch: 3 * wide, head: head_dim, position: wide };
         let call = RotaryCall { batch: 2, heads: 2, positions: 3, head_dim, rotary_dim, interleaved, input, output };
         let (half, rows) = (rotary_dim / 2, [2, 0, 1, 1, 1, 0]);
         let (vectors, cos, sin) = (numbers(12 * head_dim, 1), numbers(3 * half, 2), numbers(3 * half, 3));
         let rows_of_tokens = vectors.chunks(2 * head_dim);
-        let input: Vec<f32> = rows_of_tokens.flat_map(|row| row.iter().copied().chain([f32::NAN; 2])).collect();
+        let nan = [f32::NAN];
+        let input: Vec<f32> = rows_of_tokens.flat_map(|row| [&nan, row, &nan].concat()).collect();
         let mut expected = vectors.clone();
         for vector in 0..12 {
             for pair in 0..half {

@@ -17,6 +17,7 @@ mod norm;
 mod outer_product;
 mod padding;
 mod pattern;
+mod projections;
 mod quantized_attention;
 mod quantized_linear;
 mod quantized_norm;
@@ -73,6 +74,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
     Rule { pattern: "gated linear", look: gated::look },
+    Rule { pattern: "projections", look: projections::look },
     Rule { pattern: "columns", look: columns::look },
     Rule { pattern: "rotation and cache", look: rotate_and_cache::look },
     Rule { pattern: "convolution padding", look: padding::look },
