@@ -22,6 +22,7 @@ mod quantized_attention;
 mod quantized_linear;
 mod quantized_norm;
 mod repeated_rounding;
+mod rotary;
 mod rotate_and_cache;
 mod silu;
 #[cfg(test)]
@@ -63,6 +64,8 @@ const RULES: &[Rule] = &[
     Rule { pattern: "quantised norm", look: quantized_norm::look },
     Rule { pattern: "layer norm", look: norm::look_for_layer_norm },
     Rule { pattern: "rms norm", look: norm::look_for_rms_norm },
+    Rule { pattern: "rotary embedding", look: rotary::look },
+    Rule { pattern: "rotary layout", look: rotary::look_for_layout },
     Rule { pattern: "attention", look: attention::look },
     Rule { pattern: "attention", look: quantized_attention::look },
     Rule { pattern: "attention layout", look: attention_layout::look },
