@@ -18,7 +18,7 @@ const BASE_FEATURES: &str =
 const RELEASE_PROFILE: [&str; 3] = [
     "profile.release.package.sottovoce.opt-level=\"z\"",
     "profile.release.package.\"*\".opt-level=\"z\"",
-    "profile.release.package.tract-data.opt-level=3",
+    "profile.release.package.tract-data.opt-level=\"s\"",
 ];
 
 /// Where the constructors of statics are exported, the package calls them; else the linker has every export call them every time.

@@ -824,6 +824,38 @@ pub(super) mod cases {
         assert_eq!(failures(), Vec::<String>::new());
     }
 
+    /// The parts of stored weights.
+    #[cfg(test)]
+    struct Stored(std::vec::IntoIter<Vec<u8>>);
+
+    #[cfg(test)]
+    impl Parts for Stored {
+        fn next_len(&mut self) -> Result<usize> {
+            Ok(self.0.as_slice().first().map_or(0, Vec::len))
+        }
+
+        fn read_next(&mut self, bytes: &mut [u8]) -> Result<()> {
+            bytes.copy_from_slice(&self.0.next().expect("a part"));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn large_pairs_kept_apart_are_stored() {
+        let weights = Case::mixed(1, 31, 17).weights().without_large_pairs();
+        let stored = || weights.parts().into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let read =
+            |parts: Vec<Vec<u8>>| IntegerWeights::from_parts(weights.form(), None, &mut Stored(parts.into_iter()));
+        assert!(!weights.extras.fours.is_empty() && read(stored()).is_ok_and(|again| again == weights));
+        // The parts are panels, sums, zero points, then of the extras ends, fours and blocks.
+        for (what, part, last) in [("ends", 3, 0u32), ("fours", 4, 8)] {
+            let mut parts = stored();
+            let bytes = parts[part].len() - 4;
+            parts[part][bytes..].copy_from_slice(&last.to_ne_bytes());
+            assert!(read(parts).is_err_and(|error| error.code == ErrorCode::InvalidModel), "{what}");
+        }
+    }
+
     #[test]
     fn weights_that_cannot_be_joined_panic() {
         // Inputs and outputs of the first weights; the second are [2, 3].
