@@ -1,7 +1,7 @@
 //! [`HeldTensor`]: a result that stays in the engine's memory.
 
 use super::convert::{from_tract, to_tract};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::onnx::TensorInfo;
 use crate::tensor::{DType, Tensor};
 use std::sync::Arc;
@@ -48,6 +48,18 @@ impl HeldTensor {
     /// `UnsupportedOp` when the elements are not laid out one by one.
     pub fn to_tensor(&self) -> Result<Tensor> {
         from_tract(&self.value, self.dtype, &SymbolValues::default())
+    }
+
+    /// The elements, where they are float32.
+    ///
+    /// # Errors
+    /// `UnsupportedOp` when they are not laid out one by one.
+    pub fn as_float32(&self) -> Result<Option<&[f32]>> {
+        if self.dtype != DType::Float32 {
+            return Ok(None);
+        }
+        let elements = self.value.try_as_plain_ram().and_then(|plain| plain.as_slice::<f32>());
+        elements.map(Some).map_err(|error| Error::unsupported_op(error.to_string()))
     }
 
     pub(super) fn value(&self) -> TValue {
@@ -113,6 +125,8 @@ mod tests {
                     assert_eq!((kept.value.datum_type(), kept.dtype()), (datum_type, declared), "{what}");
                     assert_eq!(!Arc::ptr_eq(&kept.value, &computed.into_arc_tensor()), copied, "{what}");
                     assert_eq!(kept.to_tensor().unwrap().data(), &data, "{what}");
+                    let elements = kept.as_float32().unwrap().map(|elements| elements.to_vec().into());
+                    assert_eq!(elements, (declared == DType::Float32).then_some(data), "{what}");
                 }
                 (Err(error), None) => assert_eq!(error.code, ErrorCode::UnsupportedOp, "{what}"),
                 (kept, _) => panic!("{what}: {kept:?}"),

@@ -12,4 +12,4 @@ mod step;
 pub use checkpoint::{Checkpoint, Uninterrupted};
 pub use feeds::Feed;
 pub use held::HeldTensor;
-pub use session::{Device, DevicePreference, Output, Placement, RunCounters, Session};
+pub use session::{Device, DevicePreference, Placement, RunCounters, Session};

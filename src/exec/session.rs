@@ -1,7 +1,6 @@
 //! [`Session`]: a model ready to run.
 
 use super::checkpoint::Checkpoint;
-use super::convert::from_tract;
 use super::feeds::{Feed, arrange, check_symbols};
 use super::guard::guarded;
 use super::held::HeldTensor;
@@ -15,7 +14,7 @@ use crate::kernels::attention::attention;
 use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
 use crate::tensor::Tensor;
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use tract_core::prelude::TValue;
 
 /// Where the caller wants a model to run.
@@ -62,14 +61,6 @@ pub struct Placement {
     /// The GPU, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
-}
-
-/// What a run gives for an output.
-pub enum Output {
-    /// A copy.
-    Tensor(Tensor),
-    /// What stays in the engine's memory.
-    Held(HeldTensor),
 }
 
 /// A plan for some of a model's feeds.
@@ -217,16 +208,12 @@ impl Session {
         checkpoint: &impl Checkpoint,
     ) -> Result<Vec<(String, Tensor)>> {
         let feeds: Vec<_> = feeds.iter().map(|(name, tensor)| (name.clone(), Feed::Tensor(tensor))).collect();
-        let outputs = self.run_holding(&feeds, fetches, &[], checkpoint).await?;
-        let copied = outputs.into_iter().map(|(name, output)| match output {
-            Output::Tensor(tensor) => Ok((name, tensor)),
-            Output::Held(tensor) => Ok((name, tensor.to_tensor()?)),
-        });
-        copied.collect()
+        let outputs = self.run_holding(&feeds, fetches, checkpoint).await?;
+        outputs.into_iter().map(|(name, output)| Ok((name, output.to_tensor()?))).collect()
     }
 
-    /// Runs the model on tensors that the caller has or the engine holds. `fetches` names the outputs wanted, empty means all;
-    /// of these, those in `held` stay in the engine's memory.
+    /// Runs the model on tensors that the caller has or the engine holds. `fetches` names the outputs wanted, empty means all; they
+    /// stay in the engine's memory as long as the caller keeps them.
     ///
     /// # Errors
     /// `InvalidInput` for feeds or fetches that do not fit; `Aborted`; `DeviceLost` when the GPU was demanded and is lost.
@@ -234,18 +221,17 @@ impl Session {
         &mut self,
         feeds: &[(String, Feed<'_>)],
         fetches: &[String],
-        held: &[String],
         checkpoint: &impl Checkpoint,
-    ) -> Result<Vec<(String, Output)>> {
+    ) -> Result<Vec<(String, HeldTensor)>> {
         if self.closed {
             return Err(
                 Error::invalid_input("the session was closed by an earlier failure").remedy("load the model again")
             );
         }
         let wanted = self.wanted(fetches)?;
-        let mut outcome = self.run_once(feeds, &wanted, held, checkpoint).await;
+        let mut outcome = self.run_once(feeds, &wanted, checkpoint).await;
         if self.gave_up_gpu(&outcome) {
-            outcome = self.run_once(feeds, &wanted, held, checkpoint).await;
+            outcome = self.run_once(feeds, &wanted, checkpoint).await;
         }
         match &outcome {
             Ok(_) => self.counters.runs += 1,
@@ -274,9 +260,8 @@ impl Session {
         &mut self,
         feeds: &[(String, Feed<'_>)],
         wanted: &[usize],
-        held: &[String],
         checkpoint: &impl Checkpoint,
-    ) -> Result<Vec<(String, Output)>> {
+    ) -> Result<Vec<(String, HeldTensor)>> {
         let running = |error: Error| error.doing("running the model");
         let fed = arrange(&self.inputs, feeds).map_err(running)?;
         let fits = |plan: &&mut Plan| plan.when.iter().all(|(position, value)| is(&fed[*position], *value));
@@ -290,22 +275,16 @@ impl Session {
         check_symbols(plan.reads.iter().map(read)).map_err(running)?;
         let inputs = plan.reads.iter().map(|position| fed[*position].clone()).collect();
         let (values, symbols) = plan.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
-        let held: HashSet<&str> = held.iter().map(|name| &**name).collect();
         let output = |position: &usize| {
             let TensorInfo { name, dtype, .. } = &self.outputs[*position];
-            let value = &values[*position];
-            let output = if held.contains(&**name) {
-                HeldTensor::keep(value, *dtype, &symbols).map(Output::Held)
-            } else {
-                from_tract(value, *dtype, &symbols).map(Output::Tensor)
-            };
+            let output = HeldTensor::keep(&values[*position], *dtype, &symbols);
             Ok((name.clone(), output.map_err(|error| error.tensor(name))?))
         };
         wanted.iter().map(output).collect()
     }
 
     /// A lost GPU is given up where the caller allows the CPU; the session says so from then on.
-    fn gave_up_gpu(&mut self, outcome: &Result<Vec<(String, Output)>>) -> bool {
+    fn gave_up_gpu(&mut self, outcome: &Result<Vec<(String, HeldTensor)>>) -> bool {
         let lost = matches!(outcome, Err(error) if error.code == ErrorCode::DeviceLost);
         if !lost || self.preference != DevicePreference::Auto {
             return false;

@@ -6,14 +6,14 @@ use super::source::JsSource;
 use super::values::{elements_to_js, json, property, string_property, tensor_from_js, tensor_to_js};
 use crate::artefact;
 use crate::error::{Error, Result};
-use crate::exec::{self, DevicePreference, Feed, HeldTensor, Output, Placement, RunCounters};
+use crate::exec::{self, DevicePreference, Feed, HeldTensor, Placement, RunCounters};
 use crate::gpu::Counters;
 use crate::onnx::{ExternalFile, TensorInfo, external_path};
 use crate::tensor::{DType, Tensor};
-use js_sys::{Array, Promise, Uint8Array};
+use js_sys::{Array, Float32Array, Promise, Uint8Array};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -160,10 +160,9 @@ impl Session {
             let fed = shared.fed(feeds, &data)?;
             let feeds: Vec<_> = fed.iter().map(|(name, fed)| (name.clone(), fed.feed())).collect();
             let checkpoint = JsCheckpoint::new(&checkpoint);
-            let run =
-                async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &hold, &checkpoint).await;
+            let run = async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &checkpoint).await;
             let outputs = borrowed(&shared, run).await?;
-            Ok(shared.outputs(outputs)?.into())
+            Ok(shared.outputs(outputs, &hold)?.into())
         })
     }
 
@@ -244,27 +243,32 @@ impl Shared {
         fed.collect()
     }
 
-    /// What a run gives, as JavaScript gets it. Nothing is kept unless it gets all.
-    fn outputs(&self, outputs: Vec<(String, Output)>) -> Result<Array> {
+    /// What a run gives, as JavaScript gets it; those named by `hold` stay here. Nothing is kept unless it gets all.
+    fn outputs(&self, outputs: Vec<(String, HeldTensor)>, hold: &[String]) -> Result<Array> {
         let mut held = self.held.borrow_mut();
         let (data, mut headers, mut kept) = (Array::new(), Vec::new(), Vec::new());
+        let hold: HashSet<&str> = hold.iter().map(|name| &**name).collect();
         for (name, output) in &outputs {
-            let (dtype, dims, held) = match output {
-                Output::Tensor(tensor) => {
-                    data.push(&elements_to_js(tensor)?);
-                    (tensor.dtype(), tensor.dims(), None)
+            let number = hold.contains(&**name).then(|| held.next_number());
+            match number {
+                Some(number) => kept.push((number, output.clone())),
+                None => {
+                    data.push(&elements_of_held(output)?);
                 }
-                Output::Held(tensor) => {
-                    let number = held.next_number();
-                    kept.push((number, tensor.clone()));
-                    (tensor.dtype(), tensor.dims(), Some(number))
-                }
-            };
-            headers.push(OutputHeader { name, r#type: dtype, dims, held });
+            }
+            headers.push(OutputHeader { name, r#type: output.dtype(), dims: output.dims(), held: number });
         }
         data.unshift(&json(&headers)?.into());
         held.tensors.extend(kept);
         Ok(data)
+    }
+}
+
+/// The elements as a typed array, copied once where they are float32.
+fn elements_of_held(tensor: &HeldTensor) -> Result<JsValue> {
+    match tensor.as_float32()? {
+        Some(elements) => Ok(Float32Array::from(elements).into()),
+        None => elements_to_js(&tensor.to_tensor()?),
     }
 }
 

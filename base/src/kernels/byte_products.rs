@@ -159,9 +159,9 @@ impl Way {
     pub(super) fn run(self, multiplication: impl Multiplication) {
         match self {
             Way::Pairs => multiplication.run::<Pairs>(),
-            Way::UnsignedQuads => multiplication.run::<quads::Quads<false>>(),
-            Way::SignedQuads => multiplication.run::<quads::Quads<true>>(),
-            Way::BoundedQuads => multiplication.run::<quads::BoundedQuads>(),
+            Way::UnsignedQuads => multiplication.run::<quads::Quads<false, false>>(),
+            Way::SignedQuads => multiplication.run::<quads::Quads<true, false>>(),
+            Way::BoundedQuads => multiplication.run::<quads::Quads<false, true>>(),
         }
     }
 
@@ -200,11 +200,14 @@ mod quads {
     use super::{Block, ByteProducts, Way};
     use crate::kernels::simd::bytes::{Bytes16, I16x8, I32x4};
 
-    /// Products of bytes, four to a sum, where the machine takes factors as `SIGNED` says.
+    /// Products of bytes, four to a sum, where the machine takes factors as `SIGNED` says; `BOUNDED` ones are first added two by two in
+    /// 16 bits, and then by way of the ones that are held.
     #[derive(Clone, Copy)]
-    pub(super) struct Quads<const SIGNED: bool>;
+    pub(super) struct Quads<const SIGNED: bool, const BOUNDED: bool>(I16x8);
 
-    impl<const SIGNED: bool> ByteProducts for Quads<SIGNED> {
+    const ONES: [i16; 4] = [1; 4];
+
+    impl<const SIGNED: bool, const BOUNDED: bool> ByteProducts for Quads<SIGNED, BOUNDED> {
         type Element = u8;
         type Factors = Bytes16;
         type Weights = Bytes16;
@@ -212,9 +215,10 @@ mod quads {
 
         const NARROW_TILES: bool = false;
 
+        /// The ones are read from memory: a vector written into the code is put together by several instructions wherever V8 uses it.
         #[inline(always)]
         fn new() -> Self {
-            Quads
+            Quads(I16x8::twice(if BOUNDED { std::hint::black_box(&ONES) } else { &ONES }))
         }
 
         #[inline(always)]
@@ -248,61 +252,11 @@ mod quads {
 
         #[inline(always)]
         fn add_products(self, sums: I32x4, factors: Bytes16, weights: Bytes16) -> I32x4 {
-            weights.dot_add::<SIGNED>(factors, sums)
-        }
-
-        #[inline(always)]
-        fn total(sums: I32x4) -> I32x4 {
-            sums
-        }
-    }
-
-    /// Products of bytes, four to a sum, of which two are first added in 16 bits. It holds ones, which add these.
-    #[derive(Clone, Copy)]
-    pub(super) struct BoundedQuads(I16x8);
-
-    impl ByteProducts for BoundedQuads {
-        type Element = u8;
-        type Factors = Bytes16;
-        type Weights = Bytes16;
-        type Sums = I32x4;
-
-        const NARROW_TILES: bool = false;
-
-        /// The ones are read from memory: a vector written into the code is put together by several instructions wherever V8 uses it.
-        #[inline(always)]
-        fn new() -> Self {
-            BoundedQuads(I16x8::twice(std::hint::black_box(&[1; 4])))
-        }
-
-        #[inline(always)]
-        fn offset(signed: bool) -> i32 {
-            Quads::<false>::offset(signed)
-        }
-
-        #[inline(always)]
-        fn element(value: i16, signed: bool) -> u8 {
-            Quads::<false>::element(value, signed)
-        }
-
-        #[inline(always)]
-        fn factors(elements: &[u8; 4]) -> Bytes16 {
-            Bytes16::four_times(elements)
-        }
-
-        #[inline(always)]
-        fn weights(block: &Block) -> Bytes16 {
-            Bytes16::load(block)
-        }
-
-        #[inline(always)]
-        fn zero() -> I32x4 {
-            I32x4::splat(0)
-        }
-
-        #[inline(always)]
-        fn add_products(self, sums: I32x4, factors: Bytes16, weights: Bytes16) -> I32x4 {
-            sums + weights.dot_pairs(factors).dot(self.0)
+            if BOUNDED {
+                sums + weights.dot_pairs(factors).dot(self.0)
+            } else {
+                weights.dot_add::<SIGNED>(factors, sums)
+            }
         }
 
         #[inline(always)]
@@ -344,7 +298,7 @@ mod quads {
             let (weights, factors) = std::hint::black_box((weights, [factor[0], factor[1], factor[0], factor[1]]));
             let products = Bytes16::load(&weights).dot_pairs(Bytes16::four_times(&factors));
             let mut sums = [0; 4];
-            products.dot(I16x8::twice(&[1; 4])).store(&mut sums);
+            products.dot(I16x8::twice(&ONES)).store(&mut sums);
             let sum: i32 = pair.iter().zip(factor).map(|(weight, factor)| i32::from(*weight) * i32::from(factor)).sum();
             sums == [2 * sum; 4]
         };
