@@ -174,9 +174,11 @@ impl IntegerWeights {
 
     /// The same, with what is too large in large pairs kept apart.
     fn without_large_pairs(mut self) -> IntegerWeights {
-        let fours = self.fours();
-        self.extras = AllExtras::split_from(&mut self.panels, fours);
-        self.has_large_pair = false;
+        if self.has_large_pair {
+            let fours = self.fours();
+            self.extras = AllExtras::split_from(&mut self.panels, fours);
+            self.has_large_pair = false;
+        }
         self
     }
 
