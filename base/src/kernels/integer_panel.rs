@@ -92,9 +92,9 @@ fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
     };
     // Two steps a turn: V8 looks each turn whether it is to stop.
     while add_next() && add_next() {}
-    for column in 0..WIDTH {
-        let Extras { fours, blocks } = panel.extras[block + column];
-        for (four, block) in fours.iter().zip(blocks) {
+    for (column, extras) in panel.extras[block..block + WIDTH].iter().enumerate() {
+        let Extras { fours, blocks } = extras;
+        for (four, block) in fours.iter().zip(*blocks) {
             let (factors, weights) = (&tile[*four as usize], P::weights(block));
             for r in 0..ROWS {
                 sums[r][column] = products.add_products(sums[r][column], P::factors(&factors[r]), weights);

@@ -533,6 +533,8 @@ pub(super) mod cases {
         difference(format!("packing, {depth} deep"), panel.as_flattened(), &expected, 0.0)
     }
 
+    type Multiply<'a> = &'a dyn Fn(Target<'_>);
+
     fn failure(rows: usize, depth: usize, columns: usize, accumulate: bool) -> Option<String> {
         let (left_stride, right_stride, out_stride, start) = (depth + 3, 11, columns + 2, 5);
         let left = numbers(rows * left_stride, 1);
@@ -555,7 +557,7 @@ pub(super) mod cases {
         let (wide, narrow) = (tiles(widest_tile()), tiles(PairOfVectors::TILE_ROWS));
         let left = LeftRows { values: &left, rows, stride: left_stride };
         // SAFETY: no one else knows the buffer, as below.
-        let implementations: [(&str, &dyn Fn(Target<'_>)); 6] = unsafe {
+        let implementations: [(&str, Multiply<'_>); 6] = unsafe {
             [
                 ("panel", &|target| multiply_panel(left, &panel, target)),
                 ("panel, packed rows", &|target| multiply_panel(wide.from(0), &panel, target)),
