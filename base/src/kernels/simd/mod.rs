@@ -62,8 +62,9 @@ pub(super) trait ProductSums: Copy {
     fn total(self) -> bytes::I32x4;
 }
 
-/// Words after which 16 bits might not hold the sums of their products: 2 · 128 · 15 · 8 < 2^15.
-pub(super) const RUN: usize = 8;
+/// Words of 32 inputs. Where these are eight, after as many 16 bits might not hold the sums of their products: 2 · 128 · 15 · 8 < 2^15;
+/// elsewhere there are no sums of 16 bits.
+pub(super) const RUN: usize = 4 * nibbles::WORDS;
 
 impl ProductSums for bytes::I32x4 {
     #[inline(always)]
