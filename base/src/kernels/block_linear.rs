@@ -194,7 +194,11 @@ impl Panel<'_> {
             (true, false) => blocks.for_each(|(block, tile)| {
                 tile.add_run::<S>(Integers::Packed(block.groups, spreader), block.worth(), &mut totals);
             }),
-            _ => blocks.for_each(|(block, tile)| {
+            (false, _) if layout.planes() == 1 => blocks.for_each(|(block, tile)| {
+                let integers = Integers::Packed(block.groups, spreader);
+                tile.add_runs::<S>(integers, 1, block.worth(), &mut totals);
+            }),
+            (false, _) => blocks.for_each(|(block, tile)| {
                 let integers = Integers::Packed(block.groups, spreader);
                 tile.add_runs::<S>(integers, layout.planes(), block.worth(), &mut totals);
             }),
@@ -428,19 +432,6 @@ enum Integers<'a> {
     Spread(&'a [[Operand; 2]]),
 }
 
-impl Integers<'_> {
-    /// Those that go with some words, counted over all planes.
-    #[inline(always)]
-    fn of_words(self, words: Range<usize>) -> Self {
-        match self {
-            Integers::Packed(groups, spreader) => {
-                Integers::Packed(&groups[words.start / WORDS..words.end / WORDS], spreader)
-            }
-            Integers::Spread(operands) => Integers::Spread(&operands[words]),
-        }
-    }
-}
-
 impl<'a> BlockRows<'a> {
     #[inline(always)]
     fn tiles<const ROWS: usize>(&self) -> impl Iterator<Item = Tile<'a, ROWS>> {
@@ -480,13 +471,12 @@ impl<const ROWS: usize> Tile<'_, ROWS> {
     /// Adds the product with a block that is one run to the totals.
     #[inline(always)]
     fn add_run<S: ProductSums>(self, integers: Integers<'_>, worth: Worth, totals: &mut [[F32x4; 2]; ROWS]) {
-        let products = multiply_run::<S, ROWS>(self.words, integers, &self.starts[0]);
-        self.add(products, worth, totals);
+        let sums = multiply_run::<S, ROWS>(self.words, integers, &self.starts[0]);
+        self.add(sums.map(|halves| halves.map(S::total)), worth, totals);
     }
 
     /// Adds the product with a block to the totals.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn add_runs<S: ProductSums>(
         self,
         integers: Integers<'_>,
@@ -496,13 +486,31 @@ impl<const ROWS: usize> Tile<'_, ROWS> {
     ) {
         let mut products = [[I32x4::splat(0); 2]; ROWS];
         for plane in 0..planes {
-            products = products.map(|halves| halves.map(I32x4::times_16));
-            for (run, words) in self.words.chunks(RUN).enumerate() {
-                let first = plane * self.words.len() + run * RUN;
-                let starts = if plane == 0 { &self.starts[run] } else { &[0; ROWS] };
-                let sums = multiply_run::<S, ROWS>(words, integers.of_words(first..first + words.len()), starts);
-                for (products, sums) in products.iter_mut().zip(sums) {
-                    *products = [0, 1].map(|half| products[half] + sums[half]);
+            if plane > 0 {
+                products = products.map(|halves| halves.map(I32x4::times_16));
+            }
+            let starts = self.starts.iter().map(|starts| if plane == 0 { starts } else { &[0; ROWS] });
+            match integers {
+                Integers::Packed(groups, spreader) => {
+                    let groups = &groups[plane * groups.len() / planes..][..groups.len() / planes];
+                    let mut steps = groups.iter().zip(self.words.as_chunks::<WORDS>().0);
+                    for starts in starts {
+                        let mut sums = starts.map(|start| [S::begin(start); 2]);
+                        let mut add_next = || {
+                            let Some((group, words)) = steps.next() else { return false };
+                            add_group::<S, ROWS>(&mut sums, group, words, spreader);
+                            true
+                        };
+                        let _ = add_next() && add_next() && add_next() && add_next();
+                        add_totals(&mut products, sums);
+                    }
+                }
+                Integers::Spread(operands) => {
+                    let operands = &operands[plane * operands.len() / planes..][..operands.len() / planes];
+                    for ((words, starts), operands) in self.words.chunks(RUN).zip(starts).zip(operands.chunks(RUN)) {
+                        let sums = multiply_run::<S, ROWS>(words, Integers::Spread(operands), starts);
+                        add_totals(&mut products, sums);
+                    }
                 }
             }
         }
@@ -527,13 +535,21 @@ impl<const ROWS: usize> Tile<'_, ROWS> {
     }
 }
 
+/// Adds the integer sums of a run.
+#[inline(always)]
+fn add_totals<S: ProductSums, const ROWS: usize>(products: &mut [[I32x4; 2]; ROWS], sums: [[S; 2]; ROWS]) {
+    for (products, sums) in products.iter_mut().zip(sums) {
+        *products = [0, 1].map(|half| products[half] + sums[half].total());
+    }
+}
+
 /// The integer sums of a run.
 #[inline(always)]
 fn multiply_run<S: ProductSums, const ROWS: usize>(
     words: &[[u32; ROWS]],
     integers: Integers<'_>,
     starts: &[u32; ROWS],
-) -> [[I32x4; 2]; ROWS] {
+) -> [[S; 2]; ROWS] {
     let mut sums = starts.map(|start| [S::begin(start); 2]);
     // Looking between any two steps whether they end keeps LLVM from ordering all of them by sums: on WebAssembly it would hold what
     // they read in more registers than there are.
@@ -543,10 +559,7 @@ fn multiply_run<S: ProductSums, const ROWS: usize>(
             let mut steps = groups.iter().zip(words);
             let mut add_next = || {
                 let Some((group, words)) = steps.next() else { return false };
-                let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
-                for word in 0..WORDS {
-                    add_word(&mut sums, [first[word], second[word]], &words[word]);
-                }
+                add_group::<S, ROWS>(&mut sums, group, words, spreader);
                 true
             };
             let _ = add_next() && add_next() && add_next() && add_next();
@@ -563,7 +576,20 @@ fn multiply_run<S: ProductSums, const ROWS: usize>(
             while add_next() && add_next() && add_next() && add_next() {}
         }
     }
-    sums.map(|halves| halves.map(S::total))
+    sums
+}
+
+#[inline(always)]
+fn add_group<S: ProductSums, const ROWS: usize>(
+    sums: &mut [[S; 2]; ROWS],
+    group: &Group,
+    words: &[[u32; ROWS]; WORDS],
+    spreader: Spreader,
+) {
+    let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
+    for word in 0..WORDS {
+        add_word(sums, [first[word], second[word]], &words[word]);
+    }
 }
 
 #[inline(always)]
