@@ -184,9 +184,10 @@ impl Panel<'_> {
     fn multiply_few<S: ProductSums, const ROWS: usize>(self, activations: &Activations) -> [[F32x4; 2]; ROWS] {
         let (layout, spreader) = (self.weights.layout(), Spreader::new());
         let mut totals = [[F32x4::splat(0.0); 2]; ROWS];
-        let blocks = self.weights.panel(self.index).zip(activations.only_tiles::<ROWS>());
+        let rows = activations.all();
+        let blocks = self.weights.panel(self.index).zip(rows.tiles::<ROWS>());
         // One loop for each kind of blocks: the common one shall not give registers to what the others need.
-        match (activations.is_one_run(layout.planes()), layout.symmetric()) {
+        match (rows.is_one_run(layout.planes()), layout.symmetric()) {
             (true, true) => blocks.for_each(|(block, tile)| {
                 let worth = Worth { scales: block.scales(), zero_points: None };
                 tile.add_run::<S>(Integers::Packed(block.groups, spreader), worth, &mut totals);
@@ -345,23 +346,11 @@ impl Activations {
         self.block_words.div_ceil(RUN)
     }
 
-    /// Whether a block with integers of so many planes is one run.
-    fn is_one_run(&self, planes: usize) -> bool {
-        planes == 1 && self.block_words <= RUN
-    }
-
-    /// All rows, which are one tile, block after block.
+    /// All rows in every block, where they are one tile: the tiles are those of the blocks.
     #[inline(always)]
-    fn only_tiles<const ROWS: usize>(&self) -> impl Iterator<Item = Tile<'_, ROWS>> {
-        let starts = self.starts.chunks_exact((self.runs() * ROWS).max(1));
-        let words = self.words.chunks_exact((self.block_words * ROWS).max(1));
-        let blocks = words.zip(starts).zip(self.scales.as_chunks().0).zip(self.sums.as_chunks().0);
-        blocks.map(|(((words, starts), scales), sums)| Tile {
-            words: words.as_chunks().0,
-            scales,
-            sums,
-            starts: starts.as_chunks().0,
-        })
+    fn all(&self) -> BlockRows<'_> {
+        let Activations { block_words, words, scales, sums, starts, .. } = self;
+        BlockRows { words, block_words: *block_words, scales, sums, starts }
     }
 
     /// Some rows, the first of which begins a tile.
@@ -433,6 +422,11 @@ enum Integers<'a> {
 }
 
 impl<'a> BlockRows<'a> {
+    /// Whether a block with integers of so many planes is one run.
+    fn is_one_run(&self, planes: usize) -> bool {
+        planes == 1 && self.block_words <= RUN
+    }
+
     #[inline(always)]
     fn tiles<const ROWS: usize>(&self) -> impl Iterator<Item = Tile<'a, ROWS>> {
         let words = self.words.chunks_exact((ROWS * self.block_words).max(1));
@@ -455,7 +449,7 @@ impl<'a> BlockRows<'a> {
         worth: Worth,
         totals: &mut [[[F32x4; 2]; ROWS]],
     ) {
-        if planes == 1 && self.block_words <= RUN {
+        if self.is_one_run(planes) {
             for (tile, totals) in self.tiles::<ROWS>().zip(totals) {
                 tile.add_run::<S>(Integers::Spread(operands), worth, totals);
             }

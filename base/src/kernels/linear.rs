@@ -48,6 +48,8 @@ pub fn linear(
     check_lengths(x, rows, weights, bias, joined, out);
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let product = weights.block_product(x, rows);
+    // Packed rows go through the weights as one block.
+    const { assert!(PACKED_ROWS <= ROW_BLOCK) };
     let is_packed = product.is_none() && (2..=PACKED_ROWS).contains(&rows);
     let packed = is_packed.then(|| PackedRows::new(x, rows, inputs));
     let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
