@@ -1,6 +1,6 @@
 //! Element-wise activation functions.
 
-use super::simd::{Constants, Exp, F32x4, map_in_place};
+use super::simd::{Constants, Exp, F32x4, in_all_lanes, map_in_place};
 
 /// A function applied to every element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -31,7 +31,6 @@ const QUICK_GELU_ALPHA: f32 = 1.702;
 impl Activation {
     /// Replaces every element by the function's value, within 1e-6 · max(1, |x|). NaN stays NaN.
     pub fn apply_in_place(self, values: &mut [f32]) {
-        let one = F32x4::splat(1.0);
         match self {
             Activation::Identity => {}
             Activation::Relu => map_in_place(values, |x| x.max(F32x4::splat(0.0))),
@@ -49,15 +48,15 @@ impl Activation {
             }
             Activation::Sigmoid => {
                 let exp = Exp::new();
-                map_in_place(values, |x| one / (one + exp.of(F32x4::splat(0.0) - x)));
+                map_in_place(values, |x| exp.one() / (exp.one() + exp.of(F32x4::splat(0.0) - x)));
             }
             Activation::Silu => {
                 let exp = Exp::new();
-                map_in_place(values, |x| x / (one + exp.of(F32x4::splat(0.0) - x)));
+                map_in_place(values, |x| x / (exp.one() + exp.of(F32x4::splat(0.0) - x)));
             }
             Activation::QuickGelu => {
                 let exp = Exp::new();
-                map_in_place(values, |x| x / (one + exp.of(x * F32x4::splat(-QUICK_GELU_ALPHA))));
+                map_in_place(values, |x| x / (exp.one() + exp.of(x * F32x4::splat(-QUICK_GELU_ALPHA))));
             }
         }
     }
@@ -124,22 +123,26 @@ impl ErfLanes {
     /// To be called outside the loop.
     #[inline(always)]
     fn new() -> ErfLanes {
-        ErfLanes(Constants::new(&[
-            std::f32::consts::FRAC_2_SQRT_PI,
-            0.190_406_44,
-            0.052_748_717,
-            0.003_765_615_9,
-            0.000_284_882_67,
-            2.050_087e-6,
-            1.0,
-            0.502_076_1,
-            0.114_109_1,
-            0.014_969_214,
-            0.001_162_535_3,
-            3.809_170_8e-5,
-            3.92,
-            std::f32::consts::FRAC_1_SQRT_2,
-        ]))
+        ErfLanes(Constants::new(
+            const {
+                &in_all_lanes([
+                    std::f32::consts::FRAC_2_SQRT_PI,
+                    0.190_406_44,
+                    0.052_748_717,
+                    0.003_765_615_9,
+                    0.000_284_882_67,
+                    2.050_087e-6,
+                    1.0,
+                    0.502_076_1,
+                    0.114_109_1,
+                    0.014_969_214,
+                    0.001_162_535_3,
+                    3.809_170_8e-5,
+                    3.92,
+                    std::f32::consts::FRAC_1_SQRT_2,
+                ])
+            },
+        ))
     }
 
     #[inline(always)]
@@ -161,21 +164,25 @@ impl TanhLanes {
     /// To be called outside the loop.
     #[inline(always)]
     pub(super) fn new() -> TanhLanes {
-        TanhLanes(Constants::new(&[
-            0.999_999_94,
-            0.129_179_72,
-            0.002_919_410_8,
-            9.255_127e-6,
-            -1.274_382e-8,
-            1.816_247_2e-11,
-            1.0,
-            0.462_512_52,
-            0.023_757_635,
-            0.000_227_913_65,
-            9.02,
-            0.044_715 * SQRT_2_OVER_PI,
-            SQRT_2_OVER_PI,
-        ]))
+        TanhLanes(Constants::new(
+            const {
+                &in_all_lanes([
+                    0.999_999_94,
+                    0.129_179_72,
+                    0.002_919_410_8,
+                    9.255_127e-6,
+                    -1.274_382e-8,
+                    1.816_247_2e-11,
+                    1.0,
+                    0.462_512_52,
+                    0.023_757_635,
+                    0.000_227_913_65,
+                    9.02,
+                    0.044_715 * SQRT_2_OVER_PI,
+                    SQRT_2_OVER_PI,
+                ])
+            },
+        ))
     }
 
     #[inline(always)]

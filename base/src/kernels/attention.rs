@@ -15,6 +15,7 @@ use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence,
 };
 use std::array::from_fn;
+use std::hint::black_box;
 use std::ops::Range;
 
 /// Rows of scores that are held at a time.
@@ -22,6 +23,12 @@ const ROW_BLOCK: usize = 32;
 
 /// Keys whose scores are held at a time; a multiple of a panel's columns.
 const KEY_BLOCK: usize = 128;
+
+/// The same where keys and values are read in place.
+const KEY_BLOCK_IN_PLACE: usize = 512;
+
+/// Elements of a cache line.
+const CACHE_LINE: usize = 16;
 
 /// Queries of one task, which packs the keys and values that they see.
 const TASK_QUERIES: usize = 256;
@@ -119,9 +126,10 @@ struct Scratch {
 impl Scratch {
     fn new(call: &AttentionCall) -> Scratch {
         let AttentionShape { heads, kv_heads, queries, keys, head_dim, value_dim, .. } = call.shape;
-        let key_block = KEY_BLOCK.min(keys.next_multiple_of(PANEL));
+        let in_place = reads_in_place(&call.shape);
+        let key_block = if in_place { KEY_BLOCK_IN_PLACE } else { KEY_BLOCK }.min(keys.next_multiple_of(PANEL));
         let group = heads / kv_heads;
-        let (key_rows, value_rows) = match reads_in_place(&call.shape) {
+        let (key_rows, value_rows) = match in_place {
             true => (0, 0),
             false => (key_block / PANEL * head_dim, value_dim.div_ceil(PANEL) * key_block),
         };
@@ -318,6 +326,9 @@ impl<'a> Group<'a> {
         scratch: &mut Scratch,
     ) {
         let across_heads = reads_in_place(&self.call.shape);
+        if across_heads {
+            self.fetch(keys.clone());
+        }
         // The weight 0 of a key that only other queries of the block see does not hide a value that is not finite.
         let rows_at_once = if across_heads || self.pack(keys.clone(), scratch) { ROW_BLOCK } else { 1 };
         let (outer, inner) =
@@ -332,6 +343,19 @@ impl<'a> Group<'a> {
                 unsafe { self.attend_rows(rows, softmax, queries.len(), keys.clone(), out, scratch) };
             }
         }
+    }
+
+    /// Brings these keys and values from memory, which gives several streams more than one: their earlier and their later half at
+    /// the same time.
+    fn fetch(&self, keys: Range<usize>) {
+        let lines = |row: &[f32]| row.iter().step_by(CACHE_LINE).fold(0, |bits, element| bits | element.to_bits());
+        let half = keys.len().div_ceil(2);
+        let mut bits = 0;
+        for early in keys.start..keys.start + half {
+            let late = keys.end.min(early + half + 1) - 1;
+            bits |= lines(self.key(early)) | lines(self.value(early)) | lines(self.key(late)) | lines(self.value(late));
+        }
+        black_box(bits);
     }
 
     /// Packs keys and values into panels. Gives whether all values are finite.

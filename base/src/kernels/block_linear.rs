@@ -12,9 +12,9 @@
 
 use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS, Worth};
 use super::byte_products::sums_are_narrow;
-use super::linear::Part;
+use super::linear::{Cut, Part};
 use super::parallel::SharedOutput;
-use super::simd::bytes::{I32x4, rounded_to_bytes, sums_of_halves};
+use super::simd::bytes::{ByteRounder, I32x4, sums_of_halves};
 use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
 use super::simd::{F32x4, ProductSums, RUN, zip_in_place};
 use std::array::from_fn;
@@ -62,11 +62,13 @@ impl<'a> BlockProduct<'a> {
         BlockProduct { weights, left: Left::Floats { rows, values } }
     }
 
-    /// Rows that go through all weights together. The first row of a [`Part`] is a multiple of it.
-    pub(super) fn row_block(&self) -> usize {
+    /// How the output is cut into parts, where each element takes so many multiply-adds.
+    pub(super) fn cut(&self, rows: usize, element_work: usize) -> Cut {
         match &self.left {
-            Left::Rounded(activations) => activations.row_block(),
-            Left::Floats { rows, .. } => (*rows).max(1),
+            Left::Rounded(activations) if rows > TILE_ROWS => {
+                Cut::new(rows, self.weights.outputs(), activations.row_block(), element_work)
+            }
+            _ => Cut::of_streams(rows, self.weights.outputs(), element_work),
         }
     }
 
@@ -94,10 +96,12 @@ impl<'a> BlockProduct<'a> {
         for column in (part.first_column..part.first_column + part.columns).step_by(OUTPUTS) {
             let columns = OUTPUTS.min(part.first_column + part.columns - column);
             let panel = Panel { weights, index: column / OUTPUTS };
-            let mut write = |row: usize, sums: &[[F32x4; 2]]| {
-                for (row, sums) in (row..).zip(sums) {
+            let mut write = |row: usize, [first, second]: [&[Sums]; 2]| {
+                for ((row, first), second) in (row..).zip(first).zip(second) {
                     // SAFETY: a row of the part, which the caller keeps for this call.
-                    put.apply(*sums, column, unsafe { out.slice(row * weights.outputs() + column, columns) });
+                    put.apply([*first, *second], column, unsafe {
+                        out.slice(row * weights.outputs() + column, columns)
+                    });
                 }
             };
             match &self.left {
@@ -125,16 +129,20 @@ pub(super) enum Put<'a> {
 impl Put<'_> {
     /// Of the sums of a row of a panel, from `column` on, as many as `out` has elements.
     #[inline(always)]
-    fn apply(self, sums: [F32x4; 2], column: usize, out: &mut [f32]) {
-        match (self, out.as_chunks_mut()) {
-            (Put::Write, ([low, high], [])) => {
-                sums[0].store(low);
-                sums[1].store(high);
+    fn apply(self, sums: [Sums; 2], column: usize, out: &mut [f32]) {
+        match (self, out.as_mut_array()) {
+            (Put::Write, Some(out)) => store(sums, out),
+            (Put::Write, None) => out.copy_from_slice(&elements(sums)[..out.len()]),
+            (Put::Multiply(bias), Some(out)) => {
+                let bias = bias.map(|bias| &bias[column..][..OUTPUTS]);
+                for (lanes, (out, sums)) in out.as_chunks_mut().0.iter_mut().zip(sums.as_flattened()).enumerate() {
+                    let sums = bias.map_or(*sums, |bias| *sums + F32x4::load(&bias.as_chunks().0[lanes]));
+                    (F32x4::load(out) * sums).store(out);
+                }
             }
-            (Put::Write, _) => out.copy_from_slice(&sums.map(F32x4::to_array).as_flattened()[..out.len()]),
-            (Put::Multiply(bias), _) => {
-                let mut lanes = sums.map(F32x4::to_array);
-                let factors = &mut lanes.as_flattened_mut()[..out.len()];
+            (Put::Multiply(bias), None) => {
+                let mut elements = elements(sums);
+                let factors = &mut elements[..out.len()];
                 if let Some(bias) = bias {
                     zip_in_place(factors, &bias[column..][..out.len()], |sum, bias| sum + bias);
                 }
@@ -144,10 +152,24 @@ impl Put<'_> {
     }
 }
 
-/// Room for the sums of a panel, and for the integers of a block, spread out.
+/// Sums for outputs 0 to 3 and 4 to 7 of a block.
+type Sums = [F32x4; 2];
+
+#[inline(always)]
+fn store(sums: [Sums; 2], out: &mut [f32; OUTPUTS]) {
+    out.as_chunks_mut().0.iter_mut().zip(sums.as_flattened()).for_each(|(out, sums)| sums.store(out));
+}
+
+fn elements(sums: [Sums; 2]) -> [f32; OUTPUTS] {
+    let mut elements = [0.0; OUTPUTS];
+    store(sums, &mut elements);
+    elements
+}
+
+/// Room for the sums of a panel, those of its first eight outputs and of the others, and for the integers of a block, spread out.
 #[derive(Default)]
 pub(super) struct Scratch {
-    totals: Vec<[F32x4; 2]>,
+    totals: [Vec<Sums>; 2],
     spread: Vec<[Operand; 2]>,
 }
 
@@ -165,43 +187,41 @@ impl Panel<'_> {
         activations: &Activations,
         part: Part,
         scratch: &mut Scratch,
-        write: &mut impl FnMut(usize, &[[F32x4; 2]]),
+        write: &mut impl FnMut(usize, [&[Sums]; 2]),
     ) {
         match activations.rows {
-            1 => write(0, &self.multiply_few::<S, 1>(activations)),
-            2 => write(0, &self.multiply_few::<S, 2>(activations)),
-            3 => write(0, &self.multiply_few::<S, 3>(activations)),
-            TILE_ROWS => write(0, &self.multiply_few::<S, TILE_ROWS>(activations)),
+            1 => write(0, slices(&self.multiply_few::<S, 1>(activations))),
+            2 => write(0, slices(&self.multiply_few::<S, 2>(activations))),
+            3 => write(0, slices(&self.multiply_few::<S, 3>(activations))),
+            TILE_ROWS => write(0, slices(&self.multiply_few::<S, TILE_ROWS>(activations))),
             _ => {
                 self.multiply_many::<S>(activations, part, scratch);
-                write(part.first_row, &scratch.totals);
+                write(part.first_row, scratch.totals.each_ref().map(|totals| &totals[..]));
             }
         }
     }
 
     /// All rows, where they are one tile, as fast as the weights come from memory.
     #[inline(never)]
-    fn multiply_few<S: ProductSums, const ROWS: usize>(self, activations: &Activations) -> [[F32x4; 2]; ROWS] {
+    fn multiply_few<S: ProductSums, const ROWS: usize>(self, activations: &Activations) -> [[Sums; ROWS]; 2] {
         let (layout, spreader) = (self.weights.layout(), Spreader::new());
-        let mut totals = [[F32x4::splat(0.0); 2]; ROWS];
+        let mut totals = [[[F32x4::splat(0.0); 2]; ROWS]; 2];
         let rows = activations.all();
         let blocks = self.weights.panel(self.index).zip(rows.tiles::<ROWS>());
         // One loop for each kind of blocks: the common one shall not give registers to what the others need.
         match (rows.is_one_run(layout.planes()), layout.symmetric()) {
-            (true, true) => blocks.for_each(|(block, tile)| {
-                let worth = Worth { scales: block.scales(), zero_points: None };
-                tile.add_run::<S>(Integers::Packed(block.groups, spreader), worth, &mut totals);
+            (true, true) => blocks.for_each(|(blocks, tile)| {
+                let worth = |block: &Block| Worth { scales: block.scales(), zero_points: None };
+                tile.add_packed_run::<S>(&blocks, spreader, worth, &mut totals);
             }),
-            (true, false) => blocks.for_each(|(block, tile)| {
-                tile.add_run::<S>(Integers::Packed(block.groups, spreader), block.worth(), &mut totals);
+            (true, false) => blocks.for_each(|(blocks, tile)| {
+                tile.add_packed_run::<S>(&blocks, spreader, |block| block.worth(), &mut totals);
             }),
-            (false, _) if layout.planes() == 1 => blocks.for_each(|(block, tile)| {
-                let integers = Integers::Packed(block.groups, spreader);
-                tile.add_runs::<S>(integers, 1, block.worth(), &mut totals);
+            (false, _) if layout.planes() == 1 => blocks.for_each(|(blocks, tile)| {
+                tile.add_packed_runs::<S>(&blocks, spreader, 1, &mut totals);
             }),
-            (false, _) => blocks.for_each(|(block, tile)| {
-                let integers = Integers::Packed(block.groups, spreader);
-                tile.add_runs::<S>(integers, layout.planes(), block.worth(), &mut totals);
+            (false, _) => blocks.for_each(|(blocks, tile)| {
+                tile.add_packed_runs::<S>(&blocks, spreader, layout.planes(), &mut totals);
             }),
         }
         totals
@@ -214,38 +234,47 @@ impl Panel<'_> {
     #[inline(never)]
     fn multiply_many<S: ProductSums>(self, activations: &Activations, part: Part, scratch: &mut Scratch) {
         let Scratch { totals, spread } = scratch;
-        totals.clear();
-        totals.resize(part.rows, [F32x4::splat(0.0); 2]);
         let (planes, spreader) = (self.weights.layout().planes(), Spreader::new());
-        for (index, block) in self.weights.panel(self.index).enumerate() {
-            spread.clear();
-            for group in block.groups {
-                let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
-                spread.extend((0..WORDS).map(|word| [first[word], second[word]]));
-            }
-            let rows = activations.block(index, part.first_row..part.first_row + part.rows);
-            let (tiles, rest) = totals.as_chunks_mut::<TILE_ROWS>();
-            rows.add_tiles::<S, TILE_ROWS>(spread, planes, block.worth(), tiles);
-            let rows = activations.block(index, part.first_row + tiles.len() * TILE_ROWS..part.first_row + part.rows);
-            match rest.len() {
-                1 => rows.add_tiles::<S, 1>(spread, planes, block.worth(), rest.as_chunks_mut().0),
-                2 => rows.add_tiles::<S, 2>(spread, planes, block.worth(), rest.as_chunks_mut().0),
-                3 => rows.add_tiles::<S, 3>(spread, planes, block.worth(), rest.as_chunks_mut().0),
-                _ => {}
+        for totals in &mut *totals {
+            totals.clear();
+            totals.resize(part.rows, [F32x4::splat(0.0); 2]);
+        }
+        for (index, blocks) in self.weights.panel(self.index).enumerate() {
+            for (block, totals) in blocks.iter().zip(&mut *totals) {
+                spread.clear();
+                for group in block.groups {
+                    let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
+                    spread.extend((0..WORDS).map(|word| [first[word], second[word]]));
+                }
+                let rows = activations.block(index, part.first_row..part.first_row + part.rows);
+                let (tiles, rest) = totals.as_chunks_mut::<TILE_ROWS>();
+                rows.add_tiles::<S, TILE_ROWS>(spread, planes, block.worth(), tiles);
+                let first = part.first_row + tiles.len() * TILE_ROWS;
+                let rows = activations.block(index, first..part.first_row + part.rows);
+                match rest.len() {
+                    1 => rows.add_tiles::<S, 1>(spread, planes, block.worth(), rest.as_chunks_mut().0),
+                    2 => rows.add_tiles::<S, 2>(spread, planes, block.worth(), rest.as_chunks_mut().0),
+                    3 => rows.add_tiles::<S, 3>(spread, planes, block.worth(), rest.as_chunks_mut().0),
+                    _ => {}
+                }
             }
         }
     }
 
     /// As [`Panel::multiply_rounded`] for rows of f32.
-    fn multiply_floats(self, rows: usize, values: &[f32], write: &mut impl FnMut(usize, &[[F32x4; 2]])) {
+    fn multiply_floats(self, rows: usize, values: &[f32], write: &mut impl FnMut(usize, [&[Sums]; 2])) {
         let (layout, blocks) = (self.weights.layout(), self.weights.panel(self.index));
         match rows {
-            1 => write(0, &multiply_floats::<1>(values, layout, blocks)),
-            2 => write(0, &multiply_floats::<2>(values, layout, blocks)),
-            3 => write(0, &multiply_floats::<3>(values, layout, blocks)),
-            _ => write(0, &multiply_floats::<4>(values, layout, blocks)),
+            1 => write(0, slices(&multiply_floats::<1>(values, layout, blocks))),
+            2 => write(0, slices(&multiply_floats::<2>(values, layout, blocks))),
+            3 => write(0, slices(&multiply_floats::<3>(values, layout, blocks))),
+            _ => write(0, slices(&multiply_floats::<4>(values, layout, blocks))),
         }
     }
+}
+
+fn slices<const ROWS: usize>(sums: &[[Sums; ROWS]; 2]) -> [&[Sums]; 2] {
+    sums.each_ref().map(|sums| &sums[..])
 }
 
 /// Activations rounded to 8 bits, block after block, all rows of a block together.
@@ -313,8 +342,9 @@ impl Activations {
     fn round_row(&mut self, x: &[f32], row: usize, layout: Layout) {
         let first = row / TILE_ROWS * TILE_ROWS;
         let tile_rows = TILE_ROWS.min(self.rows - first);
+        let rounder = ByteRounder::new();
         for (index, values) in x.chunks(layout.block_size()).enumerate() {
-            let block = RoundedBlock::new(values);
+            let block = RoundedBlock::new(values, rounder);
             let (at, runs) = (index * self.rows + first, self.runs());
             let out = &mut self.words[at * self.block_words + row - first..];
             let mut sum = 0;
@@ -367,7 +397,7 @@ impl Activations {
     }
 
     /// Rows that go through all weights together: whole tiles.
-    pub(super) fn row_block(&self) -> usize {
+    fn row_block(&self) -> usize {
         let row_bytes = self.blocks * self.block_words * 4;
         (ROW_BLOCK_BYTES / row_bytes.max(1) / TILE_ROWS).clamp(8, 64) * TILE_ROWS
     }
@@ -377,26 +407,26 @@ impl Activations {
 #[derive(Clone, Copy)]
 struct RoundedBlock {
     scale: f32,
-    reciprocal: f32,
+    reciprocal: F32x4,
+    rounder: ByteRounder,
 }
 
 impl RoundedBlock {
     /// NaN and infinities make the scale NaN. Blocks far below the normal numbers become 0.
     #[inline(always)]
-    fn new(values: &[f32]) -> RoundedBlock {
-        let (mut largest, mut zeros) = (F32x4::splat(0.0), F32x4::splat(0.0));
+    fn new(values: &[f32], rounder: ByteRounder) -> RoundedBlock {
         let (whole, rest) = values.as_chunks();
-        for lanes in whole.iter().map(F32x4::load).chain((!rest.is_empty()).then(|| F32x4::load_partial(rest))) {
-            largest = largest.max_number(lanes.abs());
-            zeros = lanes.mul_add(F32x4::splat(0.0), zeros);
-        }
-        let scale = largest.largest() / 127.0;
+        let last = (!rest.is_empty()).then(|| F32x4::load_partial(rest));
+        let lanes = whole.iter().map(F32x4::load).chain(last);
+        let largest = lanes.fold(F32x4::splat(0.0), F32x4::max_magnitude).largest_magnitude();
+        let scale = largest / 127.0;
         let reciprocal = 1.0 / scale;
-        match (zeros.sum().is_nan(), reciprocal.is_finite()) {
-            (false, true) => RoundedBlock { scale, reciprocal },
-            (false, false) => RoundedBlock { scale: 0.0, reciprocal: 0.0 },
-            (true, _) => RoundedBlock { scale: f32::NAN, reciprocal: 0.0 },
-        }
+        let (scale, reciprocal) = match (largest.is_finite(), reciprocal.is_finite()) {
+            (true, true) => (scale, reciprocal),
+            (true, false) => (0.0, 0.0),
+            (false, _) => (f32::NAN, 0.0),
+        };
+        RoundedBlock { scale, reciprocal: F32x4::splat(reciprocal), rounder }
     }
 
     /// Up to sixteen elements, filled up with 0.
@@ -407,18 +437,8 @@ impl RoundedBlock {
             all[..values.len()].copy_from_slice(values);
             &all
         });
-        let reciprocal = F32x4::splat(self.reciprocal);
-        let quotients = from_fn(|lanes| F32x4::load(&values.as_chunks().0[lanes]) * reciprocal);
-        // What is from 1 to 255 then is from -127 to 127 without its highest bit turned.
-        rounded_to_bytes(quotients, 128).map(|byte| (byte ^ 0x80) as i8)
+        self.rounder.round(from_fn(|lanes| F32x4::load(&values.as_chunks().0[lanes]) * self.reciprocal))
     }
-}
-
-/// The integers of a block: as they are stored, or as operands, for outputs 0 to 3 and 4 to 7.
-#[derive(Clone, Copy)]
-enum Integers<'a> {
-    Packed(&'a [Group], Spreader),
-    Spread(&'a [[Operand; 2]]),
 }
 
 impl<'a> BlockRows<'a> {
@@ -447,73 +467,118 @@ impl<'a> BlockRows<'a> {
         operands: &[[Operand; 2]],
         planes: usize,
         worth: Worth,
-        totals: &mut [[[F32x4; 2]; ROWS]],
+        totals: &mut [[Sums; ROWS]],
     ) {
         if self.is_one_run(planes) {
             for (tile, totals) in self.tiles::<ROWS>().zip(totals) {
-                tile.add_run::<S>(Integers::Spread(operands), worth, totals);
+                tile.add_run::<S>(operands, worth, totals);
             }
         } else {
             for (tile, totals) in self.tiles::<ROWS>().zip(totals) {
-                tile.add_runs::<S>(Integers::Spread(operands), planes, worth, totals);
+                tile.add_runs::<S>(operands, planes, worth, totals);
             }
         }
     }
 }
 
 impl<const ROWS: usize> Tile<'_, ROWS> {
-    /// Adds the product with a block that is one run to the totals.
+    /// Adds the product with a block that is one run to the totals. Its integers are spread out.
     #[inline(always)]
-    fn add_run<S: ProductSums>(self, integers: Integers<'_>, worth: Worth, totals: &mut [[F32x4; 2]; ROWS]) {
-        let sums = multiply_run::<S, ROWS>(self.words, integers, &self.starts[0]);
+    fn add_run<S: ProductSums>(self, operands: &[[Operand; 2]], worth: Worth, totals: &mut [Sums; ROWS]) {
+        let sums = multiply_run::<S, ROWS>(self.words, operands, &self.starts[0]);
         self.add(sums.map(|halves| halves.map(S::total)), worth, totals);
     }
 
-    /// Adds the product with a block to the totals.
+    /// As [`Tile::add_run`], with a block of any size.
     #[inline(always)]
     fn add_runs<S: ProductSums>(
         self,
-        integers: Integers<'_>,
+        operands: &[[Operand; 2]],
         planes: usize,
         worth: Worth,
-        totals: &mut [[F32x4; 2]; ROWS],
+        totals: &mut [Sums; ROWS],
+    ) {
+        self.add_planes(planes, worth, totals, |plane, products| {
+            let operands = &operands[plane * operands.len() / planes..][..operands.len() / planes];
+            let words = self.words.chunks(RUN).zip(self.starts_of(plane));
+            for ((words, starts), operands) in words.zip(operands.chunks(RUN)) {
+                add_totals(products, multiply_run::<S, ROWS>(words, operands, starts));
+            }
+        });
+    }
+
+    /// Adds the products with blocks that are one run, side by side, to the totals of each.
+    #[inline(always)]
+    fn add_packed_run<S: ProductSums>(
+        self,
+        blocks: &[Block<'_>; 2],
+        spreader: Spreader,
+        worth: impl Fn(&Block) -> Worth,
+        totals: &mut [[Sums; ROWS]; 2],
+    ) {
+        let starts = &self.starts[0];
+        let sums = match ROWS {
+            // A row reads its words once for both; the sums of more would not stay in registers.
+            1 => multiply_packed_run(self.words, blocks.each_ref().map(|block| block.groups), spreader, starts),
+            _ => blocks.each_ref().map(|block| {
+                let [sums] = multiply_packed_run::<S, ROWS, 1>(self.words, [block.groups], spreader, starts);
+                sums
+            }),
+        };
+        for ((block, sums), totals) in blocks.iter().zip(sums).zip(totals) {
+            self.add(sums.map(|halves| halves.map(S::total)), worth(block), totals);
+        }
+    }
+
+    /// As [`Tile::add_packed_run`], with blocks of any size.
+    #[inline(always)]
+    fn add_packed_runs<S: ProductSums>(
+        self,
+        blocks: &[Block<'_>; 2],
+        spreader: Spreader,
+        planes: usize,
+        totals: &mut [[Sums; ROWS]; 2],
+    ) {
+        for (block, totals) in blocks.iter().zip(totals) {
+            self.add_planes(planes, block.worth(), totals, |plane, products| {
+                let groups = &block.groups[plane * block.groups.len() / planes..][..block.groups.len() / planes];
+                let words = self.words.chunks(RUN).zip(self.starts_of(plane));
+                for ((words, starts), groups) in words.zip(groups.chunks(RUN / WORDS)) {
+                    let [sums] = multiply_packed_run::<S, ROWS, 1>(words, [groups], spreader, starts);
+                    add_totals(products, sums);
+                }
+            });
+        }
+    }
+
+    /// Adds the product with a block to the totals. `add` adds that with one plane of the integers to the sums.
+    #[inline(always)]
+    fn add_planes(
+        self,
+        planes: usize,
+        worth: Worth,
+        totals: &mut [Sums; ROWS],
+        add: impl Fn(usize, &mut [[I32x4; 2]; ROWS]),
     ) {
         let mut products = [[I32x4::splat(0); 2]; ROWS];
         for plane in 0..planes {
             if plane > 0 {
                 products = products.map(|halves| halves.map(I32x4::times_16));
             }
-            let starts = self.starts.iter().map(|starts| if plane == 0 { starts } else { &[0; ROWS] });
-            match integers {
-                Integers::Packed(groups, spreader) => {
-                    let groups = &groups[plane * groups.len() / planes..][..groups.len() / planes];
-                    let mut steps = groups.iter().zip(self.words.as_chunks::<WORDS>().0);
-                    for starts in starts {
-                        let mut sums = starts.map(|start| [S::begin(start); 2]);
-                        let mut add_next = || {
-                            let Some((group, words)) = steps.next() else { return false };
-                            add_group::<S, ROWS>(&mut sums, group, words, spreader);
-                            true
-                        };
-                        let _ = add_next() && add_next() && add_next() && add_next();
-                        add_totals(&mut products, sums);
-                    }
-                }
-                Integers::Spread(operands) => {
-                    let operands = &operands[plane * operands.len() / planes..][..operands.len() / planes];
-                    for ((words, starts), operands) in self.words.chunks(RUN).zip(starts).zip(operands.chunks(RUN)) {
-                        let sums = multiply_run::<S, ROWS>(words, Integers::Spread(operands), starts);
-                        add_totals(&mut products, sums);
-                    }
-                }
-            }
+            add(plane, &mut products);
         }
         self.add(products, worth, totals);
     }
 
+    /// What the sums of the runs of a plane begin with.
+    #[inline(always)]
+    fn starts_of(&self, plane: usize) -> impl Iterator<Item = &[u32; ROWS]> {
+        self.starts.iter().map(move |starts| if plane == 0 { starts } else { &[0; ROWS] })
+    }
+
     /// Adds what integer sums are worth to the totals.
     #[inline(always)]
-    fn add(self, products: [[I32x4; 2]; ROWS], worth: Worth, totals: &mut [[F32x4; 2]; ROWS]) {
+    fn add(self, products: [[I32x4; 2]; ROWS], worth: Worth, totals: &mut [Sums; ROWS]) {
         let mut products = products.map(|halves| halves.map(I32x4::to_f32));
         if let Some(zero_points) = worth.zero_points {
             for (product, sum) in products.iter_mut().zip(self.sums) {
@@ -537,53 +602,53 @@ fn add_totals<S: ProductSums, const ROWS: usize>(products: &mut [[I32x4; 2]; ROW
     }
 }
 
-/// The integer sums of a run.
+/// The integer sums of a run, with integers that are spread out.
 #[inline(always)]
 fn multiply_run<S: ProductSums, const ROWS: usize>(
     words: &[[u32; ROWS]],
-    integers: Integers<'_>,
+    operands: &[[Operand; 2]],
     starts: &[u32; ROWS],
 ) -> [[S; 2]; ROWS] {
     let mut sums = starts.map(|start| [S::begin(start); 2]);
+    let words = &words[..operands.len()];
+    let mut steps = operands.iter().zip(words);
     // Looking between any two steps whether they end keeps LLVM from ordering all of them by sums: on WebAssembly it would hold what
     // they read in more registers than there are.
-    match integers {
-        Integers::Packed(groups, spreader) => {
-            let words = &words.as_chunks::<WORDS>().0[..groups.len()];
-            let mut steps = groups.iter().zip(words);
-            let mut add_next = || {
-                let Some((group, words)) = steps.next() else { return false };
-                add_group::<S, ROWS>(&mut sums, group, words, spreader);
-                true
-            };
-            let _ = add_next() && add_next() && add_next() && add_next();
-        }
-        Integers::Spread(operands) => {
-            let words = &words[..operands.len()];
-            let mut steps = operands.iter().zip(words);
-            let mut add_next = || {
-                let Some((operands, words)) = steps.next() else { return false };
-                add_word(&mut sums, *operands, words);
-                true
-            };
-            // Several steps a turn: V8 looks each turn whether it is to stop.
-            while add_next() && add_next() && add_next() && add_next() {}
-        }
-    }
+    let mut add_next = || {
+        let Some((operands, words)) = steps.next() else { return false };
+        add_word(&mut sums, *operands, words);
+        true
+    };
+    // Several steps a turn: V8 looks each turn whether it is to stop.
+    while add_next() && add_next() && add_next() && add_next() {}
     sums
 }
 
+/// The integer sums of a run, with the groups of some blocks side by side.
 #[inline(always)]
-fn add_group<S: ProductSums, const ROWS: usize>(
-    sums: &mut [[S; 2]; ROWS],
-    group: &Group,
-    words: &[[u32; ROWS]; WORDS],
+fn multiply_packed_run<S: ProductSums, const ROWS: usize, const BLOCKS: usize>(
+    words: &[[u32; ROWS]],
+    groups: [&[Group]; BLOCKS],
     spreader: Spreader,
-) {
-    let [first, second] = [0, 1].map(|half| spreader.operands(&group[half].0));
-    for word in 0..WORDS {
-        add_word(sums, [first[word], second[word]], &words[word]);
-    }
+    starts: &[u32; ROWS],
+) -> [[[S; 2]; ROWS]; BLOCKS] {
+    let mut sums = [starts.map(|start| [S::begin(start); 2]); BLOCKS];
+    let words = words.as_chunks::<WORDS>().0;
+    let groups = groups.map(|groups| &groups[..words.len()]);
+    let mut steps = words.iter().enumerate();
+    // As in `multiply_run`.
+    let mut add_next = || {
+        let Some((step, words)) = steps.next() else { return false };
+        let operands = groups.map(|groups| [0, 1].map(|half| spreader.operands(&groups[step][half].0)));
+        for (word, words) in words.iter().enumerate() {
+            for (sums, [first, second]) in sums.iter_mut().zip(operands) {
+                add_word(sums, [first[word], second[word]], words);
+            }
+        }
+        true
+    };
+    let _ = add_next() && add_next() && add_next() && add_next();
+    sums
 }
 
 #[inline(always)]
@@ -598,27 +663,29 @@ fn add_word<S: ProductSums, const ROWS: usize>(sums: &mut [[S; 2]; ROWS], operan
 fn multiply_floats<'a, const ROWS: usize>(
     values: &[f32],
     layout: Layout,
-    panel: impl Iterator<Item = Block<'a>>,
-) -> [[F32x4; 2]; ROWS] {
-    let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
+    panel: impl Iterator<Item = [Block<'a>; 2]>,
+) -> [[Sums; ROWS]; 2] {
+    let mut sums = [[[F32x4::splat(0.0); 2]; ROWS]; 2];
     let values = values.as_chunks::<ROWS>().0.as_chunks::<GROUP>().0.chunks_exact(layout.groups());
-    for (block, values) in panel.zip(values) {
-        let (scales, zero_points) = (block.scales(), block.zero_points(layout));
-        let mut products = [[F32x4::splat(0.0); 2]; ROWS];
-        for (group, values) in values.iter().enumerate() {
-            let integers = block.group_as_f32(layout, group);
-            for (k, values) in values.iter().enumerate() {
-                for half in 0..2 {
-                    let weights = integers[half][k] - zero_points[half];
-                    for row in 0..ROWS {
-                        products[row][half] = F32x4::splat(values[row]).mul_add(weights, products[row][half]);
+    for (blocks, values) in panel.zip(values) {
+        for (block, sums) in blocks.iter().zip(&mut sums) {
+            let (scales, zero_points) = (block.scales(), block.zero_points(layout));
+            let mut products = [[F32x4::splat(0.0); 2]; ROWS];
+            for (group, values) in values.iter().enumerate() {
+                let integers = block.group_as_f32(layout, group);
+                for (k, values) in values.iter().enumerate() {
+                    for half in 0..2 {
+                        let weights = integers[half][k] - zero_points[half];
+                        for row in 0..ROWS {
+                            products[row][half] = F32x4::splat(values[row]).mul_add(weights, products[row][half]);
+                        }
                     }
                 }
             }
-        }
-        for (sums, products) in sums.iter_mut().zip(products) {
-            for half in 0..2 {
-                sums[half] = products[half].mul_add(scales[half], sums[half]);
+            for (sums, products) in sums.iter_mut().zip(products) {
+                for half in 0..2 {
+                    sums[half] = products[half].mul_add(scales[half], sums[half]);
+                }
             }
         }
     }

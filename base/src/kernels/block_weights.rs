@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Outputs of a panel.
-pub(super) const OUTPUTS: usize = 8;
+/// Outputs of a panel: two blocks side by side, which read an activation once for both.
+pub(super) const OUTPUTS: usize = 2 * BLOCK_OUTPUTS;
+
+/// Outputs of a block.
+pub(super) const BLOCK_OUTPUTS: usize = 8;
 
 /// Inputs of a group.
 pub(super) const GROUP: usize = 8;
@@ -20,18 +23,19 @@ pub(super) const GROUP: usize = 8;
 /// Blocks have a multiple of so many inputs, the only block of a matrix excepted, which is filled up.
 const BLOCK_STEP: usize = 16;
 
-/// Sixteen bytes of a panel: a word for each of four outputs.
+/// Sixteen bytes of a block: a word for each of four outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C, align(16))]
 pub(super) struct Chunk(pub(super) [u32; 4]);
 
-/// Eight inputs of a panel: of outputs 0 to 3, and of outputs 4 to 7. Byte j of a word holds input j in its low half and input
+/// Eight inputs of a block: of outputs 0 to 3, and of outputs 4 to 7. Byte j of a word holds input j in its low half and input
 /// j + 4 in its high one.
 pub(super) type Group = [Chunk; 2];
 
-/// A matrix `[inputs, outputs]` of integers `q` that stand for `(q - zero_point) * scale`, in panels of eight outputs.
+/// A matrix `[inputs, outputs]` of integers `q` that stand for `(q - zero_point) * scale`, in panels of sixteen outputs.
 ///
-/// A panel is one stream, block after block:
+/// A panel is one stream, from which memory comes faster than from several: the block of the first eight outputs, that of the others,
+/// then those of the next inputs. A block has
 /// - scales, eight f32;
 /// - zero points: nothing where all are half the integers' range; or eight u16, those of outputs j and j + 4 in a word;
 ///   or eight f32;
@@ -104,13 +108,16 @@ impl BlockWeights {
         let only = inputs.next_multiple_of(BLOCK_STEP).max(BLOCK_STEP);
         let block_size = if inputs <= block_size { only } else { block_size };
         let layout = Layout { block_size, planes: bits / 4, zero_points };
-        let mut chunks = Vec::with_capacity(outputs.div_ceil(OUTPUTS) * blocks * layout.block_chunks());
+        let mut chunks = Vec::with_capacity(outputs.div_ceil(OUTPUTS) * blocks * 2 * layout.block_chunks());
         let eight = |k: usize, n: usize| match inputs.saturating_sub(k) {
             0 => 0,
             left @ 1..GROUP => eight(k, n) & ((1 << (8 * left)) - 1),
             _ => eight(k, n),
         };
-        for first in (0..outputs).step_by(OUTPUTS) {
+        let firsts = (0..outputs)
+            .step_by(OUTPUTS)
+            .flat_map(|first| (0..blocks).flat_map(move |block| [(block, first), (block, first + BLOCK_OUTPUTS)]));
+        for (block, first) in firsts {
             let lanes = |of: &dyn Fn(usize) -> u32| {
                 [0, 4].map(|half| {
                     Chunk(
@@ -119,21 +126,19 @@ impl BlockWeights {
                     )
                 })
             };
-            for block in 0..blocks {
-                chunks.extend(lanes(&|n| scale(block, n).to_bits()));
-                match layout.zero_points {
-                    ZeroPoints::Middle => {}
-                    ZeroPoints::Integers => {
-                        let [low, high] = lanes(&|n| zero_point(block, n) as u32);
-                        chunks.push(Chunk([0, 1, 2, 3].map(|lane| low.0[lane] | high.0[lane] << 16)));
-                    }
-                    ZeroPoints::Floats => chunks.extend(lanes(&|n| zero_point(block, n).to_bits())),
+            chunks.extend(lanes(&|n| scale(block, n).to_bits()));
+            match layout.zero_points {
+                ZeroPoints::Middle => {}
+                ZeroPoints::Integers => {
+                    let [low, high] = lanes(&|n| zero_point(block, n) as u32);
+                    chunks.push(Chunk([0, 1, 2, 3].map(|lane| low.0[lane] | high.0[lane] << 16)));
                 }
-                for plane in (0..layout.planes).rev() {
-                    for group in 0..layout.groups() {
-                        let input = block * block_size + group * GROUP;
-                        chunks.extend(lanes(&|n| group_word(eight(input, n) >> (4 * plane))));
-                    }
+                ZeroPoints::Floats => chunks.extend(lanes(&|n| zero_point(block, n).to_bits())),
+            }
+            for plane in (0..layout.planes).rev() {
+                for group in 0..layout.groups() {
+                    let input = block * block_size + group * GROUP;
+                    chunks.extend(lanes(&|n| group_word(eight(input, n) >> (4 * plane))));
                 }
             }
         }
@@ -180,22 +185,31 @@ impl BlockWeights {
         self.inputs.div_ceil(self.layout.block_size)
     }
 
-    /// The blocks of a panel.
+    /// The blocks of a panel, for its first eight outputs and for the others.
     #[inline(always)]
-    pub(super) fn panel(&self, panel: usize) -> impl Iterator<Item = Block<'_>> {
+    pub(super) fn panel(&self, panel: usize) -> impl Iterator<Item = [Block<'_>; 2]> {
         let (block_chunks, header) = (self.layout.block_chunks(), self.layout.header_chunks());
-        let chunks = self.blocks() * block_chunks;
-        self.chunks[panel * chunks..][..chunks].chunks_exact(block_chunks).map(move |block| {
-            let (header, groups) = block.split_at(header);
-            Block { header, groups: groups.as_chunks().0, zero_points: self.layout.zero_points }
+        let chunks = self.blocks() * 2 * block_chunks;
+        self.chunks[panel * chunks..][..chunks].chunks_exact(2 * block_chunks).map(move |blocks| {
+            let (first, second) = blocks.split_at(block_chunks);
+            [first, second].map(|block| {
+                let (header, groups) = block.split_at(header);
+                Block { header, groups: groups.as_chunks().0, zero_points: self.layout.zero_points }
+            })
         })
     }
 
-    /// Writes inputs `depth` of a panel, dequantised. `depth` starts at a multiple of eight.
-    pub(super) fn dequantise(&self, panel: usize, depth: Range<usize>, out: &mut [[f32; OUTPUTS]]) {
+    /// The blocks of outputs `8 * side` to `8 * side + 7`.
+    #[inline(always)]
+    pub(super) fn side(&self, side: usize) -> impl Iterator<Item = Block<'_>> {
+        self.panel(side / 2).map(move |[first, second]| if side.is_multiple_of(2) { first } else { second })
+    }
+
+    /// Writes inputs `depth` of outputs `8 * side` to `8 * side + 7`, dequantised. `depth` starts at a multiple of eight.
+    pub(super) fn dequantise(&self, side: usize, depth: Range<usize>, out: &mut [[f32; BLOCK_OUTPUTS]]) {
         let block_size = self.layout.block_size;
         let first = depth.start / block_size;
-        for (index, block) in self.panel(panel).enumerate().skip(first).take(depth.end.div_ceil(block_size) - first) {
+        for (index, block) in self.side(side).enumerate().skip(first).take(depth.end.div_ceil(block_size) - first) {
             let start = depth.start.max(index * block_size);
             let end = depth.end.min((index + 1) * block_size);
             let (scales, zero_points) = (block.scales(), block.zero_points(self.layout));
@@ -215,8 +229,8 @@ impl BlockWeights {
 
     /// Writes all inputs of an output, dequantised.
     pub(super) fn copy_output(&self, output: usize, out: &mut [f32]) {
-        let (half, lane) = (output % OUTPUTS / 4, output % 4);
-        for (block, out) in self.panel(output / OUTPUTS).zip(out.chunks_mut(self.layout.block_size)) {
+        let (half, lane) = (output % BLOCK_OUTPUTS / 4, output % 4);
+        for (block, out) in self.side(output / BLOCK_OUTPUTS).zip(out.chunks_mut(self.layout.block_size)) {
             let of = |values: [F32x4; 2]| values[half].to_array()[lane];
             let (scale, zero_point) = (of(block.scales()), of(block.zero_points(self.layout)));
             for (group, out) in out.chunks_mut(GROUP).enumerate() {
@@ -248,7 +262,7 @@ impl BlockForm {
         let takes = block_size > 0 && block_size.is_multiple_of(BLOCK_STEP) && matches!(planes, 1 | 2);
         let (panels, blocks) = (self.outputs.div_ceil(OUTPUTS), takes.then(|| self.inputs.div_ceil(block_size))?);
         let groups = self.layout.groups().checked_mul(2 * planes)?;
-        panels.checked_mul(blocks)?.checked_mul(groups.checked_add(self.layout.header_chunks())?)
+        panels.checked_mul(blocks)?.checked_mul(groups.checked_add(self.layout.header_chunks())?)?.checked_mul(2)
     }
 }
 
@@ -324,7 +338,7 @@ impl Layout {
     }
 }
 
-/// A block of a panel.
+/// A block of eight outputs.
 pub(super) struct Block<'a> {
     header: &'a [Chunk],
     /// Of all planes.

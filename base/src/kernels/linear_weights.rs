@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block_linear::{BlockProduct, FLOAT_ROWS, LONGEST_BLOCK, rounded_reference};
-use super::block_weights::{BlockMatrix, BlockWeights};
+use super::block_weights::{self, BlockMatrix, BlockWeights};
 use super::packed::{Packed, Parts, misfit, take};
 use super::panel::{PANEL, PanelRow};
 use super::simd::F32x4;
@@ -105,7 +105,7 @@ pub enum NBitsZeroPoints<'a> {
 
 impl LinearWeights {
     /// Weights with a multiple of so many outputs can have others [joined](LinearWeights::joined) behind them as they are kept.
-    pub const WHOLE_OUTPUTS: usize = PANEL;
+    pub const WHOLE_OUTPUTS: usize = block_weights::OUTPUTS;
 
     /// Weights side by side: kept as they are where all are kept alike and all but the last have whole panels, else as
     /// float32.
@@ -408,7 +408,7 @@ impl Panels {
     /// Those of all parts, one behind the other; `None` where they are not kept alike, or some but the last are not whole.
     fn joined(parts: &[&LinearWeights]) -> Option<Panels> {
         let (last, others) = parts.split_last()?;
-        if !others.iter().all(|part| part.outputs.is_multiple_of(PANEL)) {
+        if !others.iter().all(|part| part.outputs.is_multiple_of(LinearWeights::WHOLE_OUTPUTS)) {
             return None;
         }
         match &last.panels {
@@ -780,10 +780,10 @@ mod tests {
             (by_rows, "float32", vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2 * 8 * 4),
             (by_columns, "float32", vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2 * 8 * 4),
             (int8, "int8", vec![0.0, 0.0, 65.5, -254.0], 2 * 8 + 2 * 8 * 4),
-            (int4, "int4", expected_int4, 2 * (8 * 4 + 8 * 2 + 8 * 8)),
-            (two_bits, "int4", vec![-1.0, 1.0, 3.0, 5.0], 8 * 4 + 8 * 4 + 8 * 8),
+            (int4, "int4", expected_int4, 2 * 2 * (8 * 4 + 8 * 2 + 8 * 8)),
+            (two_bits, "int4", vec![-1.0, 1.0, 3.0, 5.0], 2 * (8 * 4 + 8 * 4 + 8 * 8)),
             (grouped, "float32", expected_grouped, 17 * 8 * 4),
-            (eight_bits, "int8", vec![36.0], 8 * 4 + 8 * 16),
+            (eight_bits, "int8", vec![36.0], 2 * (8 * 4 + 8 * 16)),
             (threes, "int8", vec![-8.0, -7.0, -6.0, -10.0, -8.0], 5 * 8 + 2 * 2 * 8 * 4),
         ];
         for (weights, format, expected, bytes) in cases {

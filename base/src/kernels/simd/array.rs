@@ -27,6 +27,12 @@ impl F32x4 {
         from_fn(|half| F32x4(from_fn(|lane| f32::from(bytes[4 * half + lane]))))
     }
 
+    /// Lane-wise absolute value.
+    #[inline(always)]
+    pub(in crate::kernels) fn abs(self) -> F32x4 {
+        F32x4(self.0.map(f32::abs))
+    }
+
     /// Writes four elements.
     #[inline(always)]
     pub(in crate::kernels) fn store(self, values: &mut [f32; 4]) {
@@ -63,6 +69,19 @@ impl F32x4 {
         self.max(other)
     }
 
+    /// The larger of `self`, which is not negative, and the magnitude of `other`; NaN where either is.
+    #[inline(always)]
+    pub(in crate::kernels) fn max_magnitude(self, other: F32x4) -> F32x4 {
+        // The bits of what is not negative are in the order of what they stand for, and NaN's come last.
+        self.zip(other, |a, b| f32::from_bits(a.to_bits().max(b.abs().to_bits())))
+    }
+
+    /// The largest of the lanes, none of which is negative; NaN where there is one.
+    #[inline(always)]
+    pub(in crate::kernels) fn largest_magnitude(self) -> f32 {
+        f32::from_bits(self.0.map(f32::to_bits).into_iter().fold(0, u32::max))
+    }
+
     /// 0 in the lanes where `reference < limit`, `self` in the others and where either is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn zero_below(self, reference: F32x4, limit: F32x4) -> F32x4 {
@@ -81,16 +100,11 @@ impl F32x4 {
         self.zip(sign, f32::copysign)
     }
 
-    /// 2 to the power of each lane, which must be integral and from -126 to 127.
+    /// 2 to the power of n, from -126 to 127, for lanes that hold [`EXPONENT_ROUNDER`](super::EXPONENT_ROUNDER) + n. Lanes of other
+    /// numbers hold anything.
     #[inline(always)]
     pub(in crate::kernels) fn power_of_two(self) -> F32x4 {
-        F32x4(self.0.map(|lane| f32::from_bits(((lane as i32).wrapping_add(127) as u32) << 23)))
-    }
-
-    /// 2 to the power of n, from -126 to 127, for lanes that hold 1.5 · 2^23 + n. Lanes of other numbers hold anything.
-    #[inline(always)]
-    pub(in crate::kernels) fn power_of_two_of_rounded(self) -> F32x4 {
-        F32x4(self.0.map(|lane| f32::from_bits((lane.to_bits() << 23).wrapping_add(127 << 23))))
+        F32x4(self.0.map(|lane| f32::from_bits(lane.to_bits() << 23)))
     }
 
     /// Column `n` of the rows becomes row `n`.

@@ -118,6 +118,23 @@ pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
     [sum(0), sum(2)]
 }
 
+/// What rounds numbers to signed bytes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct ByteRounder;
+
+impl ByteRounder {
+    #[inline(always)]
+    pub(in crate::kernels) fn new() -> ByteRounder {
+        ByteRounder
+    }
+
+    /// The lanes, of a magnitude below 127.5, rounded to nearest, ties to even; anything for others.
+    #[inline(always)]
+    pub(in crate::kernels) fn round(self, values: [F32x4; 4]) -> [i8; 16] {
+        from_fn(|lane| ((values[lane / 4].0[lane % 4] + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits())) as i8)
+    }
+}
+
 /// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
 /// 2^22, or infinite.
 #[inline(always)]

@@ -136,6 +136,29 @@ pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
     [i16x8_extract_lane::<0>(pairs).into(), i16x8_extract_lane::<1>(pairs).into()]
 }
 
+/// What rounds numbers to signed bytes. It holds a vector that is read from memory: V8 would put it together at each use.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct ByteRounder(v128);
+
+impl ByteRounder {
+    /// To be called outside the loop.
+    #[inline(always)]
+    pub(in crate::kernels) fn new() -> ByteRounder {
+        ByteRounder(F32x4::load(std::hint::black_box(&[ROUNDER; 4])).0)
+    }
+
+    /// The lanes, of a magnitude below 127.5, rounded to nearest, ties to even; anything for others.
+    #[inline(always)]
+    pub(in crate::kernels) fn round(self, values: [F32x4; 4]) -> [i8; 16] {
+        let [a, b, c, d] = values.map(|lanes| i32x4_sub(f32x4_add(lanes.0, self.0), self.0));
+        let bytes = i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+        let mut out = [0; 16];
+        // SAFETY: the reference covers the 16 bytes written, and `v128_store` asks for no alignment.
+        unsafe { v128_store(out.as_mut_ptr().cast(), bytes) }
+        out
+    }
+}
+
 /// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
 /// 2^22, or infinite.
 #[inline(always)]

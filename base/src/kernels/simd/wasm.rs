@@ -36,6 +36,12 @@ impl F32x4 {
         ]
     }
 
+    /// Lane-wise absolute value.
+    #[inline(always)]
+    pub(in crate::kernels) fn abs(self) -> F32x4 {
+        F32x4(f32x4_abs(self.0))
+    }
+
     /// Writes four elements.
     #[inline(always)]
     pub(in crate::kernels) fn store(self, values: &mut [f32; 4]) {
@@ -78,6 +84,20 @@ impl F32x4 {
         F32x4(f32x4_pmax(self.0, other.0))
     }
 
+    /// The larger of `self`, which is not negative, and the magnitude of `other`; NaN where either is.
+    #[inline(always)]
+    pub(in crate::kernels) fn max_magnitude(self, other: F32x4) -> F32x4 {
+        // The bits of what is not negative are in the order of what they stand for, and NaN's come last.
+        F32x4(i32x4_max(self.0, f32x4_abs(other.0)))
+    }
+
+    /// The largest of the lanes, none of which is negative; NaN where there is one.
+    #[inline(always)]
+    pub(in crate::kernels) fn largest_magnitude(self) -> f32 {
+        let halves = i32x4_max(self.0, i64x2_shuffle::<1, 0>(self.0, self.0));
+        f32x4_extract_lane::<0>(i32x4_max(halves, i32x4_shuffle::<1, 0, 3, 2>(halves, halves)))
+    }
+
     /// 0 in the lanes where `reference < limit`, `self` in the others and where either is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn zero_below(self, reference: F32x4, limit: F32x4) -> F32x4 {
@@ -96,17 +116,11 @@ impl F32x4 {
         F32x4(v128_bitselect(sign.0, self.0, f32x4_splat(-0.0)))
     }
 
-    /// 2 to the power of each lane, which must be integral and from -126 to 127.
+    /// 2 to the power of n, from -126 to 127, for lanes that hold [`EXPONENT_ROUNDER`](super::EXPONENT_ROUNDER) + n. Lanes of other
+    /// numbers hold anything.
     #[inline(always)]
     pub(in crate::kernels) fn power_of_two(self) -> F32x4 {
-        let exponent = i32x4_add(i32x4_trunc_sat_f32x4(self.0), i32x4_splat(127));
-        F32x4(i32x4_shl(exponent, 23))
-    }
-
-    /// 2 to the power of n, from -126 to 127, for lanes that hold 1.5 · 2^23 + n. Lanes of other numbers hold anything.
-    #[inline(always)]
-    pub(in crate::kernels) fn power_of_two_of_rounded(self) -> F32x4 {
-        F32x4(i32x4_add(i32x4_shl(self.0, 23), i32x4_splat(127 << 23)))
+        F32x4(i32x4_shl(self.0, 23))
     }
 
     /// Column `n` of the rows becomes row `n`.
