@@ -11,7 +11,7 @@ use crate::graph::checks::{check_inputs, check_outputs};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{
     Attention, Embedding, Expert, GatedLinear, IntegerLinear, Linear, Lookup, MixtureOfExperts, QuantizedLinear,
-    Shared, f32_slice,
+    Shared, f32_slice, spare,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +26,12 @@ pub struct Executor {
     /// Values that nobody needs after each step.
     flush: Vec<TVec<OutletId>>,
     promises: Promises,
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        spare::clear();
+    }
 }
 
 /// When others are let in again: steps of a language model are far shorter than letting somebody in takes.
@@ -89,6 +95,7 @@ impl Executor {
         values.release_all();
         let symbols = self.state.turn_state.resolved_symbols.clone();
         self.state.reset_turn().map_err(|error| run_error(&error))?;
+        spare::end_run();
         outcome.map(|outputs| (outputs, symbols))
     }
 
@@ -254,11 +261,11 @@ fn flush_list(model: &TypedModel, order: &[usize]) -> Vec<TVec<OutletId>> {
     flush
 }
 
-/// Drops one of a node's values.
+/// Gives one of a node's values up.
 fn forget(values: &mut Option<TVec<TValue>>, slot: usize) {
     match values.as_deref_mut() {
-        Some([_]) | None => *values = None,
-        Some(several) => several[slot] = Tensor::default().into_tvalue(),
+        Some([_]) | None => values.take().into_iter().flatten().for_each(spare::keep),
+        Some(several) => spare::keep(std::mem::replace(&mut several[slot], Tensor::default().into_tvalue())),
     }
 }
 

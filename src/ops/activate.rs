@@ -2,7 +2,8 @@
 //!
 //! Input: f32 of any shape. Output: the same shape.
 
-use super::{f32_slice, f32_tensor};
+use super::f32_slice;
+use super::spare::written;
 use crate::kernels::activation::Activation;
 use tract_core::internal::*;
 
@@ -26,7 +27,7 @@ impl EvalOp for Activate {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let output = f32_tensor(inputs[0].shape(), |out| {
+        let output = written(inputs[0].shape(), |out| {
             out.copy_from_slice(f32_slice(&inputs[0])?);
             self.0.apply_in_place(out);
             Ok(())

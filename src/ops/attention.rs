@@ -15,7 +15,8 @@
 //! Outputs: f32 in its own layout; with `scores` also f32 `[batch, heads, queries, keys]`.
 
 use super::cache_tensor::{CacheRows, CacheStorage};
-use super::{f32_slice, f32_tensor, i64_slice};
+use super::spare::written;
+use super::{f32_slice, i64_slice};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence, Window,
 };
@@ -439,7 +440,7 @@ impl EvalOp for Attention {
             sinks,
         };
         let mut outputs = tvec!();
-        let output = f32_tensor(&output_shape, |out| {
+        let output = written(&output_shape, |out| {
             if self.steps.is_empty() {
                 attention(&call, &operands, out);
             } else {
@@ -450,7 +451,7 @@ impl EvalOp for Attention {
         outputs.push(output.into_tvalue());
         if let Some(stage) = self.scores {
             let AttentionShape { batch, heads, queries, keys, .. } = call.shape;
-            let scores = f32_tensor(&[batch, heads, queries, keys], |out| {
+            let scores = written(&[batch, heads, queries, keys], |out| {
                 attention_scores(&call, &operands, stage, out);
                 Ok(())
             })?;

@@ -5,6 +5,7 @@
 
 use super::f32_slice;
 use super::plain::Plain;
+use super::spare::written;
 use crate::kernels::quantize::{Quantization, dynamic_quantize};
 use tract_core::internal::*;
 
@@ -23,9 +24,12 @@ impl Plain for DynamicQuantizeLinear {
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let x = f32_slice(&inputs[0])?;
-        let mut quantized = Tensor::zero::<u8>(inputs[0].shape())?;
-        let Quantization { scale, zero_point } =
-            dynamic_quantize(x, quantized.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?);
+        let mut quantization = None;
+        let quantized = written(inputs[0].shape(), |out| {
+            quantization = Some(dynamic_quantize(x, out));
+            Ok(())
+        })?;
+        let Quantization { scale, zero_point } = quantization.context("an output is written")?;
         Ok(tvec!(quantized, tensor0(scale), tensor0(zero_point)))
     }
 }

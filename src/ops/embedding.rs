@@ -2,7 +2,8 @@
 //!
 //! Input: ids, int64 of any shape, in `[-rows, rows)`; negative ones count from the end. Output: f32 `[..., width]`.
 
-use super::{Shared, f32_tensor};
+use super::Shared;
+use super::spare::written;
 use crate::error::Error;
 use crate::kernels::embedding::{EmbeddingTable, gather};
 use tract_core::internal::*;
@@ -37,7 +38,7 @@ impl EvalOp for Embedding {
         let ids = inputs[0].try_as_plain_ram()?.as_slice::<i64>()?;
         let mut shape: TVec<usize> = inputs[0].shape().into();
         shape.push(self.width);
-        let output = f32_tensor(&shape, |out| {
+        let output = written(&shape, |out| {
             gather(&self.table, ids, out).map_err(|id| {
                 Error::invalid_input(format!("id {id} is out of range: the table has {} rows", self.rows))
                     .remedy("use the tokenizer that belongs to the model, and no more tokens than it has positions")

@@ -5,7 +5,8 @@
 //! Output: f32 `[..., outputs]` = `activation(x · gate + gate_bias) * (x · up + up_bias)`.
 //! Weights: as those of `Linear`, either ones in a format of their own.
 
-use super::{Shared, f32_slice, f32_tensor, rows};
+use super::spare::written;
+use super::{Shared, f32_slice, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::gated_linear::{Projection, gated_linear};
 use crate::kernels::linear::LinearWeights;
@@ -60,7 +61,7 @@ impl EvalOp for GatedLinear {
         let rows = rows(&shape);
         *shape.last_mut().context("GatedLinear of a scalar")? = self.outputs;
         let (gate, up) = (projection(&self.gate, &self.gate_bias), projection(&self.up, &self.up_bias));
-        let output = f32_tensor(&shape, |out| {
+        let output = written(&shape, |out| {
             gated_linear(f32_slice(x)?, rows, gate, up, self.activation, out);
             Ok(())
         })?;

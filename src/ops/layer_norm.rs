@@ -2,7 +2,8 @@
 //!
 //! Input: f32 `[..., width]`. Output: f32 of the same shape.
 
-use super::{Shared, f32_slice, f32_tensor};
+use super::spare::written;
+use super::{Shared, f32_slice};
 use crate::kernels::norm::layer_norm;
 use tract_core::internal::*;
 
@@ -38,7 +39,7 @@ impl EvalOp for LayerNorm {
         let (shape, width) = (inputs[0].shape(), self.gamma.len());
         ensure!(shape.last() == Some(&width), "LayerNorm takes rows of {width}, not a tensor of shape {shape:?}");
         let beta = self.beta.as_ref().map(|beta| beta.as_slice());
-        let output = f32_tensor(shape, |out| {
+        let output = written(shape, |out| {
             layer_norm(f32_slice(&inputs[0])?, width, &self.gamma, beta, self.epsilon, out);
             Ok(())
         })?;

@@ -5,7 +5,8 @@
 //! Weights: f32, int8 with scales (per column or one), or blocks of 4 or 8 bits with scales (com.microsoft `MatMulNBits`), with
 //! which `x` may be rounded to 8 bits, where the weights say so.
 
-use super::{Shared, f32_slice, f32_tensor, rows};
+use super::spare::written;
+use super::{Shared, f32_slice, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::linear::{Join, Joined, LinearWeights, linear};
 use tract_core::internal::*;
@@ -67,7 +68,7 @@ impl EvalOp for Linear {
         *shape.last_mut().context("Linear of a scalar")? = self.outputs;
         let joined = joined(self.joined, &inputs[1..])?;
         let bias = self.bias.as_ref().map(|bias| bias.as_slice());
-        let output = f32_tensor(&shape, |out| {
+        let output = written(&shape, |out| {
             linear(f32_slice(x)?, rows, &self.weights, bias, self.activation, joined, out);
             Ok(())
         })?;

@@ -77,6 +77,7 @@ mod shared;
 pub mod short_time_fourier;
 mod slice;
 mod softplus;
+pub(crate) mod spare;
 mod tensor_scatter;
 mod top_k;
 mod unique;
@@ -141,7 +142,7 @@ fn i64_slice(tensor: &Tensor) -> TractResult<&[i64]> {
     tensor.try_as_plain_ram()?.as_slice::<i64>()
 }
 
-/// A new f32 tensor whose elements `fill` writes.
+/// A new f32 tensor whose elements are 0 but for those that `fill` writes.
 fn f32_tensor(shape: &[usize], fill: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<Tensor> {
     let mut tensor = Tensor::zero_dt(f32::datum_type(), shape)?;
     fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)?;

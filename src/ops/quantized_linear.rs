@@ -8,7 +8,8 @@
 
 use super::linear::joined;
 use super::mat_mul_integer::{bytes, integers};
-use super::{Shared, f32_slice, f32_tensor, rows};
+use super::spare::written;
+use super::{Shared, f32_slice, rows};
 use crate::kernels::activation::Activation;
 use crate::kernels::integer_linear::{Dequantisation, IntegerRows, IntegerWeights, quantized_linear};
 use crate::kernels::linear::Join;
@@ -85,7 +86,7 @@ impl EvalOp for QuantizedLinear {
             joined: joined(self.joined, &inputs[3..])?,
         };
         let x = IntegerRows { values: bytes(&inputs[0])?, rows, zero_points: &zero_points };
-        let output = f32_tensor(&shape, |out| {
+        let output = written(&shape, |out| {
             quantized_linear(x, &self.weights, finish, out);
             Ok(())
         })?;

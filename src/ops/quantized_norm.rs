@@ -3,7 +3,8 @@
 //!
 //! Input: f32 `[..., width]`. Output: f32 of the same shape; see [`norm_by_steps`].
 
-use super::{f32_slice, f32_tensor};
+use super::f32_slice;
+use super::spare::written;
 use crate::kernels::norm::{NormSteps, norm_by_steps};
 use tract_core::internal::*;
 
@@ -31,7 +32,7 @@ impl EvalOp for QuantizedNorm {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let shape = inputs[0].shape();
         let width = *shape.last().context("QuantizedNorm of a scalar")?;
-        let output = f32_tensor(shape, |out| {
+        let output = written(shape, |out| {
             norm_by_steps(f32_slice(&inputs[0])?, width, &self.0, out);
             Ok(())
         })?;

@@ -2,7 +2,8 @@
 //!
 //! Input: f32 `[..., width]`. Output: f32 of the same shape.
 
-use super::{Shared, f32_slice, f32_tensor};
+use super::spare::written;
+use super::{Shared, f32_slice};
 use crate::kernels::norm::rms_norm;
 use tract_core::internal::*;
 
@@ -35,7 +36,7 @@ impl EvalOp for RmsNorm {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (shape, width) = (inputs[0].shape(), self.gamma.len());
         ensure!(shape.last() == Some(&width), "RmsNorm takes rows of {width}, not a tensor of shape {shape:?}");
-        let output = f32_tensor(shape, |out| {
+        let output = written(shape, |out| {
             rms_norm(f32_slice(&inputs[0])?, width, &self.gamma, self.epsilon, out);
             Ok(())
         })?;

@@ -6,7 +6,8 @@
 //! `2 * pairs` elements of each vector are rotated. Output: f32 vectors in the layout.
 
 use super::attention::{Columns, HeadLayout, HeadVectors, Operand, operand_shape};
-use super::{f32_slice, f32_tensor, i64_slice};
+use super::spare::written;
+use super::{f32_slice, i64_slice};
 use crate::attention::HeadStrides;
 use crate::kernels::rotary_embedding::{RotaryCall, rotary_embedding};
 use tract_core::internal::*;
@@ -156,7 +157,7 @@ impl RotaryEmbedding {
     /// The rotated vectors, in the layout.
     pub(super) fn rotated(&self, vectors: &HeadVectors, rotation: &Rotation) -> TractResult<Tensor> {
         let operand = vectors.operand;
-        f32_tensor(&self.layout.shape(operand), |out| {
+        written(&self.layout.shape(operand), |out| {
             rotation.rotate(vectors, self.layout.strides(&operand), out);
             Ok(())
         })

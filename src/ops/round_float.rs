@@ -2,7 +2,8 @@
 //!
 //! Input and output: f32 of the same shape. Halves are rounded to even, what is too large becomes infinite.
 
-use super::{f32_slice, f32_tensor};
+use super::f32_slice;
+use super::spare::written;
 use half::{bf16, f16};
 use tract_core::internal::*;
 
@@ -31,7 +32,7 @@ impl EvalOp for RoundFloat {
             RoundFloat::Float16 => |value| f16::from_f32(value).to_f32(),
             RoundFloat::BFloat16 => |value| bf16::from_f32(value).to_f32(),
         };
-        let output = f32_tensor(inputs[0].shape(), |out| {
+        let output = written(inputs[0].shape(), |out| {
             out.iter_mut().zip(f32_slice(&inputs[0])?).for_each(|(out, value)| *out = round(*value));
             Ok(())
         })?;
