@@ -12,11 +12,18 @@ export function sharesOf({ limits, encoder = [], long = [], decoder = [] }) {
       return { work: `${model} ${shape}`, engine, limit, share: operations(MODELS[model], shape) / (ms.median / 1e3) / limits[limit] };
     }),
   );
-  const decoders = decoder.flatMap(({ model, engines }) => {
-    const { layers, weightBytes } = DECODERS[model];
+  const decoders = decoder.flatMap(({ model, promptLength, steps, engines }) => {
+    const { layers, weightBytes, tokenBytes } = DECODERS[model];
+    const cacheBytes = tokenBytes * (promptLength + steps / 2);
     return Object.entries(engines).flatMap(([engine, { prefillPerSecond, decodePerSecond }]) => [
       { work: `${model} prefill`, engine, limit: 'byteDot', share: (2 * layers.weights * prefillPerSecond.median) / limits.byteDot },
-      { work: `${model} decode`, engine, limit: 'stream', share: (weightBytes * decodePerSecond.median) / limits.stream },
+      { work: `${model} decode, weights`, engine, limit: 'stream', share: (weightBytes * decodePerSecond.median) / limits.stream },
+      {
+        work: `${model} decode, weights and cache`,
+        engine,
+        limit: 'stream',
+        share: ((weightBytes + cacheBytes) * decodePerSecond.median) / limits.stream,
+      },
     ]);
   });
   return [...encoders, ...decoders];
