@@ -90,7 +90,8 @@ export class Engine {
     return JSON.parse(this.#session.info()) as SessionInfo;
   }
 
-  async #run({ json, data }: Input<'run'>, checkpoint: Checkpoint): Promise<Output<'run'>> {
+  async #run({ json, data, discard }: Input<'run'>, checkpoint: Checkpoint): Promise<Output<'run'>> {
+    await this.#discard({ held: discard });
     const [outputs, ...elements] = await this.#session!.run(json, data, checkpoint);
     return { json: outputs, data: elements };
   }

@@ -56,21 +56,33 @@ export function heldNumber(tensor: object, host: Host, name: string): number | u
   });
 }
 
+/** Tensors that were disposed of, by the engine that is to be told. */
 const discarded = new WeakMap<Host, number[]>();
 
-/** Tells the engine of all tensors that are disposed of in one go; a closed engine has nothing left to forget. */
+/** The next run tells the engine, else a message of its own does; a closed engine has nothing left to forget. */
 function discard({ host, held }: Place): void {
   const waiting = discarded.get(host);
   if (waiting !== undefined) {
     waiting.push(held);
     return;
   }
-  const all = [held];
-  discarded.set(host, all);
-  queueMicrotask(() => {
-    discarded.delete(host);
-    host.perform('discard', { held: all }).catch(() => {});
+  discarded.set(host, [held]);
+  setTimeout(() => {
+    const all = takeDiscarded(host);
+    if (all.length > 0) host.perform('discard', { held: all }).catch(() => {});
   });
+}
+
+/** The tensors of which the engine at `host` is now told by the caller. */
+export function takeDiscarded(host: Host): number[] {
+  const held = discarded.get(host) ?? [];
+  discarded.delete(host);
+  return held;
+}
+
+/** Tells the engine another time: to forget twice does no harm. */
+export function discardAgain(host: Host, held: readonly number[]): void {
+  for (const number of held) discard({ host, held: number });
 }
 
 /** A copy, in the array that an output on the CPU has. */

@@ -21,8 +21,8 @@ export interface Commands {
   };
   /** Prepares the task whose texts `call` takes. */
   prepare: { input: { task: string; files: TaskFiles }; output: void };
-  /** Runs the graph. */
-  run: { input: RunMessage; output: RunMessage };
+  /** Runs the graph, after it forgot those tensors of earlier runs. */
+  run: { input: RunMessage & { discard: number[] }; output: RunMessage };
   /** Gives what the model can be loaded from again. */
   save: { input: { digest: string | undefined }; output: { artefact: Uint8Array<ArrayBuffer> } };
   /** Copies what a run left in the engine's memory. */

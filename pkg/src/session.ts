@@ -1,14 +1,14 @@
 import { invalidInput } from './errors.js';
 import { checkFeeds, checkFetches, checkOutputTypes, type Feeds, type Fetches } from './feeds.js';
 import type { Counters, LoadedFrom, SessionInfo, ValueInfo } from './glue.js';
-import { heldTensor } from './held-tensor.js';
+import { discardAgain, heldTensor, takeDiscarded } from './held-tensor.js';
 import { type Host, releasedError } from './host.js';
 import { expectedDigests } from './integrity.js';
 import { type LoadFile, loadModel } from './load.js';
 import { bufferPart, modelName, type ModelSource, originOf } from './model-source.js';
 import { checkKeys, checkSignal } from './options.js';
 import { ProgressReporter } from './progress.js';
-import { decodeOutputs, encodeRequest } from './run-message.js';
+import { decodeOutputs, encodeRequest, type RunMessage } from './run-message.js';
 import { artefactFile, checkSessionOptions, deviceOf, externalDataFiles, heldOutputs, type SessionOptions } from './session-options.js';
 import { Tensor, tensorFromPlain } from './tensor.js';
 import type { InferenceSession as OrtInferenceSession } from './vendor/onnxruntime-common/inference-session.js';
@@ -163,9 +163,20 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     checkOutputTypes(this.#info.outputs.filter(({ name }) => fetches?.includes(name) ?? true));
     const host = this.#host;
     const request = encodeRequest({ feeds: checkFeeds(feeds, this.#info.inputs, host), fetches, hold: this.#held });
-    const outputs = decodeOutputs(await host.perform('run', request, options.signal));
+    const outputs = decodeOutputs(await this.#perform(request, options.signal));
     const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output)));
     return Object.fromEntries(outputs.map(({ name }, at) => [name, tensors[at]!]));
+  }
+
+  /** Has the engine run, and forget the tensors that were disposed of before. */
+  async #perform(request: RunMessage, signal: AbortSignal | undefined): Promise<RunMessage> {
+    const discard = takeDiscarded(this.#host);
+    try {
+      return await this.#host.perform('run', { ...request, discard }, signal);
+    } catch (error) {
+      discardAgain(this.#host, discard);
+      throw error;
+    }
   }
 
   /**

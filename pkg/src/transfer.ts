@@ -19,7 +19,7 @@ export function transferCommand(command: Command): Transfer<Command> {
     }
     case 'run': {
       const data = command.input.data.map((elements) => elements.slice());
-      return { message: { name: 'run', input: { json: command.input.json, data } }, buffers: buffersOf(data) };
+      return { message: { name: 'run', input: { ...command.input, data } }, buffers: buffersOf(data) };
     }
     case 'prepare':
     case 'save':

@@ -101,8 +101,16 @@ test('an output that is held is fed from where it lies until it is released', as
     out.dispose();
     out.dispose();
   }
-  await session.run({ ids: IDS }, ['out']);
+  const { out: first } = await session.run({ ids: IDS }, ['out']);
   assert.match(session.deviceReason, /holding 1,/);
+  first.dispose();
+  const { out: second } = await session.run({ ids: IDS });
+  assert.match(session.deviceReason, /holding 1,/, 'the run took it along');
+  second.dispose();
+  await assert.rejects(session.run({ ids: IDS }, { signal: AbortSignal.abort() }), { code: 'Aborted' });
+  assert.match(session.deviceReason, /holding 1,/);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.match(session.deviceReason, /holding 0,/, 'without a run the engine is told all the same');
   await session.release();
   await other.release();
 });
