@@ -694,7 +694,7 @@ pub(super) mod cases {
             }
         }
         // More keys than a block, read in place and packed; more queries than a task.
-        for (queries, keys) in [(2, 300), (40, 300), (TASK_QUERIES + 4, 9)] {
+        for (queries, keys) in [(2, KEY_BLOCK_IN_PLACE + 44), (40, KEY_BLOCK + 172), (TASK_QUERIES + 4, 9)] {
             for (head_dim, value_dim) in [(8, 8), (5, 3)] {
                 let shape = AttentionShape { batch: 1, heads: 4, kv_heads: 2, queries, keys, head_dim, value_dim };
                 failures.extend(failures_of_shape(shape));
