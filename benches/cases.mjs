@@ -73,7 +73,7 @@ export const EMBEDDERS = {
 
 /**
  * Models of the suite `decoder` alone: `pastDims` of an empty cache, `vocabSize` tokens, and the same weights for wllama and, with products
- * of int8, for the peer. A step reads `weightBytes`, 20 bytes for a block of 32 weights, and of the cache `tokenBytes` for each token.
+ * of int8, for the peer. A step reads `weightBytes`, 20 bytes for a block of 32 weights, and the cache.
  */
 export const DECODERS = {
   'SmolLM2-135M-Instruct-q4': {
@@ -85,7 +85,6 @@ export const DECODERS = {
     layers: { weights: LLAMA_WEIGHTS },
     cache: Array.from({ length: 30 }, (_, layer) => [`present.${layer}.key`, `present.${layer}.value`]).flat(),
     weightBytes: (LLAMA_WEIGHTS * 20) / 32,
-    tokenBytes: 30 * 2 * 3 * 64 * 4,
   },
 };
 

@@ -13,8 +13,9 @@ export function sharesOf({ limits, encoder = [], long = [], decoder = [] }) {
     }),
   );
   const decoders = decoder.flatMap(({ model, promptLength, steps, engines }) => {
-    const { layers, weightBytes, tokenBytes } = DECODERS[model];
-    const cacheBytes = tokenBytes * (promptLength + steps / 2);
+    const { layers, weightBytes, cache, pastDims } = DECODERS[model];
+    const [batch, heads, , width] = pastDims;
+    const cacheBytes = cache.length * batch * heads * (promptLength + steps / 2) * width * 4;
     return Object.entries(engines).flatMap(([engine, { prefillPerSecond, decodePerSecond }]) => [
       { work: `${model} prefill`, engine, limit: 'byteDot', share: (2 * layers.weights * prefillPerSecond.median) / limits.byteDot },
       { work: `${model} decode, weights`, engine, limit: 'stream', share: (weightBytes * decodePerSecond.median) / limits.stream },

@@ -21,7 +21,7 @@ export interface Commands {
   };
   /** Prepares the task whose texts `call` takes. */
   prepare: { input: { task: string; files: TaskFiles }; output: void };
-  /** Runs the graph, after it forgot those tensors of earlier runs. */
+  /** Forgets what earlier runs left in the engine's memory, then runs the graph. */
   run: { input: RunMessage & { discard: number[] }; output: RunMessage };
   /** Gives what the model can be loaded from again. */
   save: { input: { digest: string | undefined }; output: { artefact: Uint8Array<ArrayBuffer> } };

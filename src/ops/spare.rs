@@ -1,4 +1,5 @@
-//! Tensors that nobody needs any longer, kept for the next results of their size: a run like the one before allocates and clears no memory.
+//! Tensors that nobody needs any longer, kept for the next results of their size: in a run like the one before, the operators that use
+//! them need no new memory for what stays inside the model.
 //!
 //! Each thread has its own. What a run does not use again is dropped when it ends.
 

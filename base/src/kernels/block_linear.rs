@@ -12,7 +12,7 @@
 
 use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS, Worth};
 use super::byte_products::sums_are_narrow;
-use super::linear::{Cut, Part};
+use super::linear::Part;
 use super::parallel::SharedOutput;
 use super::simd::bytes::{ByteRounder, I32x4, sums_of_halves};
 use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
@@ -62,13 +62,11 @@ impl<'a> BlockProduct<'a> {
         BlockProduct { weights, left: Left::Floats { rows, values } }
     }
 
-    /// How the output is cut into parts, where each element takes so many multiply-adds.
-    pub(super) fn cut(&self, rows: usize, element_work: usize) -> Cut {
+    /// Rows that go through all weights together. The first row of a [`Part`] is a multiple of it.
+    pub(super) fn row_block(&self) -> usize {
         match &self.left {
-            Left::Rounded(activations) if rows > TILE_ROWS => {
-                Cut::new(rows, self.weights.outputs(), activations.row_block(), element_work)
-            }
-            _ => Cut::of_streams(rows, self.weights.outputs(), element_work),
+            Left::Rounded(activations) => activations.row_block(),
+            Left::Floats { rows, .. } => (*rows).max(1),
         }
     }
 

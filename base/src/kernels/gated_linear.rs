@@ -35,7 +35,7 @@ pub fn gated_linear(
     check_projections(x, rows, [gate, up], out);
     let alike = gate.weights.blocks_alike(up.weights);
     if let (Some(blocks), Some(product)) = (alike, gate.weights.block_product(x, rows)) {
-        let cut = product.cut(rows, 2 * up.weights.inputs());
+        let cut = Cut::new(rows, up.weights.outputs(), product.row_block(), 2 * up.weights.inputs());
         let finish = Finish { bias: gate.bias, activation, joined: None };
         return multiply_blocks(&product, &finish, blocks, up.bias, &cut, &SharedOutput::new(out));
     }

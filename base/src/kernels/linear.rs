@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::activation::Activation;
-use super::block_linear::Scratch;
+use super::block_linear::{BlockProduct, Scratch};
 use super::block_weights;
 use super::finish::Finish;
 pub use super::finish::{Join, Joined};
@@ -30,10 +30,6 @@ const COLUMN_STEP: usize = block_weights::OUTPUTS.next_multiple_of(PANEL);
 /// Fewest columns that one task computes, where there are as many.
 const COLUMN_BLOCK: usize = 8 * PANEL;
 
-/// Most tasks of each of several threads where reading the weights takes as long as multiplying: each begins a stream anew, which
-/// memory gives slowly at first.
-const STREAMS_OF_A_THREAD: usize = 4;
-
 /// Fewest multiply-adds of a task, where there are as many: some microseconds, beside which handing it out costs nothing.
 const TASK_WORK: usize = 1 << 17;
 
@@ -60,10 +56,8 @@ pub fn linear(
     const { assert!(PACKED_ROWS <= ROW_BLOCK) };
     let is_packed = product.is_none() && (2..=PACKED_ROWS).contains(&rows);
     let packed = is_packed.then(|| PackedRows::new(x, rows, inputs));
-    let cut = match &product {
-        Some(product) => product.cut(rows, inputs),
-        None => Cut::new(rows, outputs, ROW_BLOCK, inputs),
-    };
+    let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
+    let cut = Cut::new(rows, outputs, row_block, inputs);
     let finish = Finish { bias, activation, joined };
     let out = SharedOutput::new(out);
     for_each(
@@ -96,12 +90,10 @@ pub fn linear(
     );
 }
 
-/// Columns of a task, of `column_work` multiply-adds each: such that all threads have as many, and there are no more tasks than
-/// `most`, a multiple of the threads.
-fn columns_of_a_task(column_work: usize, outputs: usize, most: usize) -> usize {
+/// Columns of a task, of `column_work` multiply-adds each: such that all threads have as many.
+fn columns_of_a_task(column_work: usize, outputs: usize) -> usize {
     let tasks = (column_work.saturating_mul(outputs) / TASK_WORK).clamp(1, outputs.div_ceil(COLUMN_BLOCK).max(1));
-    let tasks = tasks.next_multiple_of(pool::threads()).min(most);
-    outputs.div_ceil(tasks).next_multiple_of(COLUMN_STEP).max(COLUMN_STEP)
+    outputs.div_ceil(tasks.next_multiple_of(pool::threads())).next_multiple_of(COLUMN_STEP).max(COLUMN_STEP)
 }
 
 /// [`linear`] by its definition, with sums in f64.
@@ -176,18 +168,7 @@ pub(super) struct Cut {
 impl Cut {
     /// Of an output each of whose elements takes so many multiply-adds.
     pub(super) fn new(rows: usize, outputs: usize, row_block: usize, element_work: usize) -> Cut {
-        Cut::into_tasks(rows, outputs, row_block, element_work, usize::MAX)
-    }
-
-    /// As [`Cut::new`], for so few rows that reading the weights takes as long as multiplying.
-    pub(super) fn of_streams(rows: usize, outputs: usize, element_work: usize) -> Cut {
-        let threads = pool::threads();
-        let most = if threads == 1 { 1 } else { threads * STREAMS_OF_A_THREAD };
-        Cut::into_tasks(rows, outputs, rows.max(1), element_work, most)
-    }
-
-    fn into_tasks(rows: usize, outputs: usize, row_block: usize, element_work: usize, most: usize) -> Cut {
-        let columns = columns_of_a_task(row_block.min(rows) * element_work, outputs, most);
+        let columns = columns_of_a_task(row_block.min(rows) * element_work, outputs);
         let work = rows.saturating_mul(element_work).saturating_mul(outputs);
         Cut { rows, outputs, row_block, columns, work }
     }
