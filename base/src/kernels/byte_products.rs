@@ -78,6 +78,9 @@ pub(super) trait ByteProducts: Copy {
     fn add_products(self, sums: Self::Sums, factors: Self::Factors, weights: Self::Weights) -> Self::Sums;
 
     fn total(sums: Self::Sums) -> I32x4;
+
+    /// The elements, where this machine's sums of two products are made in 16 bits and can stay there.
+    fn narrow(values: &[[Self::Element; 4]]) -> Option<&[[u8; 4]]>;
 }
 
 /// Products in 16 bits, two to a sum.
@@ -133,6 +136,11 @@ impl ByteProducts for Pairs {
     #[inline(always)]
     fn total(sums: [I32x4; 2]) -> I32x4 {
         sums[0].add_neighbours(sums[1])
+    }
+
+    #[inline(always)]
+    fn narrow(_: &[[i16; 4]]) -> Option<&[[u8; 4]]> {
+        None
     }
 }
 
@@ -262,6 +270,11 @@ mod quads {
         #[inline(always)]
         fn total(sums: I32x4) -> I32x4 {
             sums
+        }
+
+        #[inline(always)]
+        fn narrow(values: &[[u8; 4]]) -> Option<&[[u8; 4]]> {
+            BOUNDED.then_some(values)
         }
     }
 

@@ -5,7 +5,8 @@ use super::activation::Activation;
 use super::block_weights::BlockWeights;
 use super::byte_products::{Block, ByteProducts, Multiplication, Way, halved, has_large_pair, has_least_pair};
 use super::finish::{Finish, Joined};
-use super::integer_panel::{BLOCKS, Extras, LeftTiles, PANEL, Panel, PanelRows, multiply_panel, tile_rows};
+use super::integer_panel::{BLOCKS, Extras, LeftTiles, PANEL, Panel, PanelRows, PanelSums, multiply_panel, tile_rows};
+use super::narrow_panel::{self, LEAST_ROWS, LeftBytes, PanelGroups, ZERO_POINTS};
 use super::packed::{Packed, Parts, misfit, take};
 use super::parallel::{SharedOutput, for_each};
 use super::simd::F32x4;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::array::from_fn;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles.
 const ROW_BLOCK: usize = 192;
@@ -43,6 +44,8 @@ pub struct IntegerWeights {
     sums: Vec<PanelOf<i32>>,
     /// A panel's zero points; nothing where all are 0.
     zero_points: Vec<PanelOf<i32>>,
+    /// Of each panel; found when they are first needed.
+    groups: OnceLock<Vec<PanelGroups>>,
 }
 
 /// [`Extras`] of all panels.
@@ -148,6 +151,7 @@ impl IntegerWeights {
             extras: AllExtras::default(),
             sums: Vec::with_capacity(panel_count),
             zero_points: Vec::new(),
+            groups: OnceLock::new(),
         };
         for first in (0..outputs).step_by(PANEL) {
             let sums = weights.pack_panel(q, first);
@@ -189,6 +193,10 @@ impl IntegerWeights {
         Panel { rows: &self.panels[panel * fours..][..fours], extras }
     }
 
+    fn groups(&self) -> &[PanelGroups] {
+        self.groups.get_or_init(|| self.panels.chunks_exact(self.fours()).map(PanelGroups::new).collect())
+    }
+
     /// Weights with a multiple of so many outputs can have others [joined](IntegerWeights::joined) behind them.
     pub const WHOLE_OUTPUTS: usize = 4;
 
@@ -213,6 +221,7 @@ impl IntegerWeights {
             extras: AllExtras::joined(columns.iter().map(FourColumns::extras)),
             sums: Vec::new(),
             zero_points: Vec::new(),
+            groups: OnceLock::new(),
         };
         let has_zero_points = parts.iter().any(|part| !part.zero_points.is_empty());
         for columns in columns.chunks(BLOCKS) {
@@ -344,7 +353,18 @@ impl Packed for IntegerWeights {
             0 => AllExtras::default(),
             count => AllExtras::read(parts, panel_count, inputs.div_ceil(4).max(1), count)?,
         };
-        Ok(IntegerWeights { inputs, outputs, panels, has_least_pair, has_large_pair, extras, sums, zero_points })
+        let groups = OnceLock::new();
+        Ok(IntegerWeights {
+            inputs,
+            outputs,
+            panels,
+            has_least_pair,
+            has_large_pair,
+            extras,
+            sums,
+            zero_points,
+            groups,
+        })
     }
 }
 
@@ -415,13 +435,9 @@ pub fn integer_linear(x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i
 
 fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
     let write = |_: usize| {
-        |_: usize, sums: I32x4, out: &mut [i32]| match out.first_chunk_mut() {
-            Some(whole) => sums.store(whole),
-            None => {
-                let mut lanes = [0; 4];
-                sums.store(&mut lanes);
-                out.copy_from_slice(&lanes[..out.len()]);
-            }
+        |sums: &PanelSums, out: &mut [i32]| match out.as_mut_array::<PANEL>() {
+            Some(whole) => whole.as_chunks_mut().0.iter_mut().zip(sums).for_each(|(out, sums)| sums.store(out)),
+            None => out.copy_from_slice(&sums.map(I32x4::to_array).as_flattened()[..out.len()]),
         }
     };
     let finish = |_, _, _: &mut [i32]| {};
@@ -441,12 +457,16 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     assert!(joined.is_none_or(|joined| joined.values.len() == out.len()), "the joined operand is [rows, outputs]");
     let write = |first_column: usize| {
         let (scales, bias) = (panel_of(scales, first_column), bias.map(|bias| panel_of(bias, first_column)));
-        move |block: usize, sums: I32x4, out: &mut [f32]| {
-            let scaled = sums.to_f32() * scales[block];
-            let scaled = bias.map_or(scaled, |bias| scaled + bias[block]);
-            match out.first_chunk_mut() {
-                Some(whole) => scaled.store(whole),
-                None => out.copy_from_slice(&scaled.to_array()[..out.len()]),
+        move |sums: &PanelSums, out: &mut [f32]| {
+            let scaled: [F32x4; BLOCKS] = from_fn(|block| {
+                let scaled = sums[block].to_f32() * scales[block];
+                bias.map_or(scaled, |bias| scaled + bias[block])
+            });
+            match out.as_mut_array::<PANEL>() {
+                Some(whole) => {
+                    whole.as_chunks_mut().0.iter_mut().zip(scaled).for_each(|(out, scaled)| scaled.store(out))
+                }
+                None => out.copy_from_slice(&scaled.map(F32x4::to_array).as_flattened()[..out.len()]),
             }
         }
     };
@@ -475,17 +495,17 @@ struct Product<'a, T, Write, FinishRow> {
     weights: &'a IntegerWeights,
     /// `[rows, outputs]`.
     out: &'a mut [T],
-    /// Given the first column of a panel, gives what writes the sums of one of its blocks.
+    /// Given the first column of a panel, gives what writes the sums of a row's part in it.
     write: Write,
     /// Called with row, first column and elements of a part of a row, once these are written.
     finish: FinishRow,
 }
 
-impl<T, Write, WriteBlock, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
+impl<T, Write, WriteSums, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
 where
     T: Send,
-    Write: Fn(usize) -> WriteBlock + Sync + Send,
-    WriteBlock: Fn(usize, I32x4, &mut [T]),
+    Write: Fn(usize) -> WriteSums + Sync + Send,
+    WriteSums: Fn(&PanelSums, &mut [T]),
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
@@ -533,29 +553,39 @@ unsafe fn multiply<P: ByteProducts, T>(
     weights: &IntegerWeights,
     panel: usize,
     out: &SharedOutput<'_, T>,
-    write: impl Fn(usize, I32x4, &mut [T]),
+    write: impl Fn(&PanelSums, &mut [T]),
 ) {
     let outputs = weights.outputs;
     let (sums, zero_points) = (&weights.sums[panel], weights.zero_points.get(panel));
     let offset = |row: usize, block: usize| I32x4::splat(left.zero_point(row)) * I32x4::load(&sums[block]);
     // Where the left-hand matrix has one zero point, rows do not differ in what it adds.
-    let offset_of_all: Option<[I32x4; BLOCKS]> =
-        (left.zero_points.len() == 1).then(|| from_fn(|block| offset(0, block)));
-    let write = |row: usize, block: usize, products: I32x4| {
-        let column = panel * PANEL + 4 * block;
-        if column >= outputs {
-            return;
-        }
-        let mut products = products - offset_of_all.map_or_else(|| offset(row, block), |offsets| offsets[block]);
+    let offset_of_all: Option<[I32x4; BLOCKS]> = match (left.is_centred(), left.zero_points.len()) {
+        (true, _) => Some([I32x4::splat(0); BLOCKS]),
+        (false, 1) => Some(from_fn(|block| offset(0, block))),
+        _ => None,
+    };
+    let first_column = panel * PANEL;
+    let columns = PANEL.min(outputs - first_column);
+    let write = |row: usize, products: &PanelSums| {
+        let offsets = offset_of_all.unwrap_or_else(|| from_fn(|block| offset(row, block)));
+        let mut products: PanelSums = from_fn(|block| products[block] - offsets[block]);
         if let Some(zero_points) = zero_points {
-            products = products - I32x4::splat(left.sums[row]) * I32x4::load(&zero_points[block]);
+            let sum = I32x4::splat(left.sums[row]);
+            products = from_fn(|block| products[block] - sum * I32x4::load(&zero_points[block]));
         }
         // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
-        let out = unsafe { out.slice(row * outputs + column, 4.min(outputs - column)) };
-        write(block, products, out);
+        let out = unsafe { out.slice(row * outputs + first_column, columns) };
+        write(&products, out);
     };
-    let left = LeftTiles { values: &left.values, stride: weights.fours() };
-    multiply_panel::<P>(left, rows, weights.panel(panel), write);
+    let PackedRows { values, lengths, zero_points, .. } = left;
+    let stride = weights.fours();
+    match P::narrow(values).filter(|_| left.is_centred()) {
+        Some(values) => {
+            let left = LeftBytes { values, stride, lengths, zero_points };
+            narrow_panel::multiply_panel(&left, rows, weights.panel(panel), &weights.groups()[panel], write);
+        }
+        None => multiply_panel::<P>(LeftTiles { values, stride }, rows, weights.panel(panel), write),
+    }
 }
 
 /// The left-hand matrix as the products want it.
@@ -564,7 +594,9 @@ struct PackedRows<P: ByteProducts> {
     values: Vec<[P::Element; 4]>,
     /// One, or one for each row.
     zero_points: Vec<i32>,
-    /// Sum of each row; nothing where the weights have no zero points.
+    /// As [`LeftBytes`] has them; nothing where products are not made that way.
+    lengths: Vec<f32>,
+    /// Sum of each row, [centred](PackedRows::is_centred) or not; nothing where the weights have no zero points.
     sums: Vec<i32>,
 }
 
@@ -572,7 +604,7 @@ impl<P: ByteProducts> PackedRows<P> {
     fn new(x: IntegerRows<'_>, weights: &IntegerWeights) -> PackedRows<P> {
         let signed = matches!(x.values, Bytes::Signed(_));
         let zero_points = x.zero_points.iter().map(|zero_point| zero_point + P::offset(signed)).collect();
-        let mut packed = PackedRows { values: Vec::new(), zero_points, sums: Vec::new() };
+        let mut packed = PackedRows { values: Vec::new(), zero_points, lengths: Vec::new(), sums: Vec::new() };
         match x.values {
             Bytes::Signed(values) => packed.pack(values, signed, x.rows, weights),
             Bytes::Unsigned(values) => packed.pack(values, signed, x.rows, weights),
@@ -597,13 +629,35 @@ impl<P: ByteProducts> PackedRows<P> {
                 }
             }
         }
+        self.lengths = self.lengths(rows, stride);
         if !weights.zero_points.is_empty() {
             let sum = |row: usize| -> i32 {
+                let centre = if self.is_centred() { self.zero_point(row) } else { 0 };
                 let row = &x[row * weights.inputs..][..weights.inputs];
-                row.iter().fold(0, |sum: i32, value| sum.wrapping_add(i32::from((*value).into()) + P::offset(signed)))
+                let element = |value: &T| i32::from((*value).into()) + P::offset(signed) - centre;
+                row.iter().fold(0, |sum: i32, value| sum.wrapping_add(element(value)))
             };
             self.sums = (0..rows).map(sum).collect();
         }
+    }
+
+    /// The lengths of its rows, where products shall be made by way of them.
+    fn lengths(&self, rows: usize, stride: usize) -> Vec<f32> {
+        let Some(values) = P::narrow(&self.values) else { return vec![] };
+        if rows < LEAST_ROWS || !self.zero_points.iter().all(|zero_point| ZERO_POINTS.contains(zero_point)) {
+            return vec![];
+        }
+        let of_tile = |(tile, values): (usize, &[[u8; 4]])| {
+            let first = tile * narrow_panel::TILE_ROWS;
+            narrow_panel::lengths(values, values.len() / stride, |r| self.zero_point(first + r))
+        };
+        values.chunks(narrow_panel::TILE_ROWS * stride).enumerate().flat_map(of_tile).collect()
+    }
+
+    /// Whether zero points are subtracted as products are made.
+    #[inline(always)]
+    fn is_centred(&self) -> bool {
+        !self.lengths.is_empty()
     }
 
     #[inline(always)]
@@ -730,6 +784,12 @@ pub(super) mod cases {
         for signed in [false, true] {
             for [x, x_zero_point] in [[0, 255], [255, 0], [255, 127], [127, 128], [128, 127], [128, 0], [254, 1]] {
                 for [q, zero_point] in [[-128, 127], [127, -128], [-128, 0], [127, 0], [-1, 1]] {
+                    cases.push(Case::constant(x, x_zero_point, q, zero_point, signed));
+                }
+            }
+            // Sums over the rows that are looked at together, or over all, just fit 16 bits, or do not.
+            for [x, x_zero_point] in [[255, 127], [254, 127], [0, 127], [0, 128], [227, 127], [209, 127], [191, 127]] {
+                for [q, zero_point] in [[8, 0], [-8, 1]] {
                     cases.push(Case::constant(x, x_zero_point, q, zero_point, signed));
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::byte_products::{Block, ByteProducts};
 use super::simd::bytes::I32x4;
+use std::array::from_fn;
 use std::ops::Range;
 
 /// Blocks beside each other in a panel. The sums of three rows and three blocks, with their operands, fill the registers of
@@ -42,27 +43,46 @@ pub(super) const fn tile_rows<P: ByteProducts>() -> usize {
     if P::NARROW_TILES { 4 } else { 3 }
 }
 
-/// Calls `write(row, block, sums)` with the sums over the panel's rows, for the rows `rows` of `left`, which begin with a tile
-/// and end with one, and every block.
+/// Sums of the columns of a panel.
+pub(super) type PanelSums = [I32x4; BLOCKS];
+
+/// Calls `write(row, sums)` with the sums over the panel's rows, for the rows `rows` of `left`, which begin with a tile and end
+/// with one.
 #[inline(always)]
 pub(super) fn multiply_panel<P: ByteProducts>(
     left: LeftTiles<'_, P>,
     rows: Range<usize>,
     panel: Panel<'_>,
-    write: impl Fn(usize, usize, I32x4),
+    write: impl Fn(usize, &PanelSums),
 ) {
     let tiles = left.values[rows.start * left.stride..rows.end * left.stride].chunks(tile_rows::<P>() * left.stride);
     for (tile, row) in tiles.zip(rows.step_by(tile_rows::<P>())) {
-        let write = |r: usize, block: usize, sums: I32x4| write(row + r, block, sums);
+        let write = |r: usize, sums: &PanelSums| write(row + r, sums);
         match (tile.len() / left.stride, P::NARROW_TILES) {
-            (4, _) => (0..BLOCKS).for_each(|block| multiply_tile::<P, 4, 1>(tile, panel, block, &write)),
-            (3, true) => (0..BLOCKS).for_each(|block| multiply_tile::<P, 3, 1>(tile, panel, block, &write)),
-            (2, true) => (0..BLOCKS).for_each(|block| multiply_tile::<P, 2, 1>(tile, panel, block, &write)),
-            (3, false) => multiply_tile::<P, 3, BLOCKS>(tile, panel, 0, &write),
-            (2, false) => multiply_tile::<P, 2, BLOCKS>(tile, panel, 0, &write),
-            _ => multiply_tile::<P, 1, BLOCKS>(tile, panel, 0, &write),
+            (4, _) => multiply_block_by_block::<P, 4>(tile, panel, write),
+            (3, true) => multiply_block_by_block::<P, 3>(tile, panel, write),
+            (2, true) => multiply_block_by_block::<P, 2>(tile, panel, write),
+            (3, false) => write_rows(&multiply_tile::<P, 3, BLOCKS>(tile, panel, 0), write),
+            (2, false) => write_rows(&multiply_tile::<P, 2, BLOCKS>(tile, panel, 0), write),
+            _ => write_rows(&multiply_tile::<P, 1, BLOCKS>(tile, panel, 0), write),
         }
     }
+}
+
+/// Calls `write(r, sums)` for every row.
+#[inline(always)]
+pub(super) fn write_rows(sums: &[PanelSums], write: impl Fn(usize, &PanelSums)) {
+    sums.iter().enumerate().for_each(|(r, sums)| write(r, sums));
+}
+
+#[inline(always)]
+fn multiply_block_by_block<P: ByteProducts, const ROWS: usize>(
+    tile: &[[P::Element; 4]],
+    panel: Panel<'_>,
+    write: impl Fn(usize, &PanelSums),
+) {
+    let blocks: [[[I32x4; 1]; ROWS]; BLOCKS] = from_fn(|block| multiply_tile::<P, ROWS, 1>(tile, panel, block));
+    write_rows(&from_fn::<_, ROWS, _>(|r| blocks.map(|rows| rows[r][0])), write);
 }
 
 /// A tile of `ROWS` rows times blocks `block..block + WIDTH`.
@@ -71,8 +91,7 @@ fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
     tile: &[[P::Element; 4]],
     panel: Panel<'_>,
     block: usize,
-    write: &impl Fn(usize, usize, I32x4),
-) {
+) -> [[I32x4; WIDTH]; ROWS] {
     // Said once, it need not be checked in the loop.
     assert!(block + WIDTH <= BLOCKS);
     let products = P::new();
@@ -101,9 +120,5 @@ fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
             }
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        for (column, sums) in sums.into_iter().enumerate() {
-            write(r, block + column, P::total(sums));
-        }
-    }
+    sums.map(|sums| sums.map(P::total))
 }

@@ -23,6 +23,7 @@ pub mod integer_linear;
 mod integer_panel;
 pub mod linear;
 mod linear_weights;
+mod narrow_panel;
 pub mod norm;
 pub mod packed;
 mod panel;

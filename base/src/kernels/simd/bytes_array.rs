@@ -9,7 +9,7 @@ use std::ops::{Add, Mul, Sub};
 #[repr(align(16))]
 pub(in crate::kernels) struct I32x4(pub(super) [i32; 4]);
 
-/// Eight i16.
+/// Eight i16. Results beyond their range wrap.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(16))]
 pub(in crate::kernels) struct I16x8([i16; 8]);
@@ -57,6 +57,30 @@ impl I16x8 {
     #[inline(always)]
     pub(in crate::kernels) fn from_i8(bytes: &[i8; 8]) -> I16x8 {
         I16x8(bytes.map(i16::from))
+    }
+
+    /// Eight unsigned bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn from_u8(bytes: &[u8; 8]) -> I16x8 {
+        I16x8(bytes.map(i16::from))
+    }
+
+    /// The same value in every lane.
+    #[inline(always)]
+    pub(in crate::kernels) fn splat(value: i16) -> I16x8 {
+        I16x8([value; 8])
+    }
+
+    /// Reads eight elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(values: &[i16; 8]) -> I16x8 {
+        I16x8(*values)
+    }
+
+    /// The lanes.
+    #[inline(always)]
+    pub(in crate::kernels) fn to_array(self) -> [i16; 8] {
+        self.0
     }
 
     /// The same four elements twice.
@@ -148,15 +172,16 @@ pub(in crate::kernels) fn rounded_to_bytes(values: [F32x4; 4], zero_point: u8) -
 }
 
 macro_rules! operators {
-    ($($trait:ident $method:ident $function:ident;)*) => {
-        $(impl $trait for I32x4 {
-            type Output = I32x4;
+    ($type:ident: $($trait:ident $method:ident $function:ident;)*) => {
+        $(impl $trait for $type {
+            type Output = $type;
             #[inline(always)]
-            fn $method(self, other: I32x4) -> I32x4 {
-                I32x4(from_fn(|lane| self.0[lane].$function(other.0[lane])))
+            fn $method(self, other: $type) -> $type {
+                $type(from_fn(|lane| self.0[lane].$function(other.0[lane])))
             }
         })*
     };
 }
 
-operators! { Add add wrapping_add; Sub sub wrapping_sub; Mul mul wrapping_mul; }
+operators! { I32x4: Add add wrapping_add; Sub sub wrapping_sub; Mul mul wrapping_mul; }
+operators! { I16x8: Add add wrapping_add; Sub sub wrapping_sub; Mul mul wrapping_mul; }

@@ -9,7 +9,7 @@ use std::ops::{Add, Mul, Sub};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernels) struct I32x4(pub(super) v128);
 
-/// Eight i16.
+/// Eight i16. Results beyond their range wrap.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernels) struct I16x8(v128);
 
@@ -58,6 +58,35 @@ impl I16x8 {
     pub(in crate::kernels) fn from_i8(bytes: &[i8; 8]) -> I16x8 {
         // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
         I16x8(unsafe { i16x8_load_extend_i8x8(bytes.as_ptr()) })
+    }
+
+    /// Eight unsigned bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn from_u8(bytes: &[u8; 8]) -> I16x8 {
+        // SAFETY: the reference covers the 8 bytes read, and the instruction asks for no alignment.
+        I16x8(unsafe { i16x8_load_extend_u8x8(bytes.as_ptr()) })
+    }
+
+    /// The same value in every lane.
+    #[inline(always)]
+    pub(in crate::kernels) fn splat(value: i16) -> I16x8 {
+        I16x8(i16x8_splat(value))
+    }
+
+    /// Reads eight elements.
+    #[inline(always)]
+    pub(in crate::kernels) fn load(values: &[i16; 8]) -> I16x8 {
+        // SAFETY: the reference covers the 16 bytes read, and `v128_load` asks for no alignment.
+        I16x8(unsafe { v128_load(values.as_ptr().cast()) })
+    }
+
+    /// The lanes.
+    #[inline(always)]
+    pub(in crate::kernels) fn to_array(self) -> [i16; 8] {
+        let mut lanes = [0; 8];
+        // SAFETY: the array covers the 16 bytes written, and `v128_store` asks for no alignment.
+        unsafe { v128_store(lanes.as_mut_ptr().cast(), self.0) };
+        lanes
     }
 
     /// The same four elements twice.
@@ -176,15 +205,16 @@ pub(in crate::kernels) fn rounded_to_bytes(values: [F32x4; 4], zero_point: u8) -
 }
 
 macro_rules! operators {
-    ($($trait:ident $method:ident $instruction:ident;)*) => {
-        $(impl $trait for I32x4 {
-            type Output = I32x4;
+    ($type:ident: $($trait:ident $method:ident $instruction:ident;)*) => {
+        $(impl $trait for $type {
+            type Output = $type;
             #[inline(always)]
-            fn $method(self, other: I32x4) -> I32x4 {
-                I32x4($instruction(self.0, other.0))
+            fn $method(self, other: $type) -> $type {
+                $type($instruction(self.0, other.0))
             }
         })*
     };
 }
 
-operators! { Add add i32x4_add; Sub sub i32x4_sub; Mul mul i32x4_mul; }
+operators! { I32x4: Add add i32x4_add; Sub sub i32x4_sub; Mul mul i32x4_mul; }
+operators! { I16x8: Add add i16x8_add; Sub sub i16x8_sub; Mul mul i16x8_mul; }

@@ -90,6 +90,16 @@ impl ProductSums for bytes::I32x4 {
 
 pub(super) use lanes::F32x4;
 
+impl bytes::I32x4 {
+    /// The lanes.
+    #[inline(always)]
+    pub(super) fn to_array(self) -> [i32; 4] {
+        let mut lanes = [0; 4];
+        self.store(&mut lanes);
+        lanes
+    }
+}
+
 /// Added to a number below 2^22 it leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
 pub(super) const ROUNDER: f32 = 12_582_912.0;
 
