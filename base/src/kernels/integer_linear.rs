@@ -510,6 +510,7 @@ where
 {
     fn run<P: ByteProducts>(self) {
         const { assert!(ROW_BLOCK.is_multiple_of(tile_rows::<P>())) };
+        const { assert!(P::NARROW_TILES || tile_rows::<P>() == narrow_panel::TILE_ROWS) };
         let Product { x, weights, out, write, finish } = self;
         let (rows, outputs) = (x.rows, weights.outputs);
         assert_eq!(Some(x.values.len()), rows.checked_mul(weights.inputs), "x is [rows, inputs]");
@@ -629,7 +630,7 @@ impl<P: ByteProducts> PackedRows<P> {
                 }
             }
         }
-        self.lengths = self.lengths(rows, stride);
+        self.lengths = self.lengths(rows, weights);
         if !weights.zero_points.is_empty() {
             let sum = |row: usize| -> i32 {
                 let centre = if self.is_centred() { self.zero_point(row) } else { 0 };
@@ -642,16 +643,18 @@ impl<P: ByteProducts> PackedRows<P> {
     }
 
     /// The lengths of its rows, where products shall be made by way of them.
-    fn lengths(&self, rows: usize, stride: usize) -> Vec<f32> {
+    fn lengths(&self, rows: usize, weights: &IntegerWeights) -> Vec<f32> {
         let Some(values) = P::narrow(&self.values) else { return vec![] };
         if rows < LEAST_ROWS || !self.zero_points.iter().all(|zero_point| ZERO_POINTS.contains(zero_point)) {
             return vec![];
         }
+        // Found before threads share them, so that none waits for another.
+        weights.groups();
         let of_tile = |(tile, values): (usize, &[[u8; 4]])| {
             let first = tile * narrow_panel::TILE_ROWS;
-            narrow_panel::lengths(values, values.len() / stride, |r| self.zero_point(first + r))
+            narrow_panel::lengths(values, values.len() / weights.fours(), |r| self.zero_point(first + r))
         };
-        values.chunks(narrow_panel::TILE_ROWS * stride).enumerate().flat_map(of_tile).collect()
+        values.chunks(narrow_panel::TILE_ROWS * weights.fours()).enumerate().flat_map(of_tile).collect()
     }
 
     /// Whether zero points are subtracted as products are made.
