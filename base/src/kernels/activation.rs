@@ -96,7 +96,7 @@ impl Activation {
 
 /// The error function, within 1e-6; ±1 for ±infinity, NaN for NaN.
 pub fn erf(x: f32) -> f32 {
-    ErfLanes::new().of(F32x4::splat(x)).to_array()[0]
+    if x.is_nan() { x } else { ErfLanes::new().of(F32x4::splat(x)).to_array()[0] }
 }
 
 /// The error function in f64, from the series of positive terms 2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1))
@@ -115,9 +115,9 @@ fn erf_reference(x: f64) -> f64 {
 }
 
 /// The error function: x · P(x²) / Q(x²), a minimax fit of relative error 1.9e-8 for |x| ≤ 3.92; beyond, ±1 is the nearest
-/// f32. Every step is rounded, as ONNX Runtime's is: what follows may round to integers of 8 bits, where a last bit tells.
+/// f32, which the quotient is exactly at [`ERF_IS_ONE`]. Every step is rounded, as ONNX Runtime's is: what follows may round to integers of 8 bits, where a last bit tells.
 #[derive(Clone, Copy)]
-struct ErfLanes(Constants<14>);
+struct ErfLanes(Constants<16>);
 
 impl ErfLanes {
     /// To be called outside the loop.
@@ -138,22 +138,28 @@ impl ErfLanes {
                     0.014_969_214,
                     0.001_162_535_3,
                     3.809_170_8e-5,
-                    3.92,
                     std::f32::consts::FRAC_1_SQRT_2,
+                    0.5,
+                    ERF_IS_ONE,
+                    -ERF_IS_ONE,
                 ])
             },
         ))
     }
 
+    /// Anything for NaN.
     #[inline(always)]
     fn of(self, x: F32x4) -> F32x4 {
+        let x = x.min_number(self.0.splat(14)).max_number(self.0.splat(15));
         let square = x * x;
         let numerator = square.rounded_polynomial(self.0.splat_from::<6>(0));
         let denominator = square.rounded_polynomial(self.0.splat_from::<6>(6));
-        let one = self.0.splat(6).copysign(x);
-        x.abs().select_at_least(self.0.splat(12), one, x * numerator / denominator)
+        x * numerator / denominator
     }
 }
+
+/// The least f32 above 3.92.
+const ERF_IS_ONE: f32 = 3.920_000_3;
 
 /// The hyperbolic tangent: x · P(x²) / Q(x²), a minimax fit of relative error 6.1e-8 for |x| ≤ 9.02; beyond, ±1 is the
 /// nearest f32.
@@ -197,8 +203,9 @@ impl TanhLanes {
 
 #[inline(always)]
 fn gelu(x: F32x4, erf: ErfLanes) -> F32x4 {
-    let half = x * F32x4::splat(0.5);
-    half * erf.of(x * erf.0.splat(13)) + half
+    // NaN stays NaN in the half.
+    let half = x * erf.0.splat(13);
+    half * erf.of(x * erf.0.splat(12)) + half
 }
 
 #[inline(always)]

@@ -69,6 +69,12 @@ impl F32x4 {
         self.max(other)
     }
 
+    /// The smaller of two numbers; either where one is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn min_number(self, other: F32x4) -> F32x4 {
+        self.min(other)
+    }
+
     /// The larger of `self`, which is not negative, and the magnitude of `other`; NaN where either is.
     #[inline(always)]
     pub(in crate::kernels) fn max_magnitude(self, other: F32x4) -> F32x4 {

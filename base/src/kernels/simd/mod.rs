@@ -429,6 +429,7 @@ pub(super) mod cases {
         binary("min", F32x4::min, f32::min);
         binary("max of magnitudes", |a, b| a.abs().max_magnitude(b), |a, b| a.abs().max(b.abs()));
         binary("max of numbers", F32x4::max_number, f32::max);
+        binary("min of numbers", F32x4::min_number, f32::min);
         binary("zero below", |a, b| a.zero_below(a, b), |a, b| if a < b { 0.0 } else { a });
         binary("copysign", F32x4::copysign, f32::copysign);
         // Numbers of the tables are multiples of 1/1024 below 1: products and sums are exact, in whatever order.

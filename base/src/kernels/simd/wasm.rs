@@ -84,6 +84,12 @@ impl F32x4 {
         F32x4(f32x4_pmax(self.0, other.0))
     }
 
+    /// The smaller of two numbers; either where one is NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn min_number(self, other: F32x4) -> F32x4 {
+        F32x4(f32x4_pmin(self.0, other.0))
+    }
+
     /// The larger of `self`, which is not negative, and the magnitude of `other`; NaN where either is.
     #[inline(always)]
     pub(in crate::kernels) fn max_magnitude(self, other: F32x4) -> F32x4 {
