@@ -805,8 +805,10 @@ pub(super) mod cases {
             }
         }
         // Sums beyond 32 bits.
-        let wide = Case { q: vec![-128; 70_000], ..Case::mixed(1, 70_000, 1) };
-        cases.push(Case { x: vec![255; 70_000], x_zero_points: vec![0], zero_points: vec![], ..wide });
+        for rows in [1, 3] {
+            let wide = Case { q: vec![-128; 70_000], ..Case::mixed(rows, 70_000, 1) };
+            cases.push(Case { x: vec![255; rows * 70_000], x_zero_points: vec![0], zero_points: vec![], ..wide });
+        }
         let ways = Way::exact_here();
         let mut failures: Vec<String> =
             cases.iter().flat_map(|case| ways.iter().filter_map(|way| case.failure(*way))).collect();

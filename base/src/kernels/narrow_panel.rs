@@ -26,8 +26,11 @@ pub(super) const LEAST_ROWS: usize = 2;
 /// Zero points as factors are.
 pub(super) const ZERO_POINTS: Range<i32> = 0..256;
 
-/// Sixteen bits hold what is not larger. It is less than 2^15 by more than rounding can add to lengths.
+/// Sixteen bits hold what is not larger. It is less than 2^15 by more than what rounding can take from a sum of [`MOST_GROUPS`] products.
 const BOUND: f32 = 32_700.0;
+
+/// Groups that are added up at most.
+const MOST_GROUPS: usize = 1 << 12;
 
 /// The left-hand matrix in tiles of [`TILE_ROWS`] rows, as [`LeftTiles`](super::integer_panel::LeftTiles) has them.
 pub(super) struct LeftBytes<'a> {
@@ -127,7 +130,7 @@ impl PanelGroups {
             sum += *factors * *weights;
             sum <= BOUND
         };
-        lengths[first..].iter().zip(&self.lengths[first..]).take_while(fits).count()
+        lengths[first..].iter().zip(&self.lengths[first..]).take(MOST_GROUPS).take_while(fits).count()
     }
 
     /// Sums of the weights of some groups.
