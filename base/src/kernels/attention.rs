@@ -10,6 +10,7 @@ use super::activation::TanhLanes;
 use super::dot::multiply_by_rows;
 use super::panel::{LeftRows, PANEL, PanelRow, RightRows, Target, multiply_panel, multiply_strided, pack_columns};
 use super::parallel::{SharedOutput, for_each};
+use super::pool;
 use super::simd::{Exp, F32x4, LANES, largest_of, largest_of_mapped, largest_of_zipped, map_in_place, sum_of_mapped};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence,
@@ -30,8 +31,11 @@ const KEY_BLOCK_IN_PLACE: usize = 512;
 /// Elements of a cache line.
 const CACHE_LINE: usize = 16;
 
-/// Queries of one task, which packs the keys and values that they see.
+/// Most queries of one task, which packs the keys and values that they see.
 const TASK_QUERIES: usize = 256;
+
+/// Tasks for each of several threads, where there are as many queries: later ones see more keys.
+const TASKS_OF_A_THREAD: usize = 4;
 
 /// Queries for which it does not pay to pack.
 const FEW_QUERIES: usize = 4;
@@ -49,7 +53,8 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
     if shape.heads == 0 {
         return;
     }
-    let parts = shape.queries.div_ceil(TASK_QUERIES);
+    let task_queries = task_queries(shape, pool::threads());
+    let parts = shape.queries.div_ceil(task_queries);
     let work = [shape.batch, shape.heads, shape.queries, shape.keys, shape.head_dim + shape.value_dim];
     let out = SharedOutput::new(out);
     for_each(
@@ -58,12 +63,19 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
         || Scratch::new(call),
         |scratch, task| {
             let group = Group::new(call, operands, task / parts);
-            let first = task % parts * TASK_QUERIES;
-            let queries = first..shape.queries.min(first + TASK_QUERIES);
+            let first = task % parts * task_queries;
+            let queries = first..shape.queries.min(first + task_queries);
             // SAFETY: every task has its own heads and queries, and results share no element.
             unsafe { group.attend(queries, &out, scratch) };
         },
     );
+}
+
+/// Queries of a task.
+fn task_queries(shape: &AttentionShape, threads: usize) -> usize {
+    let groups = shape.batch * shape.kv_heads;
+    let parts = if threads < 2 { 1 } else { (TASKS_OF_A_THREAD * threads).div_ceil(groups.max(1)) };
+    shape.queries.div_ceil(parts).next_multiple_of(ROW_BLOCK).min(TASK_QUERIES)
 }
 
 /// [`attention`] by its definition, in f64 apart from the sum of score and mask, which is rounded to f32 as it is in f32

@@ -13,7 +13,7 @@
 use super::block_weights::{Block, BlockWeights, GROUP, Group, Layout, OUTPUTS, Worth};
 use super::byte_products::sums_are_narrow;
 use super::linear::Part;
-use super::parallel::SharedOutput;
+use super::parallel::{SharedOutput, for_each};
 use super::simd::bytes::{ByteRounder, I32x4, sums_of_halves};
 use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
 use super::simd::{F32x4, ProductSums, RUN, zip_in_place};
@@ -31,6 +31,12 @@ const TILE_ROWS: usize = 4;
 
 /// Bytes of activations that go through all weights together: they stay in the second-level cache.
 const ROW_BLOCK_BYTES: usize = 1 << 18;
+
+/// Rows that one task rounds: whole tiles.
+const TASK_ROWS: usize = 4 * TILE_ROWS;
+
+/// Multiply-adds that take as long as to round an element.
+const ROUNDING_WORK: usize = 32;
 
 /// Rows, and the weights that they are multiplied with.
 pub(super) struct BlockProduct<'a> {
@@ -331,42 +337,45 @@ impl Activations {
             sums: vec![0.0; rows * blocks],
             starts: vec![0; rows * blocks * block_words.div_ceil(RUN)],
         };
-        for row in 0..rows {
-            activations.round_row(&x[row * weights.inputs()..][..weights.inputs()], row, layout);
-        }
+        activations.round(x, weights.inputs(), layout);
         activations
     }
 
-    fn round_row(&mut self, x: &[f32], row: usize, layout: Layout) {
-        let first = row / TILE_ROWS * TILE_ROWS;
-        let tile_rows = TILE_ROWS.min(self.rows - first);
-        let rounder = ByteRounder::new();
-        for (index, values) in x.chunks(layout.block_size()).enumerate() {
-            let block = RoundedBlock::new(values, rounder);
-            let (at, runs) = (index * self.rows + first, self.runs());
-            let out = &mut self.words[at * self.block_words + row - first..];
-            let mut sum = 0;
-            for (run, values) in values.chunks(RUN / WORDS * GROUP).enumerate() {
-                let mut halves = [0; 2];
-                let out = out[run * RUN * tile_rows..].chunks_mut(2 * WORDS * tile_rows);
-                for (values, out) in values.chunks(2 * GROUP).zip(out) {
-                    let rounded = block.round(values);
-                    let own = sums_of_halves(&rounded);
-                    halves = [halves[0] + own[0], halves[1] + own[1]];
-                    let words = rounded.as_chunks().0.iter().flat_map(|group| words(*group));
-                    out.iter_mut().step_by(tile_rows).zip(words).for_each(|(out, word)| *out = word);
+    /// Rounds rows of so many elements.
+    fn round(&mut self, x: &[f32], inputs: usize, layout: Layout) {
+        let (runs, &mut Activations { narrow, rows, block_words, .. }) = (self.runs(), &mut *self);
+        let (words, starts) = (SharedOutput::new(&mut self.words), SharedOutput::new(&mut self.starts));
+        let (scales, sums) = (SharedOutput::new(&mut self.scales), SharedOutput::new(&mut self.sums));
+        for_each(
+            rows.div_ceil(TASK_ROWS),
+            rows.saturating_mul(inputs).saturating_mul(ROUNDING_WORK),
+            ByteRounder::new,
+            |rounder, task| {
+                for row in task * TASK_ROWS..rows.min((task + 1) * TASK_ROWS) {
+                    let first = row / TILE_ROWS * TILE_ROWS;
+                    let tile_rows = TILE_ROWS.min(rows - first);
+                    for (index, values) in x[row * inputs..][..inputs].chunks(layout.block_size()).enumerate() {
+                        let at = index * rows + first;
+                        // SAFETY: every tile is one task's, and has its own part of each buffer.
+                        let tile = unsafe {
+                            RoundedTile {
+                                words: words.slice(at * block_words, tile_rows * block_words),
+                                starts: starts.slice(at * runs, tile_rows * runs),
+                                scales: scales.slice(at, tile_rows),
+                                sums: sums.slice(at, tile_rows),
+                            }
+                        };
+                        let block = RoundedBlock::new(values, *rounder);
+                        let start = |halves| match (layout.symmetric(), narrow) {
+                            (false, _) => 0,
+                            (true, true) => NarrowSums::start(halves),
+                            (true, false) => I32x4::start(halves),
+                        };
+                        tile.put(row - first, block, values, start);
+                    }
                 }
-                sum += halves[0] + halves[1];
-                if layout.symmetric() {
-                    // Half the range of 4 bits, and of 8 bits once the sums over the high halves are multiplied by 16.
-                    let halves = halves.map(|sum| -8 * sum);
-                    let start = if self.narrow { NarrowSums::start(halves) } else { I32x4::start(halves) };
-                    self.starts[at * runs + run * tile_rows + row - first] = start;
-                }
-            }
-            self.scales[index * self.rows + row] = block.scale;
-            self.sums[index * self.rows + row] = sum as f32;
-        }
+            },
+        );
     }
 
     /// Runs of a block.
@@ -398,6 +407,41 @@ impl Activations {
     fn row_block(&self) -> usize {
         let row_bytes = self.blocks * self.block_words * 4;
         (ROW_BLOCK_BYTES / row_bytes.max(1) / TILE_ROWS).clamp(8, 64) * TILE_ROWS
+    }
+}
+
+/// What [`Activations`] has of a tile in a block, to be written.
+struct RoundedTile<'a> {
+    words: &'a mut [u32],
+    starts: &'a mut [u32],
+    /// One for each row, as the sums.
+    scales: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl RoundedTile<'_> {
+    /// Writes the elements of a row. `start` gives what the sums of a run start from, given what half the range of its words adds up to.
+    #[inline(always)]
+    fn put(self, row: usize, block: RoundedBlock, values: &[f32], start: impl Fn([i32; 2]) -> u32) {
+        let tile_rows = self.scales.len();
+        let out = &mut self.words[row..];
+        let mut sum = 0;
+        for (run, values) in values.chunks(RUN / WORDS * GROUP).enumerate() {
+            let mut halves = [0; 2];
+            let out = out[run * RUN * tile_rows..].chunks_mut(2 * WORDS * tile_rows);
+            for (values, out) in values.chunks(2 * GROUP).zip(out) {
+                let rounded = block.round(values);
+                let own = sums_of_halves(&rounded);
+                halves = [halves[0] + own[0], halves[1] + own[1]];
+                let words = rounded.as_chunks().0.iter().flat_map(|group| words(*group));
+                out.iter_mut().step_by(tile_rows).zip(words).for_each(|(out, word)| *out = word);
+            }
+            sum += halves[0] + halves[1];
+            // Half the range of 4 bits, and of 8 bits once the sums over the high halves are multiplied by 16.
+            self.starts[run * tile_rows + row] = start(halves.map(|sum| -8 * sum));
+        }
+        self.scales[row] = block.scale;
+        self.sums[row] = sum as f32;
     }
 }
 
