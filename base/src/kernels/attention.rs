@@ -75,7 +75,7 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
 fn task_queries(shape: &AttentionShape, threads: usize) -> usize {
     let groups = shape.batch * shape.kv_heads;
     let parts = if threads < 2 { 1 } else { (TASKS_OF_A_THREAD * threads).div_ceil(groups.max(1)) };
-    shape.queries.div_ceil(parts).next_multiple_of(ROW_BLOCK).min(TASK_QUERIES)
+    shape.queries.div_ceil(parts).next_multiple_of(ROW_BLOCK).clamp(1, TASK_QUERIES)
 }
 
 /// [`attention`] by its definition, in f64 apart from the sum of score and mask, which is rounded to f32 as it is in f32
