@@ -53,7 +53,7 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
     if shape.heads == 0 {
         return;
     }
-    let task_queries = task_queries(shape, pool::threads());
+    let task_queries = task_queries(shape, call.window.left.is_none(), pool::threads());
     let parts = shape.queries.div_ceil(task_queries);
     let work = [shape.batch, shape.heads, shape.queries, shape.keys, shape.head_dim + shape.value_dim];
     let out = SharedOutput::new(out);
@@ -71,10 +71,13 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
     );
 }
 
-/// Queries of a task.
-fn task_queries(shape: &AttentionShape, threads: usize) -> usize {
-    let groups = shape.batch * shape.kv_heads;
-    let parts = if threads < 2 { 1 } else { (TASKS_OF_A_THREAD * threads).div_ceil(groups.max(1)) };
+/// Queries of a task. Where queries do not see the first keys, blocks of keys begin with a task's first query: then threads have no say, so
+/// that results are the same with any number of them.
+fn task_queries(shape: &AttentionShape, sees_first_keys: bool, threads: usize) -> usize {
+    if threads < 2 || !sees_first_keys {
+        return TASK_QUERIES;
+    }
+    let parts = (TASKS_OF_A_THREAD * threads).div_ceil((shape.batch * shape.kv_heads).max(1));
     shape.queries.div_ceil(parts).next_multiple_of(ROW_BLOCK).clamp(1, TASK_QUERIES)
 }
 
@@ -1097,6 +1100,25 @@ pub(super) mod cases {
             let got = run(attention, &call, &vectors.each_ref().into());
             assert!(got[..2].iter().all(|element| element.is_nan()));
             assert!(got[2..].iter().all(|element| element.is_finite()));
+        }
+    }
+
+    #[test]
+    fn several_threads_have_tasks_enough() {
+        // Sequences, key/value heads, queries, whether these see the first keys, threads.
+        for ((batch, kv_heads, queries, sees_first_keys, threads), expected) in [
+            ((1, 3, 256, true, 1), TASK_QUERIES),
+            ((1, 3, 256, false, 2), TASK_QUERIES),
+            ((1, 3, 256, true, 2), 96),
+            ((1, 12, 128, true, 2), 128),
+            ((1, 1, 3000, true, 4), 192),
+            ((1, 1, 5000, true, 2), TASK_QUERIES),
+            ((1, 3, 1, true, 2), ROW_BLOCK),
+            ((0, 3, 0, true, 2), 1),
+        ] {
+            let (heads, keys, head_dim, value_dim) = (kv_heads, 9, 8, 8);
+            let shape = AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim };
+            assert_eq!(task_queries(&shape, sees_first_keys, threads), expected, "{shape:?}, {threads} threads");
         }
     }
 
