@@ -115,7 +115,8 @@ fn erf_reference(x: f64) -> f64 {
 }
 
 /// The error function: x · P(x²) / Q(x²), a minimax fit of relative error 1.9e-8 for |x| ≤ 3.92; beyond, ±1 is the nearest
-/// f32, which the quotient is exactly at [`ERF_IS_ONE`]. Every step is rounded, as ONNX Runtime's is: what follows may round to integers of 8 bits, where a last bit tells.
+/// f32, which the quotient is exactly at [`ERF_IS_ONE`]. Every step is rounded, as ONNX Runtime's is: what follows may round to
+/// integers of 8 bits, where a last bit tells.
 #[derive(Clone, Copy)]
 struct ErfLanes(Constants<16>);
 

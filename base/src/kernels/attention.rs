@@ -53,7 +53,12 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
     if shape.heads == 0 {
         return;
     }
-    let task_queries = task_queries(shape, call.window.left.is_none(), pool::threads());
+    attend_in_tasks(call, operands, task_queries(shape, call.window.left.is_none(), pool::threads()), out);
+}
+
+/// [`attention`] with so many queries in a task.
+fn attend_in_tasks(call: &AttentionCall, operands: &AttentionOperands, task_queries: usize, out: &mut [f32]) {
+    let shape = &call.shape;
     let parts = shape.queries.div_ceil(task_queries);
     let work = [shape.batch, shape.heads, shape.queries, shape.keys, shape.head_dim + shape.value_dim];
     let out = SharedOutput::new(out);
@@ -1119,6 +1124,23 @@ pub(super) mod cases {
             let (heads, keys, head_dim, value_dim) = (kv_heads, 9, 8, 8);
             let shape = AttentionShape { batch, heads, kv_heads, queries, keys, head_dim, value_dim };
             assert_eq!(task_queries(&shape, sees_first_keys, threads), expected, "{shape:?}, {threads} threads");
+        }
+    }
+
+    #[test]
+    fn results_do_not_depend_on_tasks() {
+        let shape =
+            AttentionShape { batch: 1, heads: 2, kv_heads: 1, queries: 203, keys: 203, head_dim: 8, value_dim: 8 };
+        for right in [None, Some(0), Some(5)] {
+            let call = AttentionCall { window: Window { left: None, right }, ..call(shape, heads_first) };
+            let (query, key, value) = (numbers(2 * 203 * 8, 1), numbers(203 * 8, 2), numbers(203 * 8, 3));
+            let operands = AttentionOperands::new(&query, &key, &value);
+            let results = [TASK_QUERIES, 3 * ROW_BLOCK, ROW_BLOCK].map(|task_queries| {
+                let mut out = vec![0.0; 2 * 203 * 8];
+                attend_in_tasks(&call, &operands, task_queries, &mut out);
+                out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            });
+            assert!(results[1..].iter().all(|result| *result == results[0]), "up to {right:?} keys ahead");
         }
     }
 

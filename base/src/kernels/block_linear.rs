@@ -420,7 +420,8 @@ struct RoundedTile<'a> {
 }
 
 impl RoundedTile<'_> {
-    /// Writes the elements of a row. `start` gives what the sums of a run start from, given what half the range of its words adds up to.
+    /// Writes the elements of a row. `start` gives what the sums of a run start from, given the products of half the range with the
+    /// first and the last two bytes of its words.
     #[inline(always)]
     fn put(self, row: usize, block: RoundedBlock, values: &[f32], start: impl Fn([i32; 2]) -> u32) {
         let tile_rows = self.scales.len();
