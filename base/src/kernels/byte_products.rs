@@ -45,8 +45,8 @@ pub(super) fn halved(block: &Block) -> [Block; 2] {
     halves
 }
 
-/// How products are made.
-pub(super) trait ByteProducts: Copy {
+/// How products are made and added up.
+pub(super) trait Products: Copy {
     /// An element of the left-hand matrix.
     type Element: Copy + Default + Send + Sync;
     /// Four elements of a row of the left-hand matrix.
@@ -56,8 +56,22 @@ pub(super) trait ByteProducts: Copy {
     /// Sums of the four columns of a block.
     type Sums: Copy;
 
-    /// Whether sums take so many registers that a tile should be one block wide, and not three.
-    const NARROW_TILES: bool;
+    fn factors(elements: &[Self::Element; 4]) -> Self::Factors;
+
+    fn weights(block: &Block) -> Self::Weights;
+
+    fn zero() -> Self::Sums;
+
+    /// Adds the products of the factors with every column; sums wrap.
+    fn add_products(self, sums: Self::Sums, factors: Self::Factors, weights: Self::Weights) -> Self::Sums;
+}
+
+/// [`Products`] of 8-bit integers.
+pub(super) trait ByteProducts: Products {
+    /// Rows of a tile, of which sums and operands fit into sixteen registers.
+    const TILE_ROWS: usize;
+    /// Blocks of a tile: one, or all of a panel.
+    const TILE_BLOCKS: usize;
 
     /// To be called outside the loop.
     fn new() -> Self;
@@ -67,15 +81,6 @@ pub(super) trait ByteProducts: Copy {
 
     /// An 8-bit integer, `signed` or not, plus the offset.
     fn element(value: i16, signed: bool) -> Self::Element;
-
-    fn factors(elements: &[Self::Element; 4]) -> Self::Factors;
-
-    fn weights(block: &Block) -> Self::Weights;
-
-    fn zero() -> Self::Sums;
-
-    /// Adds the products of the factors with every column; sums wrap.
-    fn add_products(self, sums: Self::Sums, factors: Self::Factors, weights: Self::Weights) -> Self::Sums;
 
     fn total(sums: Self::Sums) -> I32x4;
 
@@ -87,30 +92,13 @@ pub(super) trait ByteProducts: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Pairs;
 
-impl ByteProducts for Pairs {
+impl Products for Pairs {
     type Element = i16;
     type Factors = I16x8;
     /// Two columns each.
     type Weights = [I16x8; 2];
     /// Two columns each; of every column rows 0 and 1, then 2 and 3.
     type Sums = [I32x4; 2];
-
-    const NARROW_TILES: bool = true;
-
-    #[inline(always)]
-    fn new() -> Pairs {
-        Pairs
-    }
-
-    #[inline(always)]
-    fn offset(_: bool) -> i32 {
-        0
-    }
-
-    #[inline(always)]
-    fn element(value: i16, _: bool) -> i16 {
-        value
-    }
 
     #[inline(always)]
     fn factors(elements: &[i16; 4]) -> I16x8 {
@@ -131,6 +119,26 @@ impl ByteProducts for Pairs {
     #[inline(always)]
     fn add_products(self, sums: [I32x4; 2], factors: I16x8, weights: [I16x8; 2]) -> [I32x4; 2] {
         [sums[0] + weights[0].dot(factors), sums[1] + weights[1].dot(factors)]
+    }
+}
+
+impl ByteProducts for Pairs {
+    const TILE_ROWS: usize = 4;
+    const TILE_BLOCKS: usize = 1;
+
+    #[inline(always)]
+    fn new() -> Pairs {
+        Pairs
+    }
+
+    #[inline(always)]
+    fn offset(_: bool) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    fn element(value: i16, _: bool) -> i16 {
+        value
     }
 
     #[inline(always)]
@@ -205,7 +213,9 @@ pub(super) fn sums_are_narrow() -> bool {
 }
 
 mod quads {
-    use super::{Block, ByteProducts, Way};
+    use super::{Block, ByteProducts, Products, Way};
+    use crate::kernels::integer_panel::{BLOCKS, MOST_ROWS};
+    use crate::kernels::narrow_panel;
     use crate::kernels::simd::bytes::{Bytes16, I16x8, I32x4};
 
     /// Products of bytes, four to a sum, where the machine takes factors as `SIGNED` says; `BOUNDED` ones are first added two by two in
@@ -215,33 +225,11 @@ mod quads {
 
     const ONES: [i16; 4] = [1; 4];
 
-    impl<const SIGNED: bool, const BOUNDED: bool> ByteProducts for Quads<SIGNED, BOUNDED> {
+    impl<const SIGNED: bool, const BOUNDED: bool> Products for Quads<SIGNED, BOUNDED> {
         type Element = u8;
         type Factors = Bytes16;
         type Weights = Bytes16;
         type Sums = I32x4;
-
-        const NARROW_TILES: bool = false;
-
-        /// The ones are read from memory: a vector written into the code is put together by several instructions wherever V8 uses it.
-        #[inline(always)]
-        fn new() -> Self {
-            Quads(I16x8::twice(if BOUNDED { std::hint::black_box(&ONES) } else { &ONES }))
-        }
-
-        #[inline(always)]
-        fn offset(signed: bool) -> i32 {
-            match (signed, SIGNED) {
-                (true, false) => 128,
-                (false, true) => -128,
-                _ => 0,
-            }
-        }
-
-        #[inline(always)]
-        fn element(value: i16, signed: bool) -> u8 {
-            (value as u8).wrapping_add(Self::offset(signed) as u8)
-        }
 
         #[inline(always)]
         fn factors(elements: &[u8; 4]) -> Bytes16 {
@@ -265,6 +253,31 @@ mod quads {
             } else {
                 weights.dot_add::<SIGNED>(factors, sums)
             }
+        }
+    }
+
+    impl<const SIGNED: bool, const BOUNDED: bool> ByteProducts for Quads<SIGNED, BOUNDED> {
+        const TILE_ROWS: usize = if BOUNDED { narrow_panel::TILE_ROWS } else { MOST_ROWS };
+        const TILE_BLOCKS: usize = BLOCKS;
+
+        /// The ones are read from memory: a vector written into the code is put together by several instructions wherever V8 uses it.
+        #[inline(always)]
+        fn new() -> Self {
+            Quads(I16x8::twice(if BOUNDED { std::hint::black_box(&ONES) } else { &ONES }))
+        }
+
+        #[inline(always)]
+        fn offset(signed: bool) -> i32 {
+            match (signed, SIGNED) {
+                (true, false) => 128,
+                (false, true) => -128,
+                _ => 0,
+            }
+        }
+
+        #[inline(always)]
+        fn element(value: i16, signed: bool) -> u8 {
+            (value as u8).wrapping_add(Self::offset(signed) as u8)
         }
 
         #[inline(always)]

@@ -18,10 +18,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles.
-const ROW_BLOCK: usize = 192;
+const ROW_BLOCK: usize = 180;
 
 /// Columns that one task computes.
-const COLUMN_BLOCK: usize = 4 * PANEL;
+const COLUMN_BLOCK: usize = 6 * PANEL;
 
 /// The part of all blocks, one in so many, that may have extras: multiplying these, too, then still takes less than products that need
 /// none.
@@ -456,17 +456,19 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
     assert!(joined.is_none_or(|joined| joined.values.len() == out.len()), "the joined operand is [rows, outputs]");
     let write = |first_column: usize| {
-        let (scales, bias) = (panel_of(scales, first_column), bias.map(|bias| panel_of(bias, first_column)));
+        let scales = panel_of(scales, first_column);
+        // Whatever -0 is added to stays as it is.
+        let bias = bias.map_or([F32x4::splat(-0.0); BLOCKS], |bias| panel_of(bias, first_column));
         move |sums: &PanelSums, out: &mut [f32]| {
-            let scaled: [F32x4; BLOCKS] = from_fn(|block| {
-                let scaled = sums[block].to_f32() * scales[block];
-                bias.map_or(scaled, |bias| scaled + bias[block])
-            });
+            let scaled = |block: usize| sums[block].to_f32() * scales[block] + bias[block];
             match out.as_mut_array::<PANEL>() {
                 Some(whole) => {
-                    whole.as_chunks_mut().0.iter_mut().zip(scaled).for_each(|(out, scaled)| scaled.store(out))
+                    whole.as_chunks_mut().0.iter_mut().enumerate().for_each(|(block, out)| scaled(block).store(out))
                 }
-                None => out.copy_from_slice(&scaled.map(F32x4::to_array).as_flattened()[..out.len()]),
+                None => {
+                    let scaled: [[f32; 4]; BLOCKS] = from_fn(|block| scaled(block).to_array());
+                    out.copy_from_slice(&scaled.as_flattened()[..out.len()]);
+                }
             }
         }
     };
@@ -509,8 +511,7 @@ where
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
-        const { assert!(ROW_BLOCK.is_multiple_of(tile_rows::<P>())) };
-        const { assert!(P::NARROW_TILES || tile_rows::<P>() == narrow_panel::TILE_ROWS) };
+        const { assert!(ROW_BLOCK.is_multiple_of(P::TILE_ROWS) && ROW_BLOCK >= P::TILE_ROWS * P::TILE_ROWS) };
         let Product { x, weights, out, write, finish } = self;
         let (rows, outputs) = (x.rows, weights.outputs);
         assert_eq!(Some(x.values.len()), rows.checked_mul(weights.inputs), "x is [rows, inputs]");
@@ -558,34 +559,31 @@ unsafe fn multiply<P: ByteProducts, T>(
 ) {
     let outputs = weights.outputs;
     let (sums, zero_points) = (&weights.sums[panel], weights.zero_points.get(panel));
-    let offset = |row: usize, block: usize| I32x4::splat(left.zero_point(row)) * I32x4::load(&sums[block]);
-    // Where the left-hand matrix has one zero point, rows do not differ in what it adds.
-    let offset_of_all: Option<[I32x4; BLOCKS]> = match (left.is_centred(), left.zero_points.len()) {
-        (true, _) => Some([I32x4::splat(0); BLOCKS]),
-        (false, 1) => Some(from_fn(|block| offset(0, block))),
-        _ => None,
-    };
     let first_column = panel * PANEL;
     let columns = PANEL.min(outputs - first_column);
-    let write = |row: usize, products: &PanelSums| {
-        let offsets = offset_of_all.unwrap_or_else(|| from_fn(|block| offset(row, block)));
-        let mut products: PanelSums = from_fn(|block| products[block] - offsets[block]);
-        if let Some(zero_points) = zero_points {
-            let sum = I32x4::splat(left.sums[row]);
-            products = from_fn(|block| products[block] - sum * I32x4::load(&zero_points[block]));
+    let is_centred = left.is_centred();
+    let write = |first_row: usize, tile: &[PanelSums]| {
+        for (products, row) in tile.iter().zip(first_row..) {
+            let zero_point = I32x4::splat(if is_centred { 0 } else { left.zero_points[row] });
+            let mut products: PanelSums = from_fn(|block| products[block] - zero_point * I32x4::load(&sums[block]));
+            if let Some(zero_points) = zero_points {
+                let sum = I32x4::splat(left.sums[row]);
+                products = from_fn(|block| products[block] - sum * I32x4::load(&zero_points[block]));
+            }
+            // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
+            let out = unsafe { out.slice(row * outputs + first_column, columns) };
+            write(&products, out);
         }
-        // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
-        let out = unsafe { out.slice(row * outputs + first_column, columns) };
-        write(&products, out);
     };
-    let PackedRows { values, lengths, zero_points, .. } = left;
+    let PackedRows { values, tile_rows, lengths, zero_points, .. } = left;
+    let tile_rows = *tile_rows;
     let stride = weights.fours();
-    match P::narrow(values).filter(|_| left.is_centred()) {
+    match P::narrow(values).filter(|_| is_centred) {
         Some(values) => {
-            let left = LeftBytes { values, stride, lengths, zero_points };
+            let left = LeftBytes { values, stride, tile_rows, lengths, zero_points };
             narrow_panel::multiply_panel(&left, rows, weights.panel(panel), &weights.groups()[panel], write);
         }
-        None => multiply_panel::<P>(LeftTiles { values, stride }, rows, weights.panel(panel), write),
+        None => multiply_panel::<P>(LeftTiles { values, stride, tile_rows }, rows, weights.panel(panel), write),
     }
 }
 
@@ -593,7 +591,8 @@ unsafe fn multiply<P: ByteProducts, T>(
 struct PackedRows<P: ByteProducts> {
     /// As [`LeftTiles`] has them; what fills up a row's last four is 0.
     values: Vec<[P::Element; 4]>,
-    /// One, or one for each row.
+    tile_rows: usize,
+    /// Of each row.
     zero_points: Vec<i32>,
     /// As [`LeftBytes`] has them; nothing where products are not made that way.
     lengths: Vec<f32>,
@@ -604,8 +603,17 @@ struct PackedRows<P: ByteProducts> {
 impl<P: ByteProducts> PackedRows<P> {
     fn new(x: IntegerRows<'_>, weights: &IntegerWeights) -> PackedRows<P> {
         let signed = matches!(x.values, Bytes::Signed(_));
-        let zero_points = x.zero_points.iter().map(|zero_point| zero_point + P::offset(signed)).collect();
-        let mut packed = PackedRows { values: Vec::new(), zero_points, lengths: Vec::new(), sums: Vec::new() };
+        let zero_points = match *x.zero_points {
+            [one] => vec![one + P::offset(signed); x.rows],
+            ref each => each.iter().map(|zero_point| zero_point + P::offset(signed)).collect(),
+        };
+        let mut packed = PackedRows {
+            values: Vec::new(),
+            tile_rows: tile_rows(x.rows, P::TILE_ROWS),
+            zero_points,
+            lengths: Vec::new(),
+            sums: Vec::new(),
+        };
         match x.values {
             Bytes::Signed(values) => packed.pack(values, signed, x.rows, weights),
             Bytes::Unsigned(values) => packed.pack(values, signed, x.rows, weights),
@@ -617,10 +625,11 @@ impl<P: ByteProducts> PackedRows<P> {
         let stride = weights.fours();
         self.values = vec![[P::Element::default(); 4]; rows * stride];
         let element = |value: T| P::element(value.into(), signed);
-        for (number, tile) in self.values.chunks_mut(tile_rows::<P>() * stride).enumerate() {
+        let tile_rows = self.tile_rows;
+        for (number, tile) in self.values.chunks_mut(tile_rows * stride).enumerate() {
             let height = tile.len() / stride;
             for r in 0..height {
-                let row = &x[(number * tile_rows::<P>() + r) * weights.inputs..][..weights.inputs];
+                let row = &x[(number * tile_rows + r) * weights.inputs..][..weights.inputs];
                 let (fours, rest) = row.as_chunks::<4>();
                 for (packed, four) in tile[r..].iter_mut().step_by(height).zip(fours) {
                     *packed = four.map(element);
@@ -633,7 +642,7 @@ impl<P: ByteProducts> PackedRows<P> {
         self.lengths = self.lengths(rows, weights);
         if !weights.zero_points.is_empty() {
             let sum = |row: usize| -> i32 {
-                let centre = if self.is_centred() { self.zero_point(row) } else { 0 };
+                let centre = if self.is_centred() { self.zero_points[row] } else { 0 };
                 let row = &x[row * weights.inputs..][..weights.inputs];
                 let element = |value: &T| i32::from((*value).into()) + P::offset(signed) - centre;
                 row.iter().fold(0, |sum: i32, value| sum.wrapping_add(element(value)))
@@ -651,24 +660,16 @@ impl<P: ByteProducts> PackedRows<P> {
         // Found before threads share them, so that none waits for another.
         weights.groups();
         let of_tile = |(tile, values): (usize, &[[u8; 4]])| {
-            let first = tile * narrow_panel::TILE_ROWS;
-            narrow_panel::lengths(values, values.len() / weights.fours(), |r| self.zero_point(first + r))
+            let first = tile * self.tile_rows;
+            narrow_panel::lengths(values, values.len() / weights.fours(), |r| self.zero_points[first + r])
         };
-        values.chunks(narrow_panel::TILE_ROWS * weights.fours()).enumerate().flat_map(of_tile).collect()
+        values.chunks(self.tile_rows * weights.fours()).enumerate().flat_map(of_tile).collect()
     }
 
     /// Whether zero points are subtracted as products are made.
     #[inline(always)]
     fn is_centred(&self) -> bool {
         !self.lengths.is_empty()
-    }
-
-    #[inline(always)]
-    fn zero_point(&self, row: usize) -> i32 {
-        match *self.zero_points {
-            [one] => one,
-            ref each => each[row],
-        }
     }
 }
 
@@ -797,9 +798,9 @@ pub(super) mod cases {
                 }
             }
         }
-        for rows in (0..=9).chain([ROW_BLOCK + 5]) {
-            for inputs in [0, 1, 3, 4, 5, 8, 31, 64] {
-                for outputs in [1, 3, 4, 5, 11, 12, 13, COLUMN_BLOCK + 7] {
+        for rows in (0..=13).chain([ROW_BLOCK + 5]) {
+            for inputs in [0, 1, 3, 4, 5, 8, 31, 37, 64] {
+                for outputs in [1, 3, 4, 5, 7, 8, 9, 15, COLUMN_BLOCK + 7] {
                     cases.push(Case::mixed(rows, inputs, outputs));
                 }
             }
@@ -845,7 +846,7 @@ pub(super) mod cases {
     /// Scales, bias, activation and residual, alone and together, in f32 operations that each round.
     fn failures_of_finish() -> Vec<String> {
         let mut failures = Vec::new();
-        for (rows, outputs) in [(1, 5), (3, 12), (5, COLUMN_BLOCK + 7)] {
+        for (rows, outputs) in [(1, 5), (3, 8), (7, COLUMN_BLOCK + 7)] {
             let case = Case { signed: false, x_zero_points: vec![100], ..Case::mixed(rows, 65, outputs) };
             let weights = IntegerWeights::new(&case.q, case.inputs, outputs, &case.zero_points).expect("weights");
             let x = IntegerRows { values: Bytes::Unsigned(&case.x), rows, zero_points: &case.x_zero_points };

@@ -1,16 +1,20 @@
-//! The inner loop of products of 8-bit matrices: some rows times one panel of twelve columns.
+//! The inner loop of products of 8-bit matrices: some rows times one panel of eight columns.
+#![allow(unsafe_code)]
 
-use super::byte_products::{Block, ByteProducts};
+use super::byte_products::{Block, ByteProducts, Products};
 use super::simd::bytes::I32x4;
-use std::array::from_fn;
+use std::hint::black_box;
 use std::ops::Range;
 
-/// Blocks beside each other in a panel. The sums of three rows and three blocks, with their operands, fill the registers of
-/// a machine that has sixteen, and are enough to hide how long an instruction takes.
-pub(super) const BLOCKS: usize = 3;
+/// Blocks beside each other in a panel. The sums of [`MOST_ROWS`] rows and as many blocks, with their operands, fill the registers of
+/// a machine that has sixteen, of which V8 keeps one for itself.
+pub(super) const BLOCKS: usize = 2;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 4 * BLOCKS;
+
+/// Most rows of a tile.
+pub(super) const MOST_ROWS: usize = 6;
 
 /// Four rows of a panel.
 pub(super) type PanelRows = [Block; BLOCKS];
@@ -30,95 +34,190 @@ pub(super) struct Extras<'a> {
     pub(super) blocks: &'a [Block],
 }
 
-/// The left-hand matrix in fours of elements, in tiles of [`tile_rows`] rows, the last of which may have fewer: the first fours
-/// of a tile's rows, then their second fours, and so on.
+/// The left-hand matrix in fours of elements, in tiles, the last of which may have fewer rows: the first fours of a tile's rows, then
+/// their second fours, and so on.
 pub(super) struct LeftTiles<'a, P: ByteProducts> {
     pub(super) values: &'a [[P::Element; 4]],
     /// Fours of a row.
     pub(super) stride: usize,
+    /// Rows of a tile, as [`tile_rows`] gives them.
+    pub(super) tile_rows: usize,
 }
 
-/// Rows of a tile.
-pub(super) const fn tile_rows<P: ByteProducts>() -> usize {
-    if P::NARROW_TILES { 4 } else { 3 }
+/// Rows of the tiles of so many rows: as many as a tile may have, fewer where all tiles then have about as many.
+pub(super) fn tile_rows(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 /// Sums of the columns of a panel.
 pub(super) type PanelSums = [I32x4; BLOCKS];
 
-/// Calls `write(row, sums)` with the sums over the panel's rows, for the rows `rows` of `left`, which begin with a tile and end
-/// with one.
+/// Calls `write(row, sums)` with the first row of every tile and its rows' sums over the panel's rows, for the rows `rows` of `left`,
+/// which begin with a tile and end with one.
 #[inline(always)]
 pub(super) fn multiply_panel<P: ByteProducts>(
     left: LeftTiles<'_, P>,
     rows: Range<usize>,
     panel: Panel<'_>,
-    write: impl Fn(usize, &PanelSums),
+    write: impl Fn(usize, &[PanelSums]),
 ) {
-    let tiles = left.values[rows.start * left.stride..rows.end * left.stride].chunks(tile_rows::<P>() * left.stride);
-    for (tile, row) in tiles.zip(rows.step_by(tile_rows::<P>())) {
-        let write = |r: usize, sums: &PanelSums| write(row + r, sums);
-        match (tile.len() / left.stride, P::NARROW_TILES) {
-            (4, _) => multiply_block_by_block::<P, 4>(tile, panel, write),
-            (3, true) => multiply_block_by_block::<P, 3>(tile, panel, write),
-            (2, true) => multiply_block_by_block::<P, 2>(tile, panel, write),
-            (3, false) => write_rows(&multiply_tile::<P, 3, BLOCKS>(tile, panel, 0), write),
-            (2, false) => write_rows(&multiply_tile::<P, 2, BLOCKS>(tile, panel, 0), write),
-            _ => write_rows(&multiply_tile::<P, 1, BLOCKS>(tile, panel, 0), write),
+    const { assert!(P::TILE_ROWS <= MOST_ROWS) };
+    let LeftTiles { values, stride, tile_rows } = left;
+    let tiles = values[rows.start * stride..rows.end * stride].chunks(tile_rows * stride);
+    let mut sums = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
+    for (tile, row) in tiles.zip(rows.step_by(tile_rows)) {
+        let height = tile.len() / stride;
+        // The fewer rows, the more chains of sums each has: so there are always several independent additions under way.
+        match height {
+            6 => multiply_tile::<P, 6, 1>(tile, &panel, &mut sums),
+            5 => multiply_tile::<P, 5, 1>(tile, &panel, &mut sums),
+            4 => multiply_tile::<P, 4, 1>(tile, &panel, &mut sums),
+            3 if P::TILE_ROWS == MOST_ROWS => multiply_tile::<P, 3, 2>(tile, &panel, &mut sums),
+            3 => multiply_tile::<P, 3, 1>(tile, &panel, &mut sums),
+            2 => multiply_tile::<P, 2, 2>(tile, &panel, &mut sums),
+            _ => multiply_tile::<P, 1, 4>(tile, &panel, &mut sums),
         }
+        write(row, &sums[..height]);
     }
 }
 
-/// Calls `write(r, sums)` for every row.
-#[inline(always)]
-pub(super) fn write_rows(sums: &[PanelSums], write: impl Fn(usize, &PanelSums)) {
-    sums.iter().enumerate().for_each(|(r, sums)| write(r, sums));
-}
-
-#[inline(always)]
-fn multiply_block_by_block<P: ByteProducts, const ROWS: usize>(
+/// Puts the sums of a tile of `ROWS` rows in the first ones of `sums`.
+#[inline(never)]
+fn multiply_tile<P: ByteProducts, const ROWS: usize, const CHAINS: usize>(
     tile: &[[P::Element; 4]],
-    panel: Panel<'_>,
-    write: impl Fn(usize, &PanelSums),
+    panel: &Panel<'_>,
+    sums: &mut [PanelSums; MOST_ROWS],
 ) {
-    let blocks: [[[I32x4; 1]; ROWS]; BLOCKS] = from_fn(|block| multiply_tile::<P, ROWS, 1>(tile, panel, block));
-    write_rows(&from_fn::<_, ROWS, _>(|r| blocks.map(|rows| rows[r][0])), write);
+    if P::TILE_BLOCKS == BLOCKS {
+        multiply_blocks::<P, ROWS, CHAINS, BLOCKS>(tile, panel, 0, sums);
+    } else {
+        (0..BLOCKS).for_each(|block| multiply_blocks::<P, ROWS, CHAINS, 1>(tile, panel, block, sums));
+    }
 }
 
-/// A tile of `ROWS` rows times blocks `block..block + WIDTH`.
+/// As [`multiply_tile`], with blocks `block..block + WIDTH`.
 #[inline(always)]
-fn multiply_tile<P: ByteProducts, const ROWS: usize, const WIDTH: usize>(
+fn multiply_blocks<P: ByteProducts, const ROWS: usize, const CHAINS: usize, const WIDTH: usize>(
     tile: &[[P::Element; 4]],
-    panel: Panel<'_>,
+    panel: &Panel<'_>,
     block: usize,
-) -> [[I32x4; WIDTH]; ROWS] {
-    // Said once, it need not be checked in the loop.
-    assert!(block + WIDTH <= BLOCKS);
+    totals: &mut [PanelSums; MOST_ROWS],
+) {
     let products = P::new();
-    let mut sums = [[P::zero(); WIDTH]; ROWS];
     let tile = tile.as_chunks::<ROWS>().0;
-    let mut steps = tile.iter().zip(panel.rows);
-    let mut add_next = || {
-        let Some((fours, blocks)) = steps.next() else { return false };
-        let factors = fours.each_ref().map(P::factors);
-        for (column, block) in blocks[block..block + WIDTH].iter().enumerate() {
-            let weights = P::weights(block);
-            for r in 0..ROWS {
-                sums[r][column] = products.add_products(sums[r][column], factors[r], weights);
-            }
-        }
-        true
-    };
-    // Two steps a turn: V8 looks each turn whether it is to stop.
-    while add_next() && add_next() {}
+    let mut sums = sums_of_products::<P, ROWS, CHAINS, WIDTH>(products, tile, panel.rows, block);
     for (column, extras) in panel.extras[block..block + WIDTH].iter().enumerate() {
         let Extras { fours, blocks } = extras;
         for (four, block) in fours.iter().zip(*blocks) {
             let (factors, weights) = (&tile[*four as usize], P::weights(block));
             for r in 0..ROWS {
-                sums[r][column] = products.add_products(sums[r][column], P::factors(&factors[r]), weights);
+                let sums = &mut sums[0][r][column];
+                *sums = products.add_products(*sums, P::factors(&factors[r]), weights);
             }
         }
     }
-    sums.map(|sums| sums.map(P::total))
+    for r in 0..ROWS {
+        for column in 0..WIDTH {
+            let first = P::total(sums[0][r][column]);
+            totals[r][block + column] = sums[1..].iter().fold(first, |total, sums| total + P::total(sums[r][column]));
+        }
+    }
+}
+
+/// Sums of the products of a tile's rows with blocks `block..block + WIDTH` of a panel; in `CHAINS` parts, to be added up.
+#[inline(always)]
+pub(super) fn sums_of_products<P: Products, const ROWS: usize, const CHAINS: usize, const WIDTH: usize>(
+    products: P,
+    tile: &[[[P::Element; 4]; ROWS]],
+    rows: &[PanelRows],
+    block: usize,
+) -> [[[P::Sums; WIDTH]; ROWS]; CHAINS] {
+    const { assert!(ROWS <= MOST_ROWS && TURN.is_multiple_of(CHAINS)) };
+    // Said once, it need not be checked in the loop.
+    assert!(block + WIDTH <= BLOCKS);
+    let mut sums = [[[P::zero(); WIDTH]; ROWS]; CHAINS];
+    let left = ROWS * tile.len().min(rows.len());
+    // LLVM does not know that what is left is whole steps.
+    let mut steps = Steps { products, block, tile: tile.as_ptr(), rows: rows.as_ptr(), left: black_box(left) };
+    // SAFETY: so many rows are left on the left, and their steps on the right.
+    while unsafe { steps.add_turn(&mut sums) } {}
+    sums
+}
+
+/// Steps of a turn of the loop.
+const TURN: usize = 8;
+
+/// What is left of a tile and a panel.
+struct Steps<P: Products, const ROWS: usize> {
+    products: P,
+    /// The first block.
+    block: usize,
+    tile: *const [[P::Element; 4]; ROWS],
+    rows: *const PanelRows,
+    /// Rows of all steps.
+    left: usize,
+}
+
+impl<P: Products, const ROWS: usize> Steps<P, ROWS> {
+    /// Adds the products of the next turn. Gives whether there may be more.
+    ///
+    /// # Safety
+    /// What is left can be read.
+    #[inline(always)]
+    unsafe fn add_turn<const CHAINS: usize, const WIDTH: usize>(
+        &mut self,
+        sums: &mut [[[P::Sums; WIDTH]; ROWS]; CHAINS],
+    ) -> bool {
+        // LLVM knows nothing of these addresses, and so leaves the places of steps in a turn to the instructions.
+        (self.tile, self.rows) = black_box((self.tile, self.rows));
+        let mut add = |step: usize| {
+            // SAFETY: as the caller promises.
+            unsafe { self.add_step(step, &mut sums[step % CHAINS]) }
+        };
+        if !(add(0) && add(1) && add(2) && add(3) && add(4) && add(5) && add(6) && add(7)) {
+            return false;
+        }
+        self.left -= ROWS * TURN;
+        (self.tile, self.rows) = (self.tile.wrapping_add(TURN), self.rows.wrapping_add(TURN));
+        true
+    }
+
+    /// Adds the products of a step of the turn. Gives whether it is there.
+    ///
+    /// # Safety
+    /// As [`Steps::add_turn`].
+    #[inline(always)]
+    unsafe fn add_step<const WIDTH: usize>(&self, step: usize, sums: &mut [[P::Sums; WIDTH]; ROWS]) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe {
+            self.add_row(step, 0, sums)
+                && self.add_row(step, 1, sums)
+                && self.add_row(step, 2, sums)
+                && self.add_row(step, 3, sums)
+                && self.add_row(step, 4, sums)
+                && self.add_row(step, 5, sums)
+        }
+    }
+
+    /// Adds the products of a row, if the tile has so many. Gives whether it is left: leaving the loop between any two rows keeps LLVM from
+    /// ordering it by columns, or by sums, for which there are too few registers.
+    ///
+    /// # Safety
+    /// As [`Steps::add_turn`].
+    #[inline(always)]
+    unsafe fn add_row<const WIDTH: usize>(&self, step: usize, row: usize, sums: &mut [[P::Sums; WIDTH]; ROWS]) -> bool {
+        if row >= ROWS {
+            return true;
+        }
+        if ROWS * step + row == self.left {
+            return false;
+        }
+        // SAFETY: the row is left, and so the step.
+        let (four, blocks) = unsafe { (&(*self.tile.add(step))[row], &*self.rows.add(step)) };
+        let factors = P::factors(four);
+        for (sum, block) in sums[row].iter_mut().zip(&blocks[self.block..self.block + WIDTH]) {
+            *sum = self.products.add_products(*sum, factors, P::weights(block));
+        }
+        true
+    }
 }

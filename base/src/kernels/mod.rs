@@ -6,7 +6,7 @@
 //!
 //! Vectors come from one small abstraction, `simd`; matrix products from `panel` (f32), `dot` (rows that are read where they
 //! lie), `integer_panel` and `narrow_panel` (bytes) and `block_linear` (blocks of integers); what convolutions and pools read
-//! from `windows`; threads from `pool`, by way of `parallel`. `simd`, `panel`, `dot`, `narrow_panel`, `parallel`, `pool`, and the
+//! from `windows`; threads from `pool`, by way of `parallel`. `simd`, `panel`, `dot`, `integer_panel`, `parallel`, `pool`, and the
 //! kernels that write one output from several threads are the only `unsafe` code.
 
 pub mod activation;

@@ -5,10 +5,8 @@
 //! right-hand matrix where those of `x · w` do not. Modulo 2^16 the latter are the former and the zero point times `Σ w`: they may
 //! wrap, and what is left once that is taken away is exact. How large a sum can be follows from the lengths of both vectors
 //! (Cauchy and Schwarz), group by group of [`GROUP`] steps.
-#![allow(unsafe_code)]
-
-use super::byte_products::Block;
-use super::integer_panel::{BLOCKS, Panel, PanelRows, PanelSums, write_rows};
+use super::byte_products::{Block, Products};
+use super::integer_panel::{BLOCKS, MOST_ROWS, Panel, PanelRows, PanelSums, sums_of_products};
 use super::simd::bytes::{Bytes16, I16x8, I32x4};
 use std::array::from_fn;
 use std::hint::black_box;
@@ -17,8 +15,8 @@ use std::ops::Range;
 /// Steps, each of four rows of the right-hand matrix, that are looked at together.
 pub(super) const GROUP: usize = 16;
 
-/// Rows of a tile.
-pub(super) const TILE_ROWS: usize = 3;
+/// Rows of a tile: their sums, with the operands and what a product is before it is added, fit into fifteen registers.
+pub(super) const TILE_ROWS: usize = 5;
 
 /// Rows from which on it is faster. What it saves for one, it takes to read [`PanelGroups`] from memory.
 pub(super) const LEAST_ROWS: usize = 2;
@@ -32,14 +30,16 @@ const BOUND: f32 = 32_700.0;
 /// Groups that are added up at most.
 const MOST_GROUPS: usize = 1 << 12;
 
-/// The left-hand matrix in tiles of [`TILE_ROWS`] rows, as [`LeftTiles`](super::integer_panel::LeftTiles) has them.
+/// The left-hand matrix in tiles, as [`LeftTiles`](super::integer_panel::LeftTiles) has them.
 pub(super) struct LeftBytes<'a> {
     pub(super) values: &'a [[u8; 4]],
     /// Fours of a row.
     pub(super) stride: usize,
+    /// Rows of a tile, at most [`TILE_ROWS`].
+    pub(super) tile_rows: usize,
     /// As [`lengths`] gives them, tile by tile.
     pub(super) lengths: &'a [f32],
-    /// One, or one for each row; all in [`ZERO_POINTS`].
+    /// Of each row; all in [`ZERO_POINTS`].
     pub(super) zero_points: &'a [i32],
 }
 
@@ -47,6 +47,8 @@ pub(super) struct LeftBytes<'a> {
 /// of every four of a row's factors are above its zero point.
 pub(super) fn lengths(tile: &[[u8; 4]], height: usize, zero_point: impl Fn(usize) -> i32) -> Vec<f32> {
     match height {
+        5 => lengths_of::<5>(tile, zero_point),
+        4 => lengths_of::<4>(tile, zero_point),
         3 => lengths_of::<3>(tile, zero_point),
         2 => lengths_of::<2>(tile, zero_point),
         _ => lengths_of::<1>(tile, zero_point),
@@ -141,29 +143,30 @@ impl PanelGroups {
     }
 }
 
-/// Calls `write(row, sums)` with the sums over the panel's rows of weights times what factors are above their zero point, for the
-/// rows `rows` of `left`, which begin with a tile and end with one.
+/// Calls `write(row, sums)` with the first row of every tile and its rows' sums over the panel's rows of weights times what factors
+/// are above their zero point, for the rows `rows` of `left`, which begin with a tile and end with one.
 #[inline(always)]
 pub(super) fn multiply_panel(
     left: &LeftBytes<'_>,
     rows: Range<usize>,
     panel: Panel<'_>,
     groups: &PanelGroups,
-    write: impl Fn(usize, &PanelSums),
+    write: impl Fn(usize, &[PanelSums]),
 ) {
-    let tiles = left.values[rows.start * left.stride..rows.end * left.stride].chunks(TILE_ROWS * left.stride);
-    let lengths = left.lengths.chunks(groups.lengths.len()).skip(rows.start / TILE_ROWS);
-    for ((values, lengths), row) in tiles.zip(lengths).zip(rows.step_by(TILE_ROWS)) {
-        let zero_point = |r: usize| match left.zero_points {
-            [one] => *one,
-            each => each[row + r],
-        };
-        let write = |r: usize, sums: &PanelSums| write(row + r, sums);
-        match values.len() / left.stride {
-            3 => write_rows(&Tile::<3>::new(values, lengths, zero_point).multiply(panel, groups), write),
-            2 => write_rows(&Tile::<2>::new(values, lengths, zero_point).multiply(panel, groups), write),
-            _ => write_rows(&Tile::<1>::new(values, lengths, zero_point).multiply(panel, groups), write),
+    let LeftBytes { values, stride, tile_rows, .. } = *left;
+    let tiles = values[rows.start * stride..rows.end * stride].chunks(tile_rows * stride);
+    let lengths = left.lengths.chunks(groups.lengths.len()).skip(rows.start / tile_rows);
+    let mut sums = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
+    for ((values, lengths), row) in tiles.zip(lengths).zip(rows.step_by(tile_rows)) {
+        let (height, zero_points) = (values.len() / stride, &left.zero_points[row..]);
+        match height {
+            5 => Tile::<5>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
+            4 => Tile::<4>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
+            3 => Tile::<3>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
+            2 => Tile::<2>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
+            _ => Tile::<1>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
         }
+        write(row, &sums[..height]);
     }
 }
 
@@ -178,21 +181,15 @@ struct Tile<'a, const ROWS: usize> {
 
 impl<'a, const ROWS: usize> Tile<'a, ROWS> {
     #[inline(always)]
-    fn new(values: &'a [[u8; 4]], lengths: &'a [f32], zero_point: impl Fn(usize) -> i32) -> Self {
-        let zero_points = from_fn(|r| I16x8::splat(zero_point(r) as i16));
+    fn new(values: &'a [[u8; 4]], lengths: &'a [f32], zero_points: &[i32]) -> Self {
+        let zero_points = from_fn(|r| I16x8::splat(zero_points[r] as i16));
         Tile { fours: values.as_chunks().0, lengths, zero_points }
     }
 
-    #[inline(always)]
-    fn multiply(self, panel: Panel<'_>, groups: &PanelGroups) -> [PanelSums; ROWS] {
-        let mut sums = [[I32x4::splat(0); BLOCKS]; ROWS];
-        self.add_products(panel, groups, &mut sums);
-        sums
-    }
-
-    /// Adds the products with a panel to the sums.
+    /// Puts the sums of its rows in the first ones of `sums`.
     #[inline(never)]
-    fn add_products(&self, panel: Panel<'_>, groups: &PanelGroups, sums: &mut [PanelSums; ROWS]) {
+    fn multiply(&self, panel: &Panel<'_>, groups: &PanelGroups, sums: &mut [PanelSums; MOST_ROWS]) {
+        sums.fill([I32x4::splat(0); BLOCKS]);
         let mut first = 0;
         while first < self.lengths.len() {
             let count = groups.that_fit(first, self.lengths);
@@ -217,11 +214,11 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
         fours: &[[[u8; 4]; ROWS]],
         rows: &[PanelRows],
         weights: [I16x8; BLOCKS],
-        sums: &mut [PanelSums; ROWS],
+        sums: &mut [PanelSums; MOST_ROWS],
     ) {
-        let products = narrow_products(fours, rows);
+        let [products] = sums_of_products::<_, ROWS, 1, BLOCKS>(NarrowPairs, fours, rows, 0);
         let ones = ones();
-        for (r, sums) in sums.iter_mut().enumerate() {
+        for (r, sums) in sums.iter_mut().enumerate().take(ROWS) {
             for (block, sum) in sums.iter_mut().enumerate() {
                 *sum = *sum + (products[r][block] - weights[block] * self.zero_points[r]).dot(ones);
             }
@@ -235,7 +232,7 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
         fours: &[[[u8; 4]; ROWS]],
         rows: &[PanelRows],
         weights: [I16x8; BLOCKS],
-        sums: &mut [PanelSums; ROWS],
+        sums: &mut [PanelSums; MOST_ROWS],
     ) {
         let ones = ones();
         let mut all: [PanelSums; ROWS] =
@@ -249,12 +246,12 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
                 }
             }
         }
-        *sums = all;
+        sums[..ROWS].copy_from_slice(&all);
     }
 
     /// Adds products of what is kept apart from the blocks.
     #[inline(always)]
-    fn add_extras(&self, panel: Panel<'_>, sums: &mut [PanelSums; ROWS]) {
+    fn add_extras(&self, panel: &Panel<'_>, sums: &mut [PanelSums; MOST_ROWS]) {
         let ones = ones();
         for (block, extras) in panel.extras.iter().enumerate() {
             for (four, weights) in extras.fours.iter().zip(extras.blocks) {
@@ -275,41 +272,35 @@ fn ones() -> I16x8 {
     I16x8::twice(black_box(&[1; 4]))
 }
 
-/// Steps of a turn of the loop.
-const TURN: usize = 8;
+/// Products of bytes, two to a sum of 16 bits.
+#[derive(Clone, Copy)]
+struct NarrowPairs;
 
-/// Sums of the products of all steps, which wrap.
-#[inline(always)]
-fn narrow_products<const ROWS: usize>(fours: &[[[u8; 4]; ROWS]], rows: &[PanelRows]) -> [[I16x8; BLOCKS]; ROWS] {
-    assert!(fours.len() == rows.len());
-    let mut left = fours.len();
-    let (mut fours, mut rows) = (fours.as_ptr(), rows.as_ptr());
-    let mut sums = [[I16x8::splat(0); BLOCKS]; ROWS];
-    loop {
-        // LLVM knows nothing of these addresses, and so leaves the places of steps in a turn to the instructions.
-        (fours, rows) = black_box((fours, rows));
-        // Leaving the loop between any two steps keeps LLVM from ordering it by sums, for which there are too few registers.
-        let mut add = |step: usize| {
-            if step == left {
-                return false;
-            }
-            // SAFETY: `left` steps are left on either side.
-            let (fours, blocks): (&[[u8; 4]; ROWS], &[Block; BLOCKS]) =
-                unsafe { (&*fours.add(step), &*rows.add(step)) };
-            let factors = fours.each_ref().map(Bytes16::four_times);
-            for (block, weights) in blocks.iter().enumerate() {
-                let weights = Bytes16::load(weights);
-                for r in 0..ROWS {
-                    sums[r][block] = sums[r][block] + weights.dot_pairs(factors[r]);
-                }
-            }
-            true
-        };
-        if !(add(0) && add(1) && add(2) && add(3) && add(4) && add(5) && add(6) && add(7)) {
-            return sums;
-        }
-        left -= TURN;
-        (fours, rows) = (fours.wrapping_add(TURN), rows.wrapping_add(TURN));
+impl Products for NarrowPairs {
+    type Element = u8;
+    type Factors = Bytes16;
+    type Weights = Bytes16;
+    /// Two of each column.
+    type Sums = I16x8;
+
+    #[inline(always)]
+    fn factors(elements: &[u8; 4]) -> Bytes16 {
+        Bytes16::four_times(elements)
+    }
+
+    #[inline(always)]
+    fn weights(block: &Block) -> Bytes16 {
+        Bytes16::load(block)
+    }
+
+    #[inline(always)]
+    fn zero() -> I16x8 {
+        I16x8::splat(0)
+    }
+
+    #[inline(always)]
+    fn add_products(self, sums: I16x8, factors: Bytes16, weights: Bytes16) -> I16x8 {
+        sums + weights.dot_pairs(factors)
     }
 }
 
@@ -338,7 +329,7 @@ pub(super) mod cases {
 
     fn failure_of_rows(height: usize, steps: usize) -> Option<String> {
         let tile = bytes(4 * height * steps, 1);
-        let (tile, zero_points) = (tile.as_chunks().0, [3, 128, 250]);
+        let (tile, zero_points) = (tile.as_chunks().0, [3, 128, 250, 0, 77]);
         let square = |step: usize, row: usize, half: usize| -> i32 {
             let four: [u8; 4] = tile[step * height + row];
             [0, 1].map(|at| (i32::from(four[2 * half + at]) - zero_points[row]).pow(2)).iter().sum()

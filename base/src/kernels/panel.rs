@@ -5,11 +5,13 @@
 //! matrix are zeros), or where it lies, with a stride from one row to the next.
 #![allow(unsafe_code)]
 
+use super::RELAXED_SIMD;
 use super::activation::Activation;
 use super::finish::{Finish, Join, Joined};
 use super::parallel::SharedOutput;
 use super::simd::{F32x4, LANES};
 use std::array::from_fn;
+use std::hint::black_box;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 8;
@@ -74,10 +76,13 @@ impl PackedRows {
         let mut packed = Vec::with_capacity(rows * depth);
         let mut row = 0;
         while row < rows {
-            let tile_rows = tile_rows(rows - row, widest);
+            let tile_rows = widest.min(rows - row);
             let tile = &values[row * depth..][..tile_rows * depth];
             match tile_rows {
                 8 => interleave::<8>(tile, depth, &mut packed),
+                7 => interleave::<7>(tile, depth, &mut packed),
+                6 => interleave::<6>(tile, depth, &mut packed),
+                5 => interleave::<5>(tile, depth, &mut packed),
                 4 => interleave::<4>(tile, depth, &mut packed),
                 3 => interleave::<3>(tile, depth, &mut packed),
                 2 => interleave::<2>(tile, depth, &mut packed),
@@ -117,15 +122,6 @@ impl Left for LeftTiles<'_> {
         let PackedRows { values, depth, .. } = self.packed;
         let tile = &values[row * depth + self.first * ROWS..][..len * ROWS];
         (from_fn(|r| tile.as_ptr().wrapping_add(r)), ROWS)
-    }
-}
-
-/// Rows of the next tile where so many are left.
-fn tile_rows(left: usize, widest: usize) -> usize {
-    match left {
-        8.. if widest >= 8 => 8,
-        4.. => 4,
-        rest => rest,
     }
 }
 
@@ -237,7 +233,7 @@ pub(super) unsafe fn multiply_strided(left: impl Left, right: RightRows<'_>, tar
 
 /// Eight f32.
 trait Vector: Copy {
-    /// Rows of the largest tile whose sums, with the operands, fit the machine's registers: 4 or 8.
+    /// Rows of the largest tile whose sums, with the operands, fit the machine's registers: at most 8.
     const TILE_ROWS: usize;
     fn splat(value: f32) -> Self;
     /// # Safety
@@ -254,7 +250,8 @@ trait Vector: Copy {
 struct PairOfVectors(F32x4, F32x4);
 
 impl Vector for PairOfVectors {
-    const TILE_ROWS: usize = 4;
+    /// Sums that take two instructions a product take a register more.
+    const TILE_ROWS: usize = if RELAXED_SIMD { 6 } else { 4 };
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -291,8 +288,8 @@ impl Vector for PairOfVectors {
     }
 }
 
-/// Cuts the rows into tiles of 8, 4 and fewer. The fewer rows, the more chains of sums each row has, so that there are
-/// always several independent additions under way.
+/// Cuts the rows into tiles, all but the last of as many rows as a tile may have. The fewer rows, the more chains of sums each row
+/// has, so that there are always several independent additions under way.
 ///
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
@@ -302,8 +299,11 @@ unsafe fn multiply_rows<V: Vector>(left: impl Left, right: RightRows<'_>, target
     while row < left.rows() {
         // SAFETY: the tiles are inside `target`, which the caller keeps for this call.
         row += unsafe {
-            match tile_rows(left.rows() - row, V::TILE_ROWS) {
+            match V::TILE_ROWS.min(left.rows() - row) {
                 8 => multiply_tile::<V, 8, 1>(left, row, right, target),
+                7 => multiply_tile::<V, 7, 1>(left, row, right, target),
+                6 => multiply_tile::<V, 6, 1>(left, row, right, target),
+                5 => multiply_tile::<V, 5, 1>(left, row, right, target),
                 4 => multiply_tile::<V, 4, 1>(left, row, right, target),
                 3 => multiply_tile::<V, 3, 1>(left, row, right, target),
                 2 => multiply_tile::<V, 2, 2>(left, row, right, target),
@@ -312,6 +312,9 @@ unsafe fn multiply_rows<V: Vector>(left: impl Left, right: RightRows<'_>, target
         };
     }
 }
+
+/// Most rows of a tile of which sums and operands fit sixteen registers in whatever order LLVM puts a step's products.
+const ROWS_IN_ANY_ORDER: usize = 4;
 
 /// Steps of a tile's inner loop that are written out; a multiple of every number of chains.
 const UNROLL: usize = 4;
@@ -330,24 +333,32 @@ unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
     let mut right_row = right.start();
     let (mut left_rows, apart) = left.tile::<ROWS>(row, right.rows);
     let mut sums = [[V::splat(0.0); ROWS]; CHAINS];
-    let mut steps = right.rows;
+    let in_order = ROWS > ROWS_IN_ANY_ORDER;
+    // Of all steps; LLVM does not know that what is left is whole steps.
+    let mut rows_left = if in_order { black_box(ROWS * right.rows) } else { ROWS * right.rows };
     // Leaving the loop between any two steps keeps LLVM from ordering the whole loop by sums: on WebAssembly it would put
-    // all steps of one sum, which wait for each other, in a row, and hold what they read in more registers than there are.
+    // all steps of one sum, which wait for each other, in a row, and hold what they read in more registers than there are. Leaving it
+    // between any two rows keeps it from ordering a step by columns.
     'product: loop {
+        if in_order {
+            // LLVM knows nothing of these addresses, and so leaves the places of steps to the instructions.
+            (left_rows, right_row) = (left_rows.map(black_box), black_box(right_row));
+        }
         for step in 0..UNROLL {
-            if step == steps {
-                break 'product;
-            }
-            // SAFETY: `steps` rows are left on either side, which `start` and the slices above hold against the buffers.
-            unsafe {
-                let elements = V::load(right_row.add(step * right.stride));
-                for r in 0..ROWS {
+            for r in 0..ROWS {
+                if (r == 0 || in_order) && ROWS * step + r == rows_left {
+                    break 'product;
+                }
+                // SAFETY: the row is left on the left, and the step on the right: `start` and the slices above hold them against the
+                // buffers.
+                unsafe {
+                    let elements = V::load(right_row.add(step * right.stride));
                     let sum = &mut sums[step % CHAINS][r];
                     *sum = V::splat(*left_rows[r].add(step * apart)).mul_add(elements, *sum);
                 }
             }
         }
-        steps -= UNROLL;
+        rows_left -= ROWS * UNROLL;
         right_row = right_row.wrapping_add(UNROLL * right.stride);
         left_rows = left_rows.map(|row| row.wrapping_add(UNROLL * apart));
     }

@@ -54,15 +54,16 @@ fn range(x: &[f32]) -> (f32, f32) {
     let mut ranges = [(zero, zero); STEP / LANES];
     for step in whole {
         for (range, lanes) in ranges.iter_mut().zip(step.as_chunks().0) {
-            let lanes = F32x4::load(lanes);
-            *range = (range.0.min(lanes), range.1.max(lanes));
+            let lanes = F32x4::load(lanes).or_zero();
+            *range = (range.0.min_number(lanes), range.1.max_number(lanes));
         }
     }
     for lanes in rest.chunks(LANES) {
-        let lanes = F32x4::load_partial(lanes);
-        ranges[0] = (ranges[0].0.min(lanes), ranges[0].1.max(lanes));
+        let lanes = F32x4::load_partial(lanes).or_zero();
+        ranges[0] = (ranges[0].0.min_number(lanes), ranges[0].1.max_number(lanes));
     }
-    let (least, greatest) = ranges.into_iter().fold((zero, zero), |all, one| (all.0.min(one.0), all.1.max(one.1)));
+    let (least, greatest) =
+        ranges.into_iter().fold((zero, zero), |all, one| (all.0.min_number(one.0), all.1.max_number(one.1)));
     (least.to_array().into_iter().fold(0.0, f32::min), greatest.to_array().into_iter().fold(0.0, f32::max))
 }
 

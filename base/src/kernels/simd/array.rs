@@ -45,6 +45,19 @@ impl F32x4 {
         self.0
     }
 
+    /// Sum of the lanes: of the first and the third, and of the others.
+    #[inline(always)]
+    pub(in crate::kernels) fn sum(self) -> f32 {
+        let [a, b, c, d] = self.0;
+        (a + c) + (b + d)
+    }
+
+    /// Largest lane. A NaN may be passed over.
+    #[inline(always)]
+    pub(in crate::kernels) fn largest(self) -> f32 {
+        self.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
     /// `self · factor + addend`.
     #[inline(always)]
     pub(in crate::kernels) fn mul_add(self, factor: F32x4, addend: F32x4) -> F32x4 {
@@ -57,12 +70,6 @@ impl F32x4 {
         self.zip(other, |a, b| if b > a { b } else { a })
     }
 
-    /// The smaller of both; `self` where either is NaN.
-    #[inline(always)]
-    pub(in crate::kernels) fn min(self, other: F32x4) -> F32x4 {
-        self.zip(other, |a, b| if b < a { b } else { a })
-    }
-
     /// The larger of two numbers; either where one is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn max_number(self, other: F32x4) -> F32x4 {
@@ -72,7 +79,13 @@ impl F32x4 {
     /// The smaller of two numbers; either where one is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn min_number(self, other: F32x4) -> F32x4 {
-        self.min(other)
+        self.zip(other, |a, b| if b < a { b } else { a })
+    }
+
+    /// 0 in the lanes that are NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn or_zero(self) -> F32x4 {
+        F32x4(self.0.map(|lane| if lane.is_nan() { 0.0 } else { lane }))
     }
 
     /// The larger of `self`, which is not negative, and the magnitude of `other`; NaN where either is.

@@ -1,7 +1,7 @@
 //! [`F32x4`] as a `v128` of WebAssembly's `simd128`, with `relaxed-simd` where the build has it.
 //!
-//! `max` and `min` are written as a comparison and a selection of bits: where `relaxed-simd` is on, LLVM 22
-//! turns `f32x4.pmax` and `f32x4.pmin` into their relaxed forms, which may lose a NaN.
+//! `max` is written as a comparison and a selection of bits: where `relaxed-simd` is on, LLVM 22 turns `f32x4.pmax` into its relaxed
+//! form, which may lose a NaN.
 #![allow(unsafe_code)]
 
 use core::arch::wasm32::*;
@@ -57,6 +57,20 @@ impl F32x4 {
         lanes
     }
 
+    /// Sum of the lanes: of the first and the third, and of the others.
+    #[inline(always)]
+    pub(in crate::kernels) fn sum(self) -> f32 {
+        let halves = f32x4_add(self.0, i64x2_shuffle::<1, 0>(self.0, self.0));
+        f32x4_extract_lane::<0>(f32x4_add(halves, i32x4_shuffle::<1, 0, 3, 2>(halves, halves)))
+    }
+
+    /// Largest lane. A NaN may be passed over.
+    #[inline(always)]
+    pub(in crate::kernels) fn largest(self) -> f32 {
+        let halves = f32x4_pmax(self.0, i64x2_shuffle::<1, 0>(self.0, self.0));
+        f32x4_extract_lane::<0>(f32x4_pmax(halves, i32x4_shuffle::<1, 0, 3, 2>(halves, halves)))
+    }
+
     /// `self · factor + addend`, rounded once or twice.
     #[inline(always)]
     pub(in crate::kernels) fn mul_add(self, factor: F32x4, addend: F32x4) -> F32x4 {
@@ -72,12 +86,6 @@ impl F32x4 {
         F32x4(v128_bitselect(other.0, self.0, f32x4_gt(other.0, self.0)))
     }
 
-    /// The smaller of both; `self` where either is NaN.
-    #[inline(always)]
-    pub(in crate::kernels) fn min(self, other: F32x4) -> F32x4 {
-        F32x4(v128_bitselect(other.0, self.0, f32x4_lt(other.0, self.0)))
-    }
-
     /// The larger of two numbers; either where one is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn max_number(self, other: F32x4) -> F32x4 {
@@ -88,6 +96,12 @@ impl F32x4 {
     #[inline(always)]
     pub(in crate::kernels) fn min_number(self, other: F32x4) -> F32x4 {
         F32x4(f32x4_pmin(self.0, other.0))
+    }
+
+    /// 0 in the lanes that are NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn or_zero(self) -> F32x4 {
+        F32x4(v128_and(self.0, f32x4_eq(self.0, self.0)))
     }
 
     /// The larger of `self`, which is not negative, and the magnitude of `other`; NaN where either is.
