@@ -17,7 +17,7 @@ use std::array::from_fn;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles.
+/// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles of every size.
 const ROW_BLOCK: usize = 180;
 
 /// Columns that one task computes.
@@ -511,6 +511,7 @@ where
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
+        // So many rows are cut into tiles of all the rows that these may have: a block ends with a tile.
         const { assert!(ROW_BLOCK.is_multiple_of(P::TILE_ROWS) && ROW_BLOCK >= P::TILE_ROWS * P::TILE_ROWS) };
         let Product { x, weights, out, write, finish } = self;
         let (rows, outputs) = (x.rows, weights.outputs);
