@@ -67,7 +67,8 @@ pub(super) fn multiply_panel<P: ByteProducts>(
     let mut sums = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
     for (tile, row) in tiles.zip(rows.step_by(tile_rows)) {
         let height = tile.len() / stride;
-        // The fewer rows, the more chains of sums each has: so there are always several independent additions under way.
+        // The fewer rows, the more chains of sums each has: so there are always several independent additions under way. Three rows have
+        // two where products take no more registers than tiles of most rows allow.
         match height {
             6 => multiply_tile::<P, 6, 1>(tile, &panel, &mut sums),
             5 => multiply_tile::<P, 5, 1>(tile, &panel, &mut sums),

@@ -235,6 +235,8 @@ pub(super) unsafe fn multiply_strided(left: impl Left, right: RightRows<'_>, tar
 trait Vector: Copy {
     /// Rows of the largest tile whose sums, with the operands, fit the machine's registers: at most 8.
     const TILE_ROWS: usize;
+    /// Most rows of a tile of which sums and operands fit the registers in whatever order LLVM puts a step's products.
+    const ROWS_IN_ANY_ORDER: usize;
     fn splat(value: f32) -> Self;
     /// # Safety
     /// Eight elements can be read.
@@ -252,6 +254,7 @@ struct PairOfVectors(F32x4, F32x4);
 impl Vector for PairOfVectors {
     /// Sums that take two instructions a product take a register more.
     const TILE_ROWS: usize = if RELAXED_SIMD { 6 } else { 4 };
+    const ROWS_IN_ANY_ORDER: usize = 4;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -313,9 +316,6 @@ unsafe fn multiply_rows<V: Vector>(left: impl Left, right: RightRows<'_>, target
     }
 }
 
-/// Most rows of a tile of which sums and operands fit sixteen registers in whatever order LLVM puts a step's products.
-const ROWS_IN_ANY_ORDER: usize = 4;
-
 /// Steps of a tile's inner loop that are written out; a multiple of every number of chains.
 const UNROLL: usize = 4;
 
@@ -333,7 +333,7 @@ unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
     let mut right_row = right.start();
     let (mut left_rows, apart) = left.tile::<ROWS>(row, right.rows);
     let mut sums = [[V::splat(0.0); ROWS]; CHAINS];
-    let in_order = ROWS > ROWS_IN_ANY_ORDER;
+    let in_order = ROWS > V::ROWS_IN_ANY_ORDER;
     // Of all steps; LLVM does not know that what is left is whole steps.
     let mut rows_left = if in_order { black_box(ROWS * right.rows) } else { ROWS * right.rows };
     // Leaving the loop between any two steps keeps LLVM from ordering the whole loop by sums: on WebAssembly it would put
@@ -476,6 +476,7 @@ mod avx2 {
 
     impl Vector for Register {
         const TILE_ROWS: usize = 8;
+        const ROWS_IN_ANY_ORDER: usize = 8;
 
         #[inline(always)]
         fn splat(value: f32) -> Self {
