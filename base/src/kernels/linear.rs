@@ -30,8 +30,9 @@ const COLUMN_STEP: usize = block_weights::OUTPUTS.next_multiple_of(PANEL);
 /// Fewest columns that one task computes, where there are as many.
 const COLUMN_BLOCK: usize = 8 * PANEL;
 
-/// Fewest multiply-adds of a task, where there are as many: some microseconds, beside which handing it out costs nothing.
-const TASK_WORK: usize = 1 << 17;
+/// Fewest multiply-adds of a task, where there are as many: ten microseconds of one row, beside which it counts little to hand the task
+/// out, and that memory has to be asked for its first weights before it gives the following ones by itself.
+const TASK_WORK: usize = 1 << 19;
 
 /// `out[r, n] = activation(Σ_k x[r, k] · w[k, n] + bias[n])`, to which the joined operand is added or by which it is multiplied,
 /// with `x` `[rows, inputs]`, `bias` `[outputs]`, the operand and `out` `[rows, outputs]`, all row-major.
