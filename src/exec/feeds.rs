@@ -45,30 +45,40 @@ impl Feed<'_> {
 /// # Errors
 /// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or fixed size.
 pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Feed)]) -> Result<TVec<TValue>> {
-    let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
-    let known: HashSet<&str> = inputs.iter().map(|input| &*input.name).collect();
-    let mut fed = HashMap::new();
-    for (name, tensor) in feeds {
-        if !known.contains(&**name) {
-            return Err(Error::invalid_input("the model has no input of this name")
-                .tensor(name)
-                .remedy(format!("the inputs are {}", names())));
-        }
-        if fed.insert(&**name, tensor).is_some() {
-            return Err(Error::invalid_input("an input is fed twice").tensor(name));
-        }
+    if feeds.len() != inputs.len() {
+        return Err(misfit(inputs, feeds));
     }
     let mut arranged = TVec::new();
-    for input in inputs {
-        let tensor = fed.get(&*input.name).ok_or_else(|| {
-            Error::invalid_input("an input of the model is missing")
-                .tensor(&*input.name)
-                .remedy(format!("feed all of {}", names()))
-        })?;
+    for (place, input) in inputs.iter().enumerate() {
+        let is_for_it = |(name, _): &&(String, Feed)| *name == *input.name;
+        // Most callers feed in order.
+        let fed = feeds.get(place).filter(is_for_it).or_else(|| feeds.iter().find(is_for_it));
+        let Some((_, tensor)) = fed else { return Err(misfit(inputs, feeds)) };
         check(input, tensor).map_err(|error| error.tensor(&*input.name))?;
         arranged.push(tensor.value()?);
     }
     Ok(arranged)
+}
+
+/// What is wrong with feeds that are not one for each input.
+fn misfit(inputs: &[TensorInfo], feeds: &[(String, Feed)]) -> Error {
+    let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
+    let known: HashSet<&str> = inputs.iter().map(|input| &*input.name).collect();
+    let mut fed = HashSet::new();
+    for (name, _) in feeds {
+        if !known.contains(&**name) {
+            return Error::invalid_input("the model has no input of this name")
+                .tensor(name)
+                .remedy(format!("the inputs are {}", names()));
+        }
+        if !fed.insert(&**name) {
+            return Error::invalid_input("an input is fed twice").tensor(name);
+        }
+    }
+    let missing = inputs.iter().find(|input| !fed.contains(&*input.name));
+    Error::invalid_input("an input of the model is missing")
+        .tensor(missing.map_or("", |input| &*input.name))
+        .remedy(format!("feed all of {}", names()))
 }
 
 fn check(input: &TensorInfo, tensor: &Feed) -> Result<()> {
@@ -134,6 +144,7 @@ mod tests {
         let cases = [
             ("fits, in any order", vec![("b", floats(&[3, 2])), ("a", ints(&[3, 2]))], None),
             ("missing", vec![("a", ints(&[3, 2]))], Some("b")),
+            ("another", vec![("a", ints(&[3, 2])), ("c", floats(&[3, 2]))], Some("c")),
             ("unknown", vec![("a", ints(&[3, 2])), ("b", floats(&[3, 2])), ("c", ints(&[1]))], Some("c")),
             ("twice", vec![("a", ints(&[3, 2])), ("a", ints(&[3, 2])), ("b", floats(&[3, 2]))], Some("a")),
             ("dtype", vec![("a", floats(&[3, 2])), ("b", floats(&[3, 2]))], Some("a")),

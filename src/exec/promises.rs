@@ -1,17 +1,29 @@
-//! The sizes that the facts of a plan's nodes promise, each expression computed once a run.
+//! What the facts of a plan's nodes promise, each expression computed once a run. All lies side by side: between two nodes, what the
+//! processor had at hand gives way to weights.
 
-use crate::graph::checks::Sizes;
+use crate::graph::checks::Promise;
 use std::collections::HashMap;
+use std::ops::Range;
 use tract_core::internal::{SymbolValues, TDim};
-use tract_core::prelude::{TVec, TypedModel};
+use tract_core::prelude::{DatumType, TVec, TypedModel};
 
 /// See the module's documentation.
 pub struct Promises {
-    /// Of each output of each node the sizes of its axes.
-    nodes: Vec<TVec<TVec<Size>>>,
+    /// Of each node, where its outputs are in `outputs`.
+    nodes: Vec<Range<usize>>,
+    outputs: Vec<Output>,
+    sizes: Vec<Size>,
     expressions: Vec<TDim>,
     /// The values of `expressions` in this run, as far as they are known.
     values: Vec<Option<i64>>,
+    /// The sizes of the node that was asked for last, 0 where they are not known.
+    current: Vec<i64>,
+}
+
+struct Output {
+    datum_type: DatumType,
+    /// Where the sizes of its axes are in [`Promises::sizes`].
+    sizes: Range<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -25,7 +37,7 @@ impl Promises {
     /// What the nodes of a graph promise.
     pub fn new(graph: &TypedModel) -> Promises {
         let mut places: HashMap<TDim, usize> = HashMap::new();
-        let mut expressions = vec![];
+        let (mut nodes, mut outputs, mut sizes, mut expressions) = (vec![], vec![], vec![], vec![]);
         let mut size = |dim: &TDim| match dim {
             TDim::Val(value) => Size::Known(*value),
             expression => Size::Expression(*places.entry(expression.clone()).or_insert_with(|| {
@@ -33,12 +45,17 @@ impl Promises {
                 expressions.len() - 1
             })),
         };
-        let mut nodes = vec![];
         for node in graph.nodes() {
-            nodes.push(node.outputs.iter().map(|output| output.fact.shape.iter().map(&mut size).collect()).collect());
+            let first = outputs.len();
+            for output in &node.outputs {
+                let start = sizes.len();
+                sizes.extend(output.fact.shape.iter().map(&mut size));
+                outputs.push(Output { datum_type: output.fact.datum_type, sizes: start..sizes.len() });
+            }
+            nodes.push(first..outputs.len());
         }
         let values = vec![None; expressions.len()];
-        Promises { nodes, expressions, values }
+        Promises { nodes, outputs, sizes, expressions, values, current: vec![] }
     }
 
     /// Begins a run, whose symbols have other values.
@@ -46,9 +63,9 @@ impl Promises {
         self.values.fill(None);
     }
 
-    /// The sizes of a node's outputs.
-    pub fn of(&mut self, node: usize, symbols: &SymbolValues) -> TVec<Sizes> {
-        let Promises { nodes, expressions, values } = self;
+    /// What a node promises of its outputs.
+    pub fn of(&mut self, node: usize, symbols: &SymbolValues) -> TVec<Promise<'_>> {
+        let Promises { nodes, outputs, sizes, expressions, values, current } = self;
         let mut value = |size: &Size| match *size {
             Size::Known(value) => Some(value),
             Size::Expression(place) => {
@@ -58,7 +75,23 @@ impl Promises {
                 values[place]
             }
         };
-        nodes[node].iter().map(|sizes| sizes.iter().map(&mut value).collect()).collect()
+        let outputs = &outputs[nodes[node].clone()];
+        current.clear();
+        let mut add = |size| {
+            let value = value(size);
+            current.push(value.unwrap_or_default());
+            value.is_some()
+        };
+        // Without looking away at the first one that is not known, so that each output's sizes have their place.
+        let mut are_known =
+            |output: &Output| sizes[output.sizes.clone()].iter().fold(true, |all, size| add(size) & all);
+        let known: TVec<bool> = outputs.iter().map(&mut are_known).collect();
+        let first = outputs.first().map_or(0, |output| output.sizes.start);
+        let promise = |(Output { datum_type, sizes }, known): (&Output, bool)| Promise {
+            datum_type: *datum_type,
+            sizes: known.then(|| &current[sizes.start - first..sizes.end - first]),
+        };
+        outputs.iter().zip(known).map(promise).collect()
     }
 }
 
@@ -84,7 +117,7 @@ mod tests {
                 size.into_iter().for_each(|size| symbols.set(symbol, size));
             }
             let of = promises.of(source.node, &symbols);
-            assert_eq!(of[0].as_deref(), expected.as_ref().map(|sizes| &sizes[..]), "{sizes:?}");
+            assert_eq!(of[0].sizes, expected.as_ref().map(|sizes| &sizes[..]), "{sizes:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::ops::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_core::internal::{OutletId, SymbolValues, TDim, TractError, TypedNode, TypedSimpleState};
+use tract_core::internal::{OutletId, SymbolValues, TDim, TractError, TurnState, TypedNode, TypedSimpleState};
 use tract_core::ops::konst::Const;
 use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
 
@@ -143,11 +143,11 @@ impl Executor {
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
         if node.op.mints_runtime_symbols() {
-            self.bind_symbols(node);
-            promised = self.promises.of(node.id, &self.state.turn_state.resolved_symbols);
+            drop(promised);
+            bind_symbols(node, &mut state.turn_state);
+            promised = self.promises.of(node.id, &state.turn_state.resolved_symbols);
         }
-        let outputs = self.state.turn_state.values[node.id].as_deref().unwrap_or_default();
-        check_outputs(node, outputs, &promised)
+        check_outputs(state.turn_state.values[node.id].as_deref().unwrap_or_default(), &promised)
     }
 
     /// Encodes an attention on the GPU; `false` if there is none or the call is not for it.
@@ -197,18 +197,17 @@ impl Executor {
         }
         Ok(())
     }
+}
 
-    /// Sizes that only a node's result tells.
-    fn bind_symbols(&mut self, node: &TypedNode) {
-        let turn = &mut self.state.turn_state;
-        let Some(values) = turn.values[node.id].as_ref() else { return };
-        for (output, value) in node.outputs.iter().zip(values) {
-            for (dim, size) in output.fact.shape.iter().zip(value.shape()) {
-                if let TDim::Sym(symbol) = dim
-                    && turn.resolved_symbols.get(symbol).is_none()
-                {
-                    turn.resolved_symbols.set(symbol, *size as i64);
-                }
+/// Sizes that only a node's result tells.
+fn bind_symbols(node: &TypedNode, turn: &mut TurnState) {
+    let Some(values) = turn.values[node.id].as_ref() else { return };
+    for (output, value) in node.outputs.iter().zip(values) {
+        for (dim, size) in output.fact.shape.iter().zip(value.shape()) {
+            if let TDim::Sym(symbol) = dim
+                && turn.resolved_symbols.get(symbol).is_none()
+            {
+                turn.resolved_symbols.set(symbol, *size as i64);
             }
         }
     }

@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use crate::onnx::pb::NodeProto;
 use tract_core::internal::TDim;
-use tract_core::prelude::{DatumType, TVec, Tensor, TypedFact};
+use tract_core::prelude::{DatumType, Tensor, TypedFact};
 
 /// Bytes that one value may take: what the memory of a browser's tab for WebAssembly can hold at all, and in one piece.
-const LARGEST_VALUE: u128 = if usize::BITS == 32 { isize::MAX as u128 } else { 1 << 32 };
+const LARGEST_VALUE: f64 = if usize::BITS == 32 { isize::MAX as f64 } else { (1u64 << 32) as f64 };
 /// Values of an input that says sizes. Beyond it is no size of anything.
 const LARGEST_SIZE: i64 = i32::MAX as i64;
 
@@ -38,7 +38,7 @@ pub fn check_parameters(node: &NodeProto, operands: &[Option<&TypedFact>]) -> Re
         let sizes = parameters(*position);
         let smallest = if *wildcard { -1 } else { 0 };
         check_range(&sizes, smallest)?;
-        check_bytes(&sizes.iter().map(|size| size.unsigned_abs()).collect::<Vec<_>>(), 1)?;
+        check_bytes(&sizes.iter().map(|size| size.abs()).collect::<Vec<_>>(), 1)?;
     }
     for (_, position, negative) in COUNTS.iter().filter(|(operator, ..)| of(operator)) {
         check_range(&parameters(*position), if *negative { -LARGEST_SIZE } else { 0 })?;
@@ -64,7 +64,7 @@ fn check_steps(start: i64, limit: i64, step: i64) -> Result<()> {
         return Err(Error::invalid_model("a range in steps of 0"));
     }
     let steps = (i128::from(limit) - i128::from(start)) / i128::from(step);
-    check_bytes(&[u64::try_from(steps.max(0)).unwrap_or(u64::MAX)], size_of::<i64>())
+    check_bytes(&[i64::try_from(steps.max(0)).unwrap_or(i64::MAX)], size_of::<i64>())
 }
 
 /// The integers of a constant that says sizes; those that are symbolic are left out.
@@ -123,11 +123,10 @@ fn is_measured(size: &TDim, depth: usize, terms: &mut usize) -> bool {
 
 /// Checks that a value can be held.
 pub fn check_shape(sizes: &[i64], datum_type: DatumType) -> Result<()> {
-    let sizes = sizes.iter().map(|size| u64::try_from(*size));
-    let sizes: TVec<u64> = sizes
-        .collect::<Result<_, _>>()
-        .map_err(|_| Error::invalid_model("a tensor whose size is negative").remedy("export the model again"))?;
-    check_bytes(&sizes, datum_type.size_of())
+    if sizes.iter().any(|size| *size < 0) {
+        return Err(Error::invalid_model("a tensor whose size is negative").remedy("export the model again"));
+    }
+    check_bytes(sizes, datum_type.size_of())
 }
 
 /// Checks that there is memory for a large value now, so that running out of it is an error and not an abort.
@@ -135,25 +134,30 @@ pub fn check_shape(sizes: &[i64], datum_type: DatumType) -> Result<()> {
 /// # Errors
 /// `OutOfMemory`.
 pub fn check_memory(sizes: &[i64], datum_type: DatumType) -> Result<()> {
-    const LARGE: usize = 16 << 20;
-    let size = |bytes: usize, size: &i64| bytes.checked_mul(usize::try_from(*size).ok()?);
-    let Some(bytes) = sizes.iter().try_fold(datum_type.size_of(), size).filter(|bytes| *bytes > LARGE) else {
+    const LARGE: f64 = (16 << 20) as f64;
+    let bytes = bytes(sizes, datum_type.size_of());
+    if bytes <= LARGE {
         return Ok(());
-    };
+    }
     let mut probe: Vec<u8> = Vec::new();
-    probe.try_reserve_exact(bytes).map_err(|_| {
+    probe.try_reserve_exact(bytes as usize).map_err(|_| {
         Error::out_of_memory(format!("no memory for a tensor of {bytes} bytes"))
             .remedy("use shorter inputs or a smaller model")
     })
 }
 
-fn check_bytes(sizes: &[u64], element: usize) -> Result<()> {
-    // A tensor without elements takes no memory, however large its other sizes.
-    let fits = |bytes: u128, size: &u64| bytes.checked_mul(u128::from(*size)).filter(|bytes| *bytes <= LARGEST_VALUE);
-    if sizes.contains(&0) || sizes.iter().try_fold(element as u128, fits).is_some() {
+fn check_bytes(sizes: &[i64], element: usize) -> Result<()> {
+    if bytes(sizes, element) <= LARGEST_VALUE {
         return Ok(());
     }
     Err(too_large(&format!("a tensor of {sizes:?} elements of {element} bytes")))
+}
+
+/// Bytes of so many elements: exact up to 2^53, and beyond it no less. WebAssembly has no instruction that tells whether a product of
+/// integers overflows.
+fn bytes(sizes: &[i64], element: usize) -> f64 {
+    // A tensor without elements takes no memory, however large its other sizes.
+    if sizes.contains(&0) { 0.0 } else { sizes.iter().fold(element as f64, |bytes, size| bytes * *size as f64) }
 }
 
 fn too_large(what: &str) -> Error {

@@ -10,19 +10,23 @@ use tract_core::ops::binary::TypedBinOp;
 use tract_core::plan::eval;
 use tract_core::prelude::{DatumType, TValue, TVec, Tensor, TractResult};
 
-/// The sizes that a fact promises; `None` where a symbol is not bound.
-pub type Sizes = Option<TVec<i64>>;
+/// What a fact promises of a value.
+pub struct Promise<'a> {
+    /// Its type.
+    pub datum_type: DatumType,
+    /// The sizes of its axes; `None` where a symbol is not bound.
+    pub sizes: Option<&'a [i64]>,
+}
 
-/// Checks a node before it computes: that its outputs, whose sizes `promised` holds, can be held, and that it reads within
-/// its inputs.
+/// Checks a node before it computes: that its outputs, of which `promised` tells, can be held, and that it reads within its inputs.
 ///
 /// # Errors
 /// `OutOfMemory`; `InvalidInput` for a position outside the tensor that it is a position of.
-pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Sizes]) -> Result<()> {
-    for (output, sizes) in node.outputs.iter().zip(promised) {
+pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Promise]) -> Result<()> {
+    for Promise { datum_type, sizes } in promised {
         if let Some(sizes) = sizes {
-            check_shape(sizes, output.fact.datum_type)?;
-            check_memory(sizes, output.fact.datum_type)?;
+            check_shape(sizes, *datum_type)?;
+            check_memory(sizes, *datum_type)?;
         }
     }
     check_operands(node, inputs)
@@ -123,10 +127,10 @@ fn same_size<T: PartialEq + Debug>(given: T, wanted: T) -> Result<()> {
 ///
 /// # Errors
 /// `InvalidInput`, since a model that is right by itself has such sizes for inputs that it was not made for.
-pub fn check_outputs(node: &TypedNode, outputs: &[TValue], promised: &[Sizes]) -> Result<()> {
+pub fn check_outputs(outputs: &[TValue], promised: &[Promise]) -> Result<()> {
     let number = |datum_type: DatumType| if datum_type == DatumType::TDim { DatumType::I64 } else { datum_type };
-    for ((output, value), sizes) in node.outputs.iter().zip(outputs).zip(promised) {
-        let (wanted, found) = (number(output.fact.datum_type.unquantized()), number(value.datum_type().unquantized()));
+    for (Promise { datum_type, sizes }, value) in promised.iter().zip(outputs) {
+        let (wanted, found) = (number(datum_type.unquantized()), number(value.datum_type().unquantized()));
         if wanted != found {
             return Err(Error::invalid_model(format!(
                 "its result is of type {found:?}, not {wanted:?} as the model says"
@@ -155,11 +159,15 @@ pub fn checked_eval(
     node: &TypedNode,
     inputs: TVec<TValue>,
 ) -> TractResult<TVec<TValue>> {
-    let sizes = |shape: &[TDim]| shape.iter().map(|dim| dim.eval_to_i64(context.symbols).ok()).collect();
-    let promised: TVec<Sizes> = node.outputs.iter().map(|output| sizes(&output.fact.shape)).collect();
+    let known = |dim: &TDim| dim.eval_to_i64(context.symbols).ok();
+    let sizes = node.outputs.iter().map(|output| output.fact.shape.iter().map(known).collect());
+    let sizes: TVec<Option<TVec<i64>>> = sizes.collect();
+    let facts = node.outputs.iter().map(|output| output.fact.datum_type).zip(&sizes);
+    let promised = facts.map(|(datum_type, sizes)| Promise { datum_type, sizes: sizes.as_deref() });
+    let promised: TVec<Promise> = promised.collect();
     check_inputs(node, &inputs, &promised)?;
     let outputs = eval(context, state, node, inputs)?;
-    check_outputs(node, &outputs, &promised)?;
+    check_outputs(&outputs, &promised)?;
     Ok(outputs)
 }
 
