@@ -25,12 +25,12 @@ export async function timeDecoder(engineNames, modelName, { promptLength, steps,
       generators.set(name, () => timeWllama(wllama, promptLength, steps));
     } else {
       const decoder = await (name === INT8_PEER ? open(PEER, { ...model, path: model.int8 }) : open(name, model));
-      generators.set(name, () => generate(decoder, tokens, promptLength));
+      generators.set(name, (options) => generate(decoder, tokens, promptLength, options));
     }
   }
   const measured = Object.fromEntries(engineNames.map((name) => [name, { prefillMs: [], decodeMs: [] }]));
   const logits = {};
-  for (const name of engineNames) logits[name] = (await generators.get(name)()).logits;
+  for (const name of engineNames) logits[name] = (await generators.get(name)({ keep: true })).logits;
   for (const name of engineNames) {
     if (PEER in logits && name in ENGINES && name !== PEER) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
   }
@@ -70,8 +70,8 @@ async function open(engineName, { path, pastDims, cache }) {
   return { Tensor, session, pastDims };
 }
 
-/** Times of the prompt and of all that follows, and the last row of logits of each run. */
-async function generate({ Tensor, session, pastDims }, tokens, promptLength) {
+/** Times of the prompt and of all that follows; where they are to be kept, the last row of logits of each run. */
+async function generate({ Tensor, session, pastDims }, tokens, promptLength, { keep } = {}) {
   const isPast = (name) => name.startsWith('past');
   let past = Object.fromEntries(session.inputNames.filter(isPast).map((name) => [name, new Tensor('float32', new Float32Array(0), pastDims)]));
   const logits = [];
@@ -82,8 +82,8 @@ async function generate({ Tensor, session, pastDims }, tokens, promptLength) {
       attention_mask: new Tensor('int64', new BigInt64Array(end).fill(1n), [1, end]),
       ...past,
     });
-    const all = await outputs.logits.getData(true);
-    logits.push(all.slice(-outputs.logits.dims.at(-1)));
+    const last = (await outputs.logits.getData(true)).subarray(-outputs.logits.dims.at(-1));
+    if (keep) logits.push(last.slice());
     for (const tensor of Object.values(past)) tensor.dispose();
     past = Object.fromEntries(Object.keys(past).map((name) => [name, outputs[name.replace('past_key_values', 'present')]]));
   };
