@@ -30,7 +30,7 @@ export async function timeDecoder(engineNames, modelName, { promptLength, steps,
   }
   const measured = Object.fromEntries(engineNames.map((name) => [name, { prefillMs: [], decodeMs: [] }]));
   const logits = {};
-  for (const name of engineNames) logits[name] = (await generators.get(name)({ keep: true })).logits;
+  for (const name of engineNames) logits[name] = (await generators.get(name)({ keepsLogits: true })).logits;
   for (const name of engineNames) {
     if (PEER in logits && name in ENGINES && name !== PEER) measured[name].cosine = smallestCosine(logits[PEER], logits[name]);
   }
@@ -70,8 +70,8 @@ async function open(engineName, { path, pastDims, cache }) {
   return { Tensor, session, pastDims };
 }
 
-/** Times of the prompt and of all that follows; where they are to be kept, the last row of logits of each run. */
-async function generate({ Tensor, session, pastDims }, tokens, promptLength, { keep } = {}) {
+/** Times of the prompt and of all that follows; with `keepsLogits` also the last row of logits of each run. */
+async function generate({ Tensor, session, pastDims }, tokens, promptLength, { keepsLogits } = {}) {
   const isPast = (name) => name.startsWith('past');
   let past = Object.fromEntries(session.inputNames.filter(isPast).map((name) => [name, new Tensor('float32', new Float32Array(0), pastDims)]));
   const logits = [];
@@ -83,7 +83,7 @@ async function generate({ Tensor, session, pastDims }, tokens, promptLength, { k
       ...past,
     });
     const last = (await outputs.logits.getData(true)).subarray(-outputs.logits.dims.at(-1));
-    if (keep) logits.push(last.slice());
+    if (keepsLogits) logits.push(last.slice());
     for (const tensor of Object.values(past)) tensor.dispose();
     past = Object.fromEntries(Object.keys(past).map((name) => [name, outputs[name.replace('past_key_values', 'present')]]));
   };

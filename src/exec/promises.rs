@@ -82,7 +82,7 @@ impl Promises {
             current.push(value.unwrap_or_default());
             value.is_some()
         };
-        // Without looking away at the first one that is not known, so that each output's sizes have their place.
+        // All of them, known or not: each has its place.
         let mut are_known =
             |output: &Output| sizes[output.sizes.clone()].iter().fold(true, |all, size| add(size) & all);
         let known: TVec<bool> = outputs.iter().map(&mut are_known).collect();
@@ -98,7 +98,8 @@ impl Promises {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_core::internal::DatumType::F32;
+    use tract_core::internal::DatumType::{F32, U8};
+    use tract_core::ops::dummy::Dummy;
     use tract_core::prelude::{DatumTypeExt, tvec};
 
     #[test]
@@ -117,7 +118,21 @@ mod tests {
                 size.into_iter().for_each(|size| symbols.set(symbol, size));
             }
             let of = promises.of(source.node, &symbols);
+            assert_eq!(of[0].datum_type, F32);
             assert_eq!(of[0].sizes, expected.as_ref().map(|sizes| &sizes[..]), "{sizes:?}");
         }
+    }
+    #[test]
+    fn each_output_has_its_own_sizes() {
+        let mut graph = TypedModel::default();
+        let length = TDim::from(graph.symbols.sym("length"));
+        graph.add_source("x", F32.fact([7])).unwrap();
+        let outputs = tvec!(F32.fact(tvec!(length, 2.into())), U8.fact([3]), F32.scalar_fact(), U8.fact([5, 6]));
+        let node = graph.add_node("several", Dummy::new(), outputs).unwrap();
+        let mut promises = Promises::new(&graph);
+        let of = promises.of(node, &SymbolValues::default());
+        let found: Vec<_> = of.iter().map(|promise| (promise.datum_type, promise.sizes)).collect();
+        let expected = [(F32, None), (U8, Some(&[3][..])), (F32, Some(&[])), (U8, Some(&[5, 6]))];
+        assert_eq!(found, expected);
     }
 }

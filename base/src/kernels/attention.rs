@@ -365,7 +365,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Brings these keys and values from memory, a line of each in turns: it gives two streams more than one.
+    /// Brings these keys and values from memory, a line of each in turns as long as both go on: it gives two streams more than one.
     fn fetch(&self, keys: Range<usize>) {
         let lines = |key: &[f32], value: &[f32]| {
             let lines = key.chunks(CACHE_LINE).zip(value.chunks(CACHE_LINE));

@@ -27,7 +27,7 @@ pub(super) fn for_each<Scratch>(
     });
 }
 
-/// Runs of tasks, one for each thread, as long as there are enough.
+/// Most runs that tasks are cut into; of more threads, some begin together.
 const MOST_RUNS: usize = 16;
 
 /// Tasks that threads share. Each begins with a run of its own, in order, and then helps with the others': what tasks read often lies
@@ -47,11 +47,16 @@ impl Runs {
         Runs { count, runs: threads.clamp(1, MOST_RUNS), came: AtomicUsize::new(0), taken }
     }
 
+    /// The first task of a run: the first runs have one more where they cannot all have as many.
+    fn start(&self, run: usize) -> usize {
+        self.count / self.runs * run + run.min(self.count % self.runs)
+    }
+
     /// Takes tasks until none is left.
     fn take(&self, mut task: impl FnMut(usize)) {
         let own = self.came.fetch_add(1, Ordering::Relaxed);
         for run in (own..own + self.runs).map(|run| run % self.runs) {
-            let [start, end] = [run, run + 1].map(|run| run * self.count / self.runs);
+            let [start, end] = [run, run + 1].map(|run| self.start(run));
             let next = || start + self.taken[run].fetch_add(1, Ordering::Relaxed);
             repeat_with(next).take_while(|index| *index < end).for_each(&mut task);
         }
@@ -139,7 +144,7 @@ pub(super) mod cases {
         for (count, threads, expected) in [
             (0, 2, vec![]),
             (5, 1, vec![1, 2, 3, 4]),
-            (5, 2, vec![2, 3, 4, 1]),
+            (5, 2, vec![3, 4, 1, 2]),
             (2, 3, vec![1]),
             (3 * MOST_RUNS, MOST_RUNS + 1, (3..3 * MOST_RUNS).chain([1, 2]).collect()),
         ] {
