@@ -5,19 +5,17 @@ use crate::graph::checks::Promise;
 use std::collections::HashMap;
 use std::ops::Range;
 use tract_core::internal::{SymbolValues, TDim};
-use tract_core::prelude::{DatumType, TVec, TypedModel};
+use tract_core::prelude::{DatumType, TypedModel};
 
 /// See the module's documentation.
 pub struct Promises {
     /// Of each node, where its outputs are in `outputs`.
     nodes: Vec<Range<usize>>,
     outputs: Vec<Output>,
-    sizes: Vec<Size>,
-    expressions: Vec<TDim>,
-    /// The values of `expressions` in this run, as far as they are known.
-    values: Vec<Option<i64>>,
-    /// The sizes of the node that was asked for last, 0 where they are not known.
-    current: Vec<i64>,
+    /// Of all axes of all outputs; [`UNKNOWN`] where symbols are not bound.
+    sizes: Vec<i64>,
+    /// What symbols say of sizes, and where these are.
+    expressions: Vec<(TDim, Vec<usize>)>,
 }
 
 struct Output {
@@ -26,72 +24,55 @@ struct Output {
     sizes: Range<usize>,
 }
 
-#[derive(Clone, Copy)]
-enum Size {
-    Known(i64),
-    /// A position in [`Promises::expressions`].
-    Expression(usize),
-}
+/// No size.
+const UNKNOWN: i64 = i64::MIN;
 
 impl Promises {
     /// What the nodes of a graph promise.
     pub fn new(graph: &TypedModel) -> Promises {
-        let mut places: HashMap<TDim, usize> = HashMap::new();
-        let (mut nodes, mut outputs, mut sizes, mut expressions) = (vec![], vec![], vec![], vec![]);
-        let mut size = |dim: &TDim| match dim {
-            TDim::Val(value) => Size::Known(*value),
-            expression => Size::Expression(*places.entry(expression.clone()).or_insert_with(|| {
-                expressions.push(expression.clone());
-                expressions.len() - 1
-            })),
-        };
+        let mut promises = Promises { nodes: vec![], outputs: vec![], sizes: vec![], expressions: vec![] };
+        let mut places = HashMap::new();
         for node in graph.nodes() {
-            let first = outputs.len();
+            let first = promises.outputs.len();
             for output in &node.outputs {
-                let start = sizes.len();
-                sizes.extend(output.fact.shape.iter().map(&mut size));
-                outputs.push(Output { datum_type: output.fact.datum_type, sizes: start..sizes.len() });
+                let start = promises.sizes.len();
+                output.fact.shape.iter().for_each(|dim| promises.add(dim, &mut places));
+                let sizes = start..promises.sizes.len();
+                promises.outputs.push(Output { datum_type: output.fact.datum_type, sizes });
             }
-            nodes.push(first..outputs.len());
+            promises.nodes.push(first..promises.outputs.len());
         }
-        let values = vec![None; expressions.len()];
-        Promises { nodes, outputs, sizes, expressions, values, current: vec![] }
+        promises
     }
 
-    /// Begins a run, whose symbols have other values.
-    pub fn forget(&mut self) {
-        self.values.fill(None);
+    /// Adds a size; `places` are those of the expressions.
+    fn add(&mut self, dim: &TDim, places: &mut HashMap<TDim, usize>) {
+        if let TDim::Val(size) = dim {
+            self.sizes.push(*size);
+            return;
+        }
+        let place = *places.entry(dim.clone()).or_insert_with(|| {
+            self.expressions.push((dim.clone(), vec![]));
+            self.expressions.len() - 1
+        });
+        self.expressions[place].1.push(self.sizes.len());
+        self.sizes.push(UNKNOWN);
+    }
+
+    /// Computes all sizes that these symbols tell.
+    pub fn resolve(&mut self, symbols: &SymbolValues) {
+        for (expression, places) in &self.expressions {
+            let size = expression.eval_to_i64(symbols).unwrap_or(UNKNOWN);
+            places.iter().for_each(|place| self.sizes[*place] = size);
+        }
     }
 
     /// What a node promises of its outputs.
-    pub fn of(&mut self, node: usize, symbols: &SymbolValues) -> TVec<Promise<'_>> {
-        let Promises { nodes, outputs, sizes, expressions, values, current } = self;
-        let mut value = |size: &Size| match *size {
-            Size::Known(value) => Some(value),
-            Size::Expression(place) => {
-                if values[place].is_none() {
-                    values[place] = expressions[place].eval_to_i64(symbols).ok();
-                }
-                values[place]
-            }
-        };
-        let outputs = &outputs[nodes[node].clone()];
-        current.clear();
-        let mut add = |size| {
-            let value = value(size);
-            current.push(value.unwrap_or_default());
-            value.is_some()
-        };
-        // All of them, known or not: each has its place.
-        let mut are_known =
-            |output: &Output| sizes[output.sizes.clone()].iter().fold(true, |all, size| add(size) & all);
-        let known: TVec<bool> = outputs.iter().map(&mut are_known).collect();
-        let first = outputs.first().map_or(0, |output| output.sizes.start);
-        let promise = |(Output { datum_type, sizes }, known): (&Output, bool)| Promise {
-            datum_type: *datum_type,
-            sizes: known.then(|| &current[sizes.start - first..sizes.end - first]),
-        };
-        outputs.iter().zip(known).map(promise).collect()
+    pub fn of(&self, node: usize) -> impl Iterator<Item = Promise<'_>> {
+        self.outputs[self.nodes[node].clone()].iter().map(|Output { datum_type, sizes }| {
+            let sizes = Some(&self.sizes[sizes.clone()]).filter(|sizes| !sizes.contains(&UNKNOWN));
+            Promise { datum_type: *datum_type, sizes }
+        })
     }
 }
 
@@ -112,16 +93,17 @@ mod tests {
         for (sizes, expected) in
             [([Some(2), Some(4)], Some([2, 5, 3])), ([Some(1), Some(0)], Some([1, 1, 3])), ([Some(1), None], None)]
         {
-            promises.forget();
             let mut symbols = SymbolValues::default();
             for (symbol, size) in [&batch, &length].into_iter().zip(sizes) {
                 size.into_iter().for_each(|size| symbols.set(symbol, size));
             }
-            let of = promises.of(source.node, &symbols);
-            assert_eq!(of[0].datum_type, F32);
-            assert_eq!(of[0].sizes, expected.as_ref().map(|sizes| &sizes[..]), "{sizes:?}");
+            promises.resolve(&symbols);
+            let of = promises.of(source.node).next().unwrap();
+            assert_eq!(of.datum_type, F32);
+            assert_eq!(of.sizes, expected.as_ref().map(|sizes| &sizes[..]), "{sizes:?}");
         }
     }
+
     #[test]
     fn each_output_has_its_own_sizes() {
         let mut graph = TypedModel::default();
@@ -130,8 +112,8 @@ mod tests {
         let outputs = tvec!(F32.fact(tvec!(length, 2.into())), U8.fact([3]), F32.scalar_fact(), U8.fact([5, 6]));
         let node = graph.add_node("several", Dummy::new(), outputs).unwrap();
         let mut promises = Promises::new(&graph);
-        let of = promises.of(node, &SymbolValues::default());
-        let found: Vec<_> = of.iter().map(|promise| (promise.datum_type, promise.sizes)).collect();
+        promises.resolve(&SymbolValues::default());
+        let found: Vec<_> = promises.of(node).map(|promise| (promise.datum_type, promise.sizes)).collect();
         let expected = [(F32, None), (U8, Some(&[3][..])), (F32, Some(&[])), (U8, Some(&[5, 6]))];
         assert_eq!(found, expected);
     }

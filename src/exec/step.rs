@@ -7,7 +7,7 @@ use super::promises::Promises;
 use super::session::RunCounters;
 use crate::error::{Error, Result};
 use crate::gpu::{BufferId, Gpu};
-use crate::graph::checks::{check_inputs, check_outputs};
+use crate::graph::checks::{OperandCheck, check_outputs, check_promises};
 use crate::ops::plain::PlainOperator;
 use crate::ops::{
     Attention, Embedding, Expert, GatedLinear, IntegerLinear, Linear, Lookup, MixtureOfExperts, QuantizedLinear,
@@ -15,7 +15,7 @@ use crate::ops::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-use tract_core::internal::{OutletId, SymbolValues, TDim, TractError, TurnState, TypedNode, TypedSimpleState};
+use tract_core::internal::{OutletId, Symbol, SymbolValues, TDim, TractError, TurnState, TypedNode, TypedSimpleState};
 use tract_core::ops::konst::Const;
 use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
 
@@ -23,9 +23,24 @@ use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSim
 pub struct Executor {
     plan: Arc<TypedSimplePlan>,
     state: TypedSimpleState,
-    /// Values that nobody needs after each step.
-    flush: Vec<TVec<OutletId>>,
+    /// In the order in which they are taken.
+    steps: Vec<Step>,
     promises: Promises,
+    /// Inputs that tell what the model's symbols stand for: the symbol, the input's position, and its axis.
+    symbols: Vec<(Symbol, usize, usize)>,
+    /// Stands where a value was given up.
+    nothing: TValue,
+}
+
+/// A node that is computed, with what need not be asked of it in every run.
+struct Step {
+    node: usize,
+    operands: OperandCheck,
+    is_attention: bool,
+    /// Whether sizes are known from its results only.
+    binds_symbols: bool,
+    /// Values that nobody needs after it.
+    flush: TVec<OutletId>,
 }
 
 impl Drop for Executor {
@@ -66,9 +81,9 @@ impl Executor {
         let model = plan.model();
         // tract does this when it takes the first input, which a graph of constants never gets.
         state.turn_state.values = model.nodes().iter().map(constant_values).collect();
-        let flush = flush_list(model, plan.order_without_consts());
-        let promises = Promises::new(plan.model());
-        Ok(Executor { plan, state, flush, promises })
+        let (steps, promises, symbols) = (steps(&plan), Promises::new(model), symbols_of_inputs(model));
+        let nothing = Tensor::default().into_tvalue();
+        Ok(Executor { plan, state, steps, promises, symbols, nothing })
     }
 
     /// The graph that is planned.
@@ -91,7 +106,7 @@ impl Executor {
         checkpoint: &impl Checkpoint,
     ) -> Result<(TVec<TValue>, SymbolValues)> {
         let mut values = GpuValues { gpu, results: HashMap::new(), uploads: HashMap::new() };
-        let outcome = self.steps(inputs, &mut values, counters, checkpoint).await;
+        let outcome = self.take_steps(inputs, &mut values, counters, checkpoint).await;
         values.release_all();
         let symbols = self.state.turn_state.resolved_symbols.clone();
         self.state.reset_turn().map_err(|error| run_error(&error))?;
@@ -99,26 +114,25 @@ impl Executor {
         outcome.map(|outputs| (outputs, symbols))
     }
 
-    async fn steps(
+    async fn take_steps(
         &mut self,
         inputs: TVec<TValue>,
         values: &mut GpuValues<'_>,
         counters: &mut RunCounters,
         checkpoint: &impl Checkpoint,
     ) -> Result<TVec<TValue>> {
-        self.state.set_inputs(inputs).map_err(|error| run_error(&error))?;
-        self.promises.forget();
+        self.set_inputs(inputs)?;
         let plan = self.plan.clone();
         let mut pause = Pause::default();
-        for (step, id) in plan.order_without_consts().iter().enumerate() {
+        for step in 0..self.steps.len() {
             if pause.is_due() {
                 checkpoint.pass().await?;
             }
-            let node = plan.model().node(*id);
-            self.step(node, values, counters).await.map_err(|error| at(error, node))?;
-            pause.add(self.state.turn_state.values[*id].as_deref().unwrap_or_default());
-            for flushed in &self.flush[step] {
-                forget(&mut self.state.turn_state.values[flushed.node], flushed.slot);
+            let node = plan.model().node(self.steps[step].node);
+            self.step(step, node, values, counters).await.map_err(|error| at(error, node))?;
+            pause.add(self.state.turn_state.values[node.id].as_deref().unwrap_or_default());
+            for flushed in &self.steps[step].flush {
+                forget(&mut self.state.turn_state.values[flushed.node], flushed.slot, &self.nothing);
                 values.release(*flushed);
             }
         }
@@ -126,37 +140,57 @@ impl Executor {
         self.state.outputs().map_err(|error| run_error(&error))
     }
 
-    async fn step(&mut self, node: &TypedNode, values: &mut GpuValues<'_>, counters: &mut RunCounters) -> Result<()> {
-        if let Some(attention) = node.op_as::<Attention>() {
-            if self.attention_on_gpu(node, attention, values)? {
+    /// Begins a run: inputs, in the model's order, are what their nodes give.
+    fn set_inputs(&mut self, inputs: TVec<TValue>) -> Result<()> {
+        let TurnState { resolved_symbols, values, .. } = &mut self.state.turn_state;
+        for (symbol, input, axis) in &self.symbols {
+            if let Some(size) = inputs.get(*input).and_then(|input| input.shape().get(*axis)) {
+                resolved_symbols.set(symbol, *size as i64);
+            }
+        }
+        self.promises.resolve(resolved_symbols);
+        for (outlet, input) in self.plan.model().inputs.iter().zip(inputs) {
+            let input = tvec!(input);
+            let checked = check_outputs(&input, self.promises.of(outlet.node));
+            checked.map_err(|error| at(error, self.plan.model().node(outlet.node)))?;
+            values[outlet.node] = Some(input);
+        }
+        Ok(())
+    }
+
+    async fn step(
+        &mut self,
+        step: usize,
+        node: &TypedNode,
+        values: &mut GpuValues<'_>,
+        counters: &mut RunCounters,
+    ) -> Result<()> {
+        let Step { operands, is_attention, binds_symbols, .. } = self.steps[step];
+        if is_attention {
+            if self.attention_on_gpu(node, values)? {
                 counters.attention_on_gpu += 1;
                 return Ok(());
             }
             counters.attention_on_cpu += 1;
         }
         self.fetch(node.inputs.iter().copied(), values).await?;
-        let state = &mut self.state;
-        let mut promised = self.promises.of(node.id, &state.turn_state.resolved_symbols);
+        let Executor { state, promises, .. } = self;
+        check_promises(promises.of(node.id))?;
         guarded("running the model", || {
             let inputs = state.prepare_inputs(node.id).map_err(|error| run_error(&error))?;
-            check_inputs(node, &inputs, &promised)?;
+            operands.check(&inputs)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
-        if node.op.mints_runtime_symbols() {
-            drop(promised);
+        if binds_symbols {
             bind_symbols(node, &mut state.turn_state);
-            promised = self.promises.of(node.id, &state.turn_state.resolved_symbols);
+            promises.resolve(&state.turn_state.resolved_symbols);
         }
-        check_outputs(state.turn_state.values[node.id].as_deref().unwrap_or_default(), &promised)
+        check_outputs(state.turn_state.values[node.id].as_deref().unwrap_or_default(), promises.of(node.id))
     }
 
     /// Encodes an attention on the GPU; `false` if there is none or the call is not for it.
-    fn attention_on_gpu(
-        &mut self,
-        node: &TypedNode,
-        attention: &Attention,
-        values: &mut GpuValues<'_>,
-    ) -> Result<bool> {
+    fn attention_on_gpu(&mut self, node: &TypedNode, values: &mut GpuValues<'_>) -> Result<bool> {
+        let Some(attention) = node.op_as::<Attention>() else { return Ok(false) };
         if values.gpu.is_none() || attention.scores.is_some() || !attention.steps.is_empty() {
             return Ok(false);
         }
@@ -197,6 +231,39 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+/// All nodes but constants and inputs, in the plan's order.
+fn steps(plan: &TypedSimplePlan) -> Vec<Step> {
+    let model = plan.model();
+    let is_input = |id: &usize| model.inputs.iter().any(|input| input.node == *id);
+    let order: Vec<usize> = plan.order_without_consts().iter().copied().filter(|id| !is_input(id)).collect();
+    let step = |(id, flush): (&usize, TVec<OutletId>)| {
+        let node = model.node(*id);
+        Step {
+            node: *id,
+            operands: OperandCheck::of(node),
+            is_attention: node.op_is::<Attention>(),
+            binds_symbols: node.op.mints_runtime_symbols(),
+            flush,
+        }
+    };
+    order.iter().zip(flush_list(model, &order)).map(step).collect()
+}
+
+/// Of each symbol that is the size of an input the first such input and its axis.
+fn symbols_of_inputs(model: &TypedModel) -> Vec<(Symbol, usize, usize)> {
+    let mut found: Vec<(Symbol, usize, usize)> = Vec::new();
+    for (input, outlet) in model.inputs.iter().enumerate() {
+        for (axis, dim) in model.node(outlet.node).outputs[outlet.slot].fact.shape.iter().enumerate() {
+            if let TDim::Sym(symbol) = dim
+                && !found.iter().any(|(known, ..)| known == symbol)
+            {
+                found.push((symbol.clone(), input, axis));
+            }
+        }
+    }
+    found
 }
 
 /// Sizes that only a node's result tells.
@@ -260,11 +327,11 @@ fn flush_list(model: &TypedModel, order: &[usize]) -> Vec<TVec<OutletId>> {
     flush
 }
 
-/// Gives one of a node's values up.
-fn forget(values: &mut Option<TVec<TValue>>, slot: usize) {
+/// Gives one of a node's values up, with `nothing` in its place.
+fn forget(values: &mut Option<TVec<TValue>>, slot: usize, nothing: &TValue) {
     match values.as_deref_mut() {
         Some([_]) | None => values.take().into_iter().flatten().for_each(spare::keep),
-        Some(several) => spare::keep(std::mem::replace(&mut several[slot], Tensor::default().into_tvalue())),
+        Some(several) => spare::keep(std::mem::replace(&mut several[slot], nothing.clone())),
     }
 }
 

@@ -32,7 +32,7 @@ impl EvalOp for Activate {
             self.0.apply_in_place(out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

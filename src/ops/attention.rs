@@ -448,14 +448,14 @@ impl EvalOp for Attention {
             }
             Ok(())
         })?;
-        outputs.push(output.into_tvalue());
+        outputs.push(output);
         if let Some(stage) = self.scores {
             let AttentionShape { batch, heads, queries, keys, .. } = call.shape;
             let scores = written(&[batch, heads, queries, keys], |out| {
                 attention_scores(&call, &operands, stage, out);
                 Ok(())
             })?;
-            outputs.push(scores.into_tvalue());
+            outputs.push(scores);
         }
         Ok(outputs)
     }

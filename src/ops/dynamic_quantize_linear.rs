@@ -30,7 +30,7 @@ impl Plain for DynamicQuantizeLinear {
             Ok(())
         })?;
         let Quantization { scale, zero_point } = quantization.context("an output is written")?;
-        Ok(tvec!(quantized, tensor0(scale), tensor0(zero_point)))
+        Ok(tvec!(quantized.into_tensor(), tensor0(scale), tensor0(zero_point)))
     }
 }
 

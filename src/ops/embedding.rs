@@ -45,7 +45,7 @@ impl EvalOp for Embedding {
                     .into()
             })
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

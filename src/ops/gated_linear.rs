@@ -65,7 +65,7 @@ impl EvalOp for GatedLinear {
             gated_linear(f32_slice(x)?, rows, gate, up, self.activation, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

@@ -43,7 +43,7 @@ impl EvalOp for LayerNorm {
             layer_norm(f32_slice(&inputs[0])?, width, &self.gamma, beta, self.epsilon, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

@@ -72,7 +72,7 @@ impl EvalOp for Linear {
             linear(f32_slice(x)?, rows, &self.weights, bias, self.activation, joined, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

@@ -90,7 +90,7 @@ impl EvalOp for QuantizedLinear {
             quantized_linear(x, &self.weights, finish, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

@@ -36,7 +36,7 @@ impl EvalOp for QuantizedNorm {
             norm_by_steps(f32_slice(&inputs[0])?, width, &self.0, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

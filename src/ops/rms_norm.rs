@@ -40,7 +40,7 @@ impl EvalOp for RmsNorm {
             rms_norm(f32_slice(&inputs[0])?, width, &self.gamma, self.epsilon, out);
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

@@ -155,7 +155,7 @@ impl RotaryEmbedding {
     }
 
     /// The rotated vectors, in the layout.
-    pub(super) fn rotated(&self, vectors: &HeadVectors, rotation: &Rotation) -> TractResult<Tensor> {
+    pub(super) fn rotated(&self, vectors: &HeadVectors, rotation: &Rotation) -> TractResult<TValue> {
         let operand = vectors.operand;
         written(&self.layout.shape(operand), |out| {
             rotation.rotate(vectors, self.layout.strides(&operand), out);
@@ -184,7 +184,7 @@ impl EvalOp for RotaryEmbedding {
         let (x, tables) = (&inputs[0], &inputs[1..]);
         let vectors = self.vectors(x, tables)?;
         let rotation = self.rotation(&vectors.operand, tables)?;
-        Ok(tvec!(self.rotated(&vectors, &rotation)?.into_tvalue()))
+        Ok(tvec!(self.rotated(&vectors, &rotation)?))
     }
 }
 

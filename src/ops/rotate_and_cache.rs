@@ -77,7 +77,7 @@ impl EvalOp for RotateAndCache {
         let queries = self.query.rotated(&query, &rotation)?;
         let keys = self.keys.appended(&key.operand, past.first(), lengths, rotate)?;
         let values = self.values.appended(&value.operand, past.last(), lengths, copy)?;
-        Ok([queries, keys, values].into_iter().map(Tensor::into_tvalue).collect())
+        Ok(tvec!(queries, keys.into_tvalue(), values.into_tvalue()))
     }
 }
 

@@ -36,7 +36,7 @@ impl EvalOp for RoundFloat {
             out.iter_mut().zip(f32_slice(&inputs[0])?).for_each(|(out, value)| *out = round(*value));
             Ok(())
         })?;
-        Ok(tvec!(output.into_tvalue()))
+        Ok(tvec!(output))
     }
 }
 

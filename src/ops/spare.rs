@@ -4,7 +4,7 @@
 //! Each thread has its own. What a run does not use again is dropped when it ends.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::sync::Arc;
 use tract_core::internal::*;
 
 /// Bytes that are kept at most.
@@ -16,17 +16,18 @@ thread_local! {
 
 #[derive(Default)]
 struct Spare {
-    /// By type and number of elements.
-    sizes: HashMap<(DatumType, usize), Size>,
+    /// Each type and number of elements once: a model has few.
+    sizes: Vec<Size>,
     bytes: usize,
     /// Counts runs.
     run: u64,
 }
 
 /// Tensors of one size.
-#[derive(Default)]
 struct Size {
-    kept: Vec<Tensor>,
+    datum_type: DatumType,
+    len: usize,
+    kept: Vec<Arc<Tensor>>,
     /// The run that wanted one last.
     wanted: u64,
 }
@@ -35,27 +36,30 @@ struct Size {
 pub(crate) fn written<T: Datum>(
     shape: &[usize],
     fill: impl FnOnce(&mut [T]) -> TractResult<()>,
-) -> TractResult<Tensor> {
-    let kept = SPARE.with_borrow_mut(|spare| spare.take(T::datum_type(), shape.iter().product()));
-    let mut tensor = match kept {
-        Some(mut tensor) => {
-            tensor.set_shape(shape)?;
-            tensor
-        }
-        None => Tensor::zero_dt(T::datum_type(), shape)?,
-    };
+) -> TractResult<TValue> {
+    let mut value = unwritten(T::datum_type(), shape)?;
+    let tensor = Arc::get_mut(&mut value).context("somebody else has a spare tensor")?;
+    fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<T>()?)?;
+    Ok(value.into_tvalue())
+}
+
+/// A tensor that nobody else has, with any elements.
+fn unwritten(datum_type: DatumType, shape: &[usize]) -> TractResult<Arc<Tensor>> {
+    let kept = SPARE.with_borrow_mut(|spare| spare.take(datum_type, shape.iter().product()));
+    let Some(mut value) = kept else { return Ok(Tensor::zero_dt(datum_type, shape)?.into_arc_tensor()) };
+    let tensor = Arc::get_mut(&mut value).context("somebody else has a spare tensor")?;
+    tensor.set_shape(shape)?;
     if cfg!(debug_assertions) {
         // Whoever reads what nobody wrote shall not find zeros.
         tensor.as_bytes_mut().fill(0xff);
     }
-    fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<T>()?)?;
-    Ok(tensor)
+    Ok(value)
 }
 
 /// Keeps a value for [`written`], where nobody else has it and a tensor of its size was wanted.
 pub(crate) fn keep(value: TValue) {
     if value.is_exclusive() && value.is_plain_ram() {
-        SPARE.with_borrow_mut(|spare| spare.keep(value.into_tensor()));
+        SPARE.with_borrow_mut(|spare| spare.keep(value.into_arc_tensor()));
     }
 }
 
@@ -70,25 +74,37 @@ pub(crate) fn clear() {
 }
 
 impl Spare {
-    fn take(&mut self, datum_type: DatumType, len: usize) -> Option<Tensor> {
-        let size = self.sizes.entry((datum_type, len)).or_default();
-        size.wanted = self.run;
+    /// Those of a size, if one was wanted.
+    fn size(&mut self, datum_type: DatumType, len: usize) -> Option<&mut Size> {
+        self.sizes.iter_mut().find(|size| size.len == len && size.datum_type == datum_type)
+    }
+
+    fn take(&mut self, datum_type: DatumType, len: usize) -> Option<Arc<Tensor>> {
+        let wanted = self.run;
+        let Some(size) = self.size(datum_type, len) else {
+            self.sizes.push(Size { datum_type, len, kept: vec![], wanted });
+            return None;
+        };
+        size.wanted = wanted;
         let tensor = size.kept.pop()?;
         self.bytes -= bytes(&tensor);
         Some(tensor)
     }
 
-    fn keep(&mut self, tensor: Tensor) {
+    fn keep(&mut self, tensor: Arc<Tensor>) {
         let bytes = self.bytes + bytes(&tensor);
-        if let Some(size) = self.sizes.get_mut(&(tensor.datum_type(), tensor.len())).filter(|_| bytes <= MOST_BYTES) {
+        if bytes <= MOST_BYTES
+            && let Some(size) = self.size(tensor.datum_type(), tensor.len())
+        {
             size.kept.push(tensor);
             self.bytes = bytes;
         }
     }
 
     fn end_run(&mut self) {
-        self.sizes.retain(|_, size| size.wanted == self.run);
-        self.bytes = self.sizes.values().flat_map(|size| &size.kept).map(bytes).sum();
+        let run = self.run;
+        self.sizes.retain(|size| size.wanted == run);
+        self.bytes = self.sizes.iter().flat_map(|size| &size.kept).map(|tensor| bytes(tensor)).sum();
         self.run += 1;
     }
 }
@@ -107,7 +123,6 @@ mod tests {
             Ok(())
         })
         .unwrap()
-        .into_tvalue()
     }
 
     fn address(value: &TValue) -> *const f32 {

@@ -18,6 +18,8 @@ use super::simd::bytes::{ByteRounder, I32x4, sums_of_halves};
 use super::simd::nibbles::{NarrowSums, Operand, Spreader, WORDS, words};
 use super::simd::{F32x4, ProductSums, RUN, zip_in_place};
 use std::array::from_fn;
+use std::cell::Cell;
+use std::mem::take;
 use std::ops::Range;
 
 /// Longest block of which sums, and differences of them, are exact as f32: 256 · 128 · 255 < 2^24.
@@ -289,6 +291,12 @@ pub(super) struct Activations {
     blocks: usize,
     /// Words that a row has of each block.
     block_words: usize,
+    buffers: Buffers,
+}
+
+/// What [`Activations`] consist of.
+#[derive(Default)]
+struct Buffers {
     /// In tiles of [`TILE_ROWS`] rows, the last one of a block perhaps of fewer. Inside a tile, the words of the same inputs
     /// lie side by side.
     words: Vec<u32>,
@@ -298,6 +306,44 @@ pub(super) struct Activations {
     sums: Vec<f32>,
     /// What the sums of the runs of a row start from, in tiles as the words.
     starts: Vec<u32>,
+}
+
+thread_local! {
+    /// Those of the last product: what the processor has at hand gives way to weights, but not what is read along with them.
+    static LAST: Cell<Buffers> = Cell::default();
+}
+
+/// Bytes of buffers that are kept for the next product at most.
+const MOST_KEPT: usize = 1 << 20;
+
+impl Buffers {
+    /// So many words, blocks and runs, all 0.
+    fn zeros(words: usize, blocks: usize, runs: usize) -> Buffers {
+        let mut buffers = LAST.take();
+        let Buffers { words: all, scales, sums, starts } = &mut buffers;
+        for (buffer, len) in [(all, words), (starts, runs)] {
+            buffer.clear();
+            buffer.resize(len, 0);
+        }
+        for buffer in [scales, sums] {
+            buffer.clear();
+            buffer.resize(blocks, 0.0);
+        }
+        buffers
+    }
+
+    fn bytes(&self) -> usize {
+        let Buffers { words, scales, sums, starts } = self;
+        4 * (words.capacity() + scales.capacity() + sums.capacity() + starts.capacity())
+    }
+}
+
+impl Drop for Activations {
+    fn drop(&mut self) {
+        if self.buffers.bytes() <= MOST_KEPT {
+            LAST.set(take(&mut self.buffers));
+        }
+    }
 }
 
 /// Some rows in a block, from the beginning of a tile on.
@@ -327,16 +373,9 @@ impl Activations {
     pub(super) fn new(x: &[f32], rows: usize, weights: &BlockWeights, narrow: bool) -> Activations {
         let (layout, blocks) = (weights.layout(), weights.blocks());
         let block_words = layout.groups() * WORDS;
-        let mut activations = Activations {
-            narrow,
-            rows,
-            blocks,
-            block_words,
-            words: vec![0; rows * blocks * block_words],
-            scales: vec![0.0; rows * blocks],
-            sums: vec![0.0; rows * blocks],
-            starts: vec![0; rows * blocks * block_words.div_ceil(RUN)],
-        };
+        let all = rows * blocks;
+        let buffers = Buffers::zeros(all * block_words, all, all * block_words.div_ceil(RUN));
+        let mut activations = Activations { narrow, rows, blocks, block_words, buffers };
         activations.round(x, weights.inputs(), layout);
         activations
     }
@@ -344,8 +383,9 @@ impl Activations {
     /// Rounds rows of so many elements.
     fn round(&mut self, x: &[f32], inputs: usize, layout: Layout) {
         let (runs, &mut Activations { narrow, rows, block_words, .. }) = (self.runs(), &mut *self);
-        let (words, starts) = (SharedOutput::new(&mut self.words), SharedOutput::new(&mut self.starts));
-        let (scales, sums) = (SharedOutput::new(&mut self.scales), SharedOutput::new(&mut self.sums));
+        let Buffers { words, scales, sums, starts } = &mut self.buffers;
+        let (words, starts) = (SharedOutput::new(words), SharedOutput::new(starts));
+        let (scales, sums) = (SharedOutput::new(scales), SharedOutput::new(sums));
         for_each(
             rows.div_ceil(TASK_ROWS),
             rows.saturating_mul(inputs).saturating_mul(ROUNDING_WORK),
@@ -386,7 +426,7 @@ impl Activations {
     /// All rows in every block, where they are one tile: the tiles are those of the blocks.
     #[inline(always)]
     fn all(&self) -> BlockRows<'_> {
-        let Activations { block_words, words, scales, sums, starts, .. } = self;
+        let Activations { block_words, buffers: Buffers { words, scales, sums, starts }, .. } = self;
         BlockRows { words, block_words: *block_words, scales, sums, starts }
     }
 
@@ -395,11 +435,11 @@ impl Activations {
     fn block(&self, block: usize, rows: Range<usize>) -> BlockRows<'_> {
         let own = block * self.rows + rows.start..block * self.rows + rows.end;
         BlockRows {
-            words: &self.words[own.start * self.block_words..own.end * self.block_words],
+            words: &self.buffers.words[own.start * self.block_words..own.end * self.block_words],
             block_words: self.block_words,
-            scales: &self.scales[own.clone()],
-            sums: &self.sums[own.clone()],
-            starts: &self.starts[own.start * self.runs()..own.end * self.runs()],
+            scales: &self.buffers.scales[own.clone()],
+            sums: &self.buffers.sums[own.clone()],
+            starts: &self.buffers.starts[own.start * self.runs()..own.end * self.runs()],
         }
     }
 

@@ -7,7 +7,7 @@ mod operands;
 mod sizes;
 mod values;
 
-pub use values::{Promise, check_inputs, check_outputs, checked_eval};
+pub use values::{OperandCheck, Promise, check_outputs, check_promises, checked_eval};
 
 use crate::error::{Error, Result};
 use crate::onnx::pb::NodeProto;

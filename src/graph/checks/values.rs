@@ -18,45 +18,88 @@ pub struct Promise<'a> {
     pub sizes: Option<&'a [i64]>,
 }
 
-/// Checks a node before it computes: that its outputs, of which `promised` tells, can be held, and that it reads within its inputs.
+/// Checks a node before it computes: that its outputs, of which `promised` tells, can be held.
 ///
 /// # Errors
-/// `OutOfMemory`; `InvalidInput` for a position outside the tensor that it is a position of.
-pub fn check_inputs(node: &TypedNode, inputs: &[TValue], promised: &[Promise]) -> Result<()> {
+/// `OutOfMemory`; `InvalidModel` for a negative size.
+pub fn check_promises<'a>(promised: impl Iterator<Item = Promise<'a>>) -> Result<()> {
     for Promise { datum_type, sizes } in promised {
         if let Some(sizes) = sizes {
-            check_shape(sizes, *datum_type)?;
-            check_memory(sizes, *datum_type)?;
+            check_shape(sizes, datum_type)?;
+            check_memory(sizes, datum_type)?;
         }
     }
-    check_operands(node, inputs)
+    Ok(())
 }
 
-/// Operators that would read or write elsewhere, or panic, where sizes that were not known before do not fit each other.
-fn check_operands(node: &TypedNode, inputs: &[TValue]) -> Result<()> {
-    match inputs {
-        [x, ..] if let Some(linear) = node.op_as::<Linear>() => {
-            same_size(x.shape().last().copied(), Some(linear.inputs))
+/// What is to be checked of the inputs of an operator that would read or write elsewhere, or panic, where sizes that were not known
+/// before do not fit each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperandCheck {
+    /// Nothing.
+    Nothing,
+    /// The first one has so many columns.
+    Columns(usize),
+    /// Positions along this axis, for slices.
+    Gather(usize),
+    /// Positions along this axis, for elements.
+    GatherElements(usize),
+    /// As [`OperandCheck::GatherElements`], with what is put there.
+    ScatterElements(usize),
+    /// A diagonal.
+    Trilu,
+    /// Positions of slices, with what is put there.
+    ScatterNd,
+    /// A division of integers.
+    Division,
+}
+
+impl OperandCheck {
+    /// What is to be checked of a node's inputs.
+    pub fn of(node: &TypedNode) -> OperandCheck {
+        if let Some(linear) = node.op_as::<Linear>() {
+            OperandCheck::Columns(linear.inputs)
+        } else if let Some(linear) = node.op_as::<GatedLinear>() {
+            OperandCheck::Columns(linear.inputs)
+        } else if let Some(gather) = node.op_as::<Gather>() {
+            OperandCheck::Gather(gather.axis)
+        } else if let Some(gather) = node.op_as::<GatherElements>() {
+            OperandCheck::GatherElements(gather.axis)
+        } else if let Some(scatter) = node.op_as::<ScatterElements>() {
+            OperandCheck::ScatterElements(scatter.axis)
+        } else if node.op_is::<Trilu>() {
+            OperandCheck::Trilu
+        } else if node.op_is::<ScatterNd>() {
+            OperandCheck::ScatterNd
+        } else if is_division(node) {
+            OperandCheck::Division
+        } else {
+            OperandCheck::Nothing
         }
-        [x] if let Some(linear) = node.op_as::<GatedLinear>() => {
-            same_size(x.shape().last().copied(), Some(linear.inputs))
+    }
+
+    /// Checks that the operator reads and writes within its inputs.
+    ///
+    /// # Errors
+    /// `InvalidInput` for sizes that do not fit each other, and for a position outside the tensor that it is a position of.
+    pub fn check(self, inputs: &[TValue]) -> Result<()> {
+        match (self, inputs) {
+            (OperandCheck::Columns(columns), [x, ..]) => same_size(x.shape().last().copied(), Some(columns)),
+            (OperandCheck::Gather(axis), [table, indices]) => check_indices(indices, table.shape().get(axis).copied()),
+            (OperandCheck::GatherElements(axis), [table, indices]) => {
+                check_covered(indices, table, axis)?;
+                check_indices(indices, table.shape().get(axis).copied())
+            }
+            (OperandCheck::ScatterElements(axis), [table, indices, updates]) => {
+                same_size(indices.shape(), updates.shape())?;
+                check_covered(indices, table, axis)?;
+                check_indices(indices, table.shape().get(axis).copied())
+            }
+            (OperandCheck::Trilu, [_, diagonal]) => check_indices(diagonal, Some(i32::MAX as usize)),
+            (OperandCheck::ScatterNd, [table, indices, updates]) => check_slices(table, indices, updates),
+            (OperandCheck::Division, [dividend, divisor]) => check_division(dividend, divisor),
+            _ => Ok(()),
         }
-        [table, indices] if let Some(gather) = node.op_as::<Gather>() => {
-            check_indices(indices, table.shape().get(gather.axis).copied())
-        }
-        [table, indices] if let Some(gather) = node.op_as::<GatherElements>() => {
-            check_covered(indices, table, gather.axis)?;
-            check_indices(indices, table.shape().get(gather.axis).copied())
-        }
-        [table, indices, updates] if let Some(scatter) = node.op_as::<ScatterElements>() => {
-            same_size(indices.shape(), updates.shape())?;
-            check_covered(indices, table, scatter.axis)?;
-            check_indices(indices, table.shape().get(scatter.axis).copied())
-        }
-        [_, diagonal] if node.op_is::<Trilu>() => check_indices(diagonal, Some(i32::MAX as usize)),
-        [table, indices, updates] if node.op_is::<ScatterNd>() => check_slices(table, indices, updates),
-        [dividend, divisor] if is_division(node) => check_division(dividend, divisor),
-        _ => Ok(()),
     }
 }
 
@@ -127,9 +170,9 @@ fn same_size<T: PartialEq + Debug>(given: T, wanted: T) -> Result<()> {
 ///
 /// # Errors
 /// `InvalidInput`, since a model that is right by itself has such sizes for inputs that it was not made for.
-pub fn check_outputs(outputs: &[TValue], promised: &[Promise]) -> Result<()> {
+pub fn check_outputs<'a>(outputs: &[TValue], promised: impl Iterator<Item = Promise<'a>>) -> Result<()> {
     let number = |datum_type: DatumType| if datum_type == DatumType::TDim { DatumType::I64 } else { datum_type };
-    for (Promise { datum_type, sizes }, value) in promised.iter().zip(outputs) {
+    for (Promise { datum_type, sizes }, value) in promised.zip(outputs) {
         let (wanted, found) = (number(datum_type.unquantized()), number(value.datum_type().unquantized()));
         if wanted != found {
             return Err(Error::invalid_model(format!(
@@ -152,7 +195,7 @@ pub fn check_outputs(outputs: &[TValue], promised: &[Promise]) -> Result<()> {
 /// Computes a node of a plan that tract runs by itself, between both checks.
 ///
 /// # Errors
-/// What [`check_inputs`], the operator and [`check_outputs`] give.
+/// What [`check_promises`], [`OperandCheck::check`], the operator and [`check_outputs`] give.
 pub fn checked_eval(
     context: &EvalContext,
     state: Option<&mut (dyn OpState + 'static)>,
@@ -164,10 +207,10 @@ pub fn checked_eval(
     let sizes: TVec<Option<TVec<i64>>> = sizes.collect();
     let facts = node.outputs.iter().map(|output| output.fact.datum_type).zip(&sizes);
     let promised = facts.map(|(datum_type, sizes)| Promise { datum_type, sizes: sizes.as_deref() });
-    let promised: TVec<Promise> = promised.collect();
-    check_inputs(node, &inputs, &promised)?;
+    check_promises(promised.clone())?;
+    OperandCheck::of(node).check(&inputs)?;
     let outputs = eval(context, state, node, inputs)?;
-    check_outputs(&outputs, &promised)?;
+    check_outputs(&outputs, promised)?;
     Ok(outputs)
 }
 
@@ -212,7 +255,7 @@ mod tests {
             let node = TypedNode { id: 0, name: "node".into(), inputs: vec![], op, outputs: tvec!() };
             for (columns, right) in [(2, true), (1, false), (3, false)] {
                 let x = Tensor::zero::<f32>(&[4, columns]).unwrap().into_tvalue();
-                assert_eq!(check_operands(&node, &[x]).is_ok(), right, "{columns} of {node:?}");
+                assert_eq!(OperandCheck::of(&node).check(&[x]).is_ok(), right, "{columns} of {node:?}");
             }
         }
     }
