@@ -8,10 +8,11 @@
 
 use super::activation::TanhLanes;
 use super::dot::multiply_by_rows;
-use super::panel::{LeftRows, PANEL, PanelRow, RightRows, Target, multiply_panel, multiply_strided, pack_columns};
+use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel, pack_columns};
 use super::parallel::{SharedOutput, for_each};
 use super::pool;
 use super::simd::{Exp, F32x4, LANES, largest_of, largest_of_mapped, largest_of_zipped, map_in_place, sum_of_mapped};
+use super::weighted_rows::{Sums, add_weighted_rows};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence,
 };
@@ -277,6 +278,12 @@ impl<'a> Group<'a> {
         &self.operands.value[self.start(&self.call.value, self.kv_head, position)..][..self.call.shape.value_dim]
     }
 
+    /// Its values at these positions.
+    fn values(&self, positions: Range<usize>) -> LeftRows<'a> {
+        let start = self.start(&self.call.value, self.kv_head, positions.start);
+        LeftRows { values: &self.operands.value[start..], rows: positions.len(), stride: self.call.value.position }
+    }
+
     /// The keys that a query sees.
     fn visible(&self, query: usize) -> Range<usize> {
         self.sequence.visible(query, self.call.window)
@@ -490,26 +497,19 @@ impl<'a> Group<'a> {
         let shape = &self.call.shape;
         let local = keys.start - first..keys.end - first;
         let left = LeftRows { values: &scratch.scores[local.start..], rows: rows.count, stride: scratch.key_block };
+        let (start, stride) = (self.start(&self.call.output, rows.head, rows.query), rows.stride(&self.call.output));
+        if reads_in_place(shape) {
+            let sums = Sums { buffer: out, start, stride };
+            // SAFETY: elements of these queries' results, which the caller keeps for this call.
+            return unsafe { add_weighted_rows(left, self.values(keys), shape.value_dim, sums) };
+        }
         for column in (0..shape.value_dim).step_by(PANEL) {
-            let target = Target {
-                buffer: out,
-                start: self.start(&self.call.output, rows.head, rows.query) + column,
-                stride: rows.stride(&self.call.output),
-                columns: PANEL.min(shape.value_dim - column),
-                accumulate: true,
-                finish: None,
-            };
-            if reads_in_place(shape) {
-                let start = self.start(&self.call.value, self.kv_head, keys.start) + column;
-                let values = &self.operands.value[start..];
-                let right = RightRows { values, rows: keys.len(), stride: self.call.value.position };
-                // SAFETY: elements of these queries' results, which the caller keeps for this call.
-                unsafe { multiply_strided(left, right, target) };
-            } else {
-                let panel = &scratch.values[column / PANEL * scratch.key_block..][local.clone()];
-                // SAFETY: elements of these queries' results, which the caller keeps for this call.
-                unsafe { multiply_panel(left, panel, target) };
-            }
+            let columns = PANEL.min(shape.value_dim - column);
+            let start = start + column;
+            let target = Target { buffer: out, start, stride, columns, accumulate: true, finish: None };
+            let panel = &scratch.values[column / PANEL * scratch.key_block..][local.clone()];
+            // SAFETY: elements of these queries' results, which the caller keeps for this call.
+            unsafe { multiply_panel(left, panel, target) };
         }
     }
 }

@@ -3,9 +3,7 @@
 
 use super::panel::LeftRows;
 use super::simd::{F32x4, LANES};
-
-/// Right-hand rows of a tile.
-const TILE_ROWS: usize = 4;
+use std::array::from_fn;
 
 /// `out[r * out_stride + n] = Σ_k left[r, k] · right[n, k]` for `k` below `depth`, a multiple of [`LANES`].
 ///
@@ -22,15 +20,17 @@ pub(super) fn multiply_by_rows(
     let mut row = 0;
     while row < left.rows {
         row += match left.rows - row {
-            1 => multiply_left_rows::<1>(left, row, right, depth, out, out_stride),
-            _ => multiply_left_rows::<2>(left, row, right, depth, out, out_stride),
+            1 => multiply_left_rows::<1, 4>(left, row, right, depth, out, out_stride),
+            2 | 4 => multiply_left_rows::<2, 4>(left, row, right, depth, out, out_stride),
+            _ => multiply_left_rows::<3, 3>(left, row, right, depth, out, out_stride),
         };
     }
 }
 
-/// Rows `row..row + ROWS` of the product. Gives `ROWS`.
+/// Rows `row..row + ROWS` of the product. Gives `ROWS`. Sums of `AT_ONCE` products of each, at most four, fit the registers with their
+/// operands.
 #[inline(always)]
-fn multiply_left_rows<const ROWS: usize>(
+fn multiply_left_rows<const ROWS: usize, const AT_ONCE: usize>(
     left: LeftRows<'_>,
     row: usize,
     right: LeftRows<'_>,
@@ -38,14 +38,15 @@ fn multiply_left_rows<const ROWS: usize>(
     out: &mut [f32],
     out_stride: usize,
 ) -> usize {
-    let left_rows: [&[f32]; ROWS] = std::array::from_fn(|r| left.row(row + r, depth));
-    for first in (0..right.rows).step_by(TILE_ROWS) {
-        let count = TILE_ROWS.min(right.rows - first);
+    let left_rows: [&[f32]; ROWS] = from_fn(|r| left.row(row + r, depth));
+    for first in (0..right.rows).step_by(AT_ONCE) {
+        let count = AT_ONCE.min(right.rows - first);
         // A tile that has fewer rows repeats its last one.
-        let right_rows = std::array::from_fn(|n| right.row(first + n.min(count - 1), depth));
+        let right_rows: [&[f32]; AT_ONCE] = from_fn(|n| right.row(first + n.min(count - 1), depth));
         let sums = multiply_tile(left_rows, right_rows, depth);
         for (r, sums) in sums.into_iter().enumerate() {
-            let out = &mut out[(row + r) * out_stride + first..][..count];
+            // What is behind the last sum of a tile is the next tile's.
+            let out = &mut out[(row + r) * out_stride + first..][..LANES.min(right.rows - first)];
             match out.first_chunk_mut() {
                 Some(out) => sums.store(out),
                 None => out.iter_mut().zip(sums.to_array()).for_each(|(out, sum)| *out = sum),
@@ -55,15 +56,19 @@ fn multiply_left_rows<const ROWS: usize>(
     ROWS
 }
 
-/// The products of each of the rows on the left with the four on the right, all of `depth` elements at least.
+/// The products of each of the rows on the left with those on the right, all of `depth` elements at least.
 #[inline(always)]
-fn multiply_tile<const ROWS: usize>(left: [&[f32]; ROWS], right: [&[f32]; TILE_ROWS], depth: usize) -> [F32x4; ROWS] {
+fn multiply_tile<const ROWS: usize, const AT_ONCE: usize>(
+    left: [&[f32]; ROWS],
+    right: [&[f32]; AT_ONCE],
+    depth: usize,
+) -> [F32x4; ROWS] {
     assert!(left.iter().chain(&right).all(|row| row.len() >= depth));
     let load = |row: &[f32], start: usize| {
         // SAFETY: every row has `depth` elements, as just asserted, and the loop below reads whole vectors of them.
         F32x4::load(unsafe { &*row.as_ptr().add(start).cast() })
     };
-    let mut sums = [[F32x4::splat(0.0); TILE_ROWS]; ROWS];
+    let mut sums = [[F32x4::splat(0.0); AT_ONCE]; ROWS];
     for step in 0..depth / LANES {
         let right = right.map(|row| load(row, step * LANES));
         for (row, sums) in left.into_iter().zip(&mut sums) {
@@ -74,7 +79,7 @@ fn multiply_tile<const ROWS: usize>(left: [&[f32]; ROWS], right: [&[f32]; TILE_R
         }
     }
     sums.map(|sums| {
-        let [a, b, c, d] = F32x4::transpose(sums);
+        let [a, b, c, d] = F32x4::transpose(from_fn(|n| sums.get(n).copied().unwrap_or(F32x4::splat(0.0))));
         (a + c) + (b + d)
     })
 }
@@ -87,7 +92,7 @@ pub(super) mod cases {
     /// Holds the products against their definition, with strides wider than the rows.
     pub(in crate::kernels) fn failures() -> Vec<String> {
         let mut failures = Vec::new();
-        for left_rows in 0..=5 {
+        for left_rows in 0..=7 {
             for right_rows in 0..=9 {
                 for depth in [0, 4, 8, 64] {
                     failures.extend(failure(left_rows, right_rows, depth));

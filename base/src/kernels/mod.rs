@@ -38,6 +38,7 @@ pub mod score_steps;
 pub mod self_test;
 mod simd;
 pub mod steps;
+mod weighted_rows;
 pub mod windows;
 
 /// Whether kernels use WebAssembly's relaxed SIMD.

@@ -162,14 +162,13 @@ pub(super) struct FinishColumns<'a> {
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
 pub(super) unsafe fn multiply_panel(left: impl Left, panel: &[PanelRow], target: Target<'_>) {
-    let right = RightRows { values: panel.as_flattened(), rows: panel.len(), stride: PANEL };
     #[cfg(target_arch = "x86_64")]
     if avx2::available() {
         // SAFETY: the machine has what the function is compiled for; the caller keeps the other promise.
-        return unsafe { avx2::multiply_rows(left, right, target) };
+        return unsafe { avx2::multiply_rows(left, panel, target) };
     }
     // SAFETY: the caller keeps the promise.
-    unsafe { multiply_rows::<PairOfVectors>(left, right, target) }
+    unsafe { multiply_rows::<PairOfVectors>(left, panel, target) }
 }
 
 /// Packs the first `panel.len()` elements of eight rows as the columns of a panel.
@@ -191,44 +190,6 @@ pub(super) fn pack_columns(rows: [&[f32]; PANEL], panel: &mut [PanelRow]) {
     for (index, panel_row) in rest.iter_mut().enumerate() {
         *panel_row = rows.map(|row| row[first + index]);
     }
-}
-
-/// The right-hand matrix: eight elements of row `k` start at `values[k * stride]`.
-#[derive(Clone, Copy)]
-pub(super) struct RightRows<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) stride: usize,
-}
-
-impl RightRows<'_> {
-    /// The first row.
-    ///
-    /// # Panics
-    /// When a row reaches beyond the values.
-    #[inline(always)]
-    fn start(&self) -> *const f32 {
-        let reach = self.rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(self.stride)?.checked_add(PANEL));
-        assert!(reach.is_some_and(|reach| reach <= self.values.len()));
-        self.values.as_ptr()
-    }
-}
-
-/// As [`multiply_panel`], with a right-hand matrix that lies anywhere.
-///
-/// # Panics
-/// When a row of `left`, `right` or `target` reaches beyond its buffer.
-///
-/// # Safety
-/// As long as this runs, no one else may use the elements of `target`.
-pub(super) unsafe fn multiply_strided(left: impl Left, right: RightRows<'_>, target: Target<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    if avx2::available() {
-        // SAFETY: the machine has what the function is compiled for; the caller keeps the other promise.
-        return unsafe { avx2::multiply_rows(left, right, target) };
-    }
-    // SAFETY: the caller keeps the promise.
-    unsafe { multiply_rows::<PairOfVectors>(left, right, target) }
 }
 
 /// Eight f32.
@@ -297,20 +258,20 @@ impl Vector for PairOfVectors {
 /// # Safety
 /// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
-unsafe fn multiply_rows<V: Vector>(left: impl Left, right: RightRows<'_>, target: Target<'_>) {
+unsafe fn multiply_rows<V: Vector>(left: impl Left, panel: &[PanelRow], target: Target<'_>) {
     let mut row = 0;
     while row < left.rows() {
         // SAFETY: the tiles are inside `target`, which the caller keeps for this call.
         row += unsafe {
             match V::TILE_ROWS.min(left.rows() - row) {
-                8 => multiply_tile::<V, 8, 1>(left, row, right, target),
-                7 => multiply_tile::<V, 7, 1>(left, row, right, target),
-                6 => multiply_tile::<V, 6, 1>(left, row, right, target),
-                5 => multiply_tile::<V, 5, 1>(left, row, right, target),
-                4 => multiply_tile::<V, 4, 1>(left, row, right, target),
-                3 => multiply_tile::<V, 3, 1>(left, row, right, target),
-                2 => multiply_tile::<V, 2, 2>(left, row, right, target),
-                _ => multiply_tile::<V, 1, 4>(left, row, right, target),
+                8 => multiply_tile::<V, 8, 1>(left, row, panel, target),
+                7 => multiply_tile::<V, 7, 1>(left, row, panel, target),
+                6 => multiply_tile::<V, 6, 1>(left, row, panel, target),
+                5 => multiply_tile::<V, 5, 1>(left, row, panel, target),
+                4 => multiply_tile::<V, 4, 1>(left, row, panel, target),
+                3 => multiply_tile::<V, 3, 1>(left, row, panel, target),
+                2 => multiply_tile::<V, 2, 2>(left, row, panel, target),
+                _ => multiply_tile::<V, 1, 4>(left, row, panel, target),
             }
         };
     }
@@ -327,39 +288,38 @@ const UNROLL: usize = 4;
 unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
     left: impl Left,
     row: usize,
-    right: RightRows<'_>,
+    panel: &[PanelRow],
     target: Target<'_>,
 ) -> usize {
-    let mut right_row = right.start();
-    let (mut left_rows, apart) = left.tile::<ROWS>(row, right.rows);
+    let mut panel_row = panel.as_ptr();
+    let (mut left_rows, apart) = left.tile::<ROWS>(row, panel.len());
     let mut sums = [[V::splat(0.0); ROWS]; CHAINS];
     let in_order = ROWS > V::ROWS_IN_ANY_ORDER;
     // Of all steps; LLVM does not know that what is left is whole steps.
-    let mut rows_left = if in_order { black_box(ROWS * right.rows) } else { ROWS * right.rows };
+    let mut rows_left = if in_order { black_box(ROWS * panel.len()) } else { ROWS * panel.len() };
     // Leaving the loop between any two steps keeps LLVM from ordering the whole loop by sums: on WebAssembly it would put
     // all steps of one sum, which wait for each other, in a row, and hold what they read in more registers than there are. Leaving it
     // between any two rows keeps it from ordering a step by columns.
     'product: loop {
         if in_order {
             // LLVM knows nothing of these addresses, and so leaves the places of steps to the instructions.
-            (left_rows, right_row) = (left_rows.map(black_box), black_box(right_row));
+            (left_rows, panel_row) = (left_rows.map(black_box), black_box(panel_row));
         }
         for step in 0..UNROLL {
             for r in 0..ROWS {
                 if (r == 0 || in_order) && ROWS * step + r == rows_left {
                     break 'product;
                 }
-                // SAFETY: the row is left on the left, and the step on the right: `start` and the slices above hold them against the
-                // buffers.
+                // SAFETY: the row is left on the left, and the step on the right: the slices above hold them against the buffers.
                 unsafe {
-                    let elements = V::load(right_row.add(step * right.stride));
+                    let elements = V::load(panel_row.add(step).cast());
                     let sum = &mut sums[step % CHAINS][r];
                     *sum = V::splat(*left_rows[r].add(step * apart)).mul_add(elements, *sum);
                 }
             }
         }
         rows_left -= ROWS * UNROLL;
-        right_row = right_row.wrapping_add(UNROLL * right.stride);
+        panel_row = panel_row.wrapping_add(UNROLL);
         left_rows = left_rows.map(|row| row.wrapping_add(UNROLL * apart));
     }
     let sums: [V; ROWS] = from_fn(|r| sums[1..].iter().fold(sums[0][r], |sum, chain| sum.add(chain[r])));
@@ -450,7 +410,7 @@ impl Target<'_> {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{Left, PanelRow, RightRows, Target, Vector};
+    use super::{Left, PanelRow, Target, Vector};
     use core::arch::x86_64::*;
 
     /// Whether this machine has AVX2 and FMA.
@@ -463,9 +423,9 @@ mod avx2 {
     /// # Safety
     /// As long as this runs, no one else may use the elements of `target`.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn multiply_rows(left: impl Left, right: RightRows<'_>, target: Target<'_>) {
+    pub(super) unsafe fn multiply_rows(left: impl Left, panel: &[PanelRow], target: Target<'_>) {
         // SAFETY: the caller keeps the promise.
-        unsafe { super::multiply_rows::<Register>(left, right, target) }
+        unsafe { super::multiply_rows::<Register>(left, panel, target) }
     }
 
     pub(super) const WIDEST_TILE: usize = Register::TILE_ROWS;
@@ -548,10 +508,9 @@ pub(super) mod cases {
     type Multiply<'a> = &'a dyn Fn(Target<'_>);
 
     fn failure(rows: usize, depth: usize, columns: usize, accumulate: bool) -> Option<String> {
-        let (left_stride, right_stride, out_stride, start) = (depth + 3, 11, columns + 2, 5);
+        let (left_stride, out_stride, start) = (depth + 3, columns + 2, 5);
         let left = numbers(rows * left_stride, 1);
-        let right = numbers(depth * right_stride, 2);
-        let panel: Vec<PanelRow> = right.chunks(right_stride).map(|row| *row.first_chunk().expect("8 of 11")).collect();
+        let panel = numbers(depth * PANEL, 2).as_chunks().0.to_vec();
         let before = numbers(start + rows * out_stride, 3);
         let mut expected = before.clone();
         for row in 0..rows {
@@ -562,22 +521,18 @@ pub(super) mod cases {
                 *out = sum as f32;
             }
         }
-        let strided = RightRows { values: &right, rows: depth, stride: right_stride };
-        let packed = RightRows { values: panel.as_flattened(), rows: depth, stride: PANEL };
         let rows_alone: Vec<f32> = left.chunks(left_stride).flat_map(|row| &row[..depth]).copied().collect();
         let tiles = |widest: usize| PackedRows::with_tiles(&rows_alone, rows, depth, widest);
         let (wide, narrow) = (tiles(widest_tile()), tiles(PairOfVectors::TILE_ROWS));
         let left = LeftRows { values: &left, rows, stride: left_stride };
         // SAFETY: no one else knows the buffer, as below.
-        let implementations: [(&str, Multiply<'_>); 6] = unsafe {
+        let implementations: [(&str, Multiply<'_>); 4] = unsafe {
             [
                 ("panel", &|target| multiply_panel(left, &panel, target)),
                 ("panel, packed rows", &|target| multiply_panel(wide.from(0), &panel, target)),
-                ("strided", &|target| multiply_strided(left, strided, target)),
-                ("panel, pair of vectors", &|target| multiply_rows::<PairOfVectors>(left, packed, target)),
-                ("strided, pair of vectors", &|target| multiply_rows::<PairOfVectors>(left, strided, target)),
+                ("panel, pair of vectors", &|target| multiply_rows::<PairOfVectors>(left, &panel, target)),
                 ("packed rows, pair of vectors", &|target| {
-                    multiply_rows::<PairOfVectors>(narrow.from(0), packed, target)
+                    multiply_rows::<PairOfVectors>(narrow.from(0), &panel, target)
                 }),
             ]
         };
@@ -593,24 +548,5 @@ pub(super) mod cases {
     #[test]
     fn all_hold() {
         assert_eq!(failures(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn right_rows_beyond_their_values_panic() {
-        // Values, rows and stride.
-        let cases = [
-            (8, 1, 100, true),
-            (7, 1, 100, false),
-            (0, 0, 100, true),
-            (30, 3, 11, true),
-            (29, 3, 11, false),
-            (8, 2, usize::MAX, false),
-        ];
-        for (values, rows, stride, fits) in cases {
-            let values = vec![0.0; values];
-            let right = RightRows { values: &values, rows, stride };
-            let result = std::panic::catch_unwind(|| right.start());
-            assert_eq!(result.is_ok(), fits, "{rows} rows, stride {stride}");
-        }
     }
 }

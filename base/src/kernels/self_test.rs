@@ -3,7 +3,7 @@
 
 use super::{
     activation, attention, attention_by_steps, block_linear, conv, dot, embedding, gated_linear, integer_linear,
-    linear, narrow_panel, norm, panel, parallel, quantize, rotary_embedding, simd, windows,
+    linear, narrow_panel, norm, panel, parallel, quantize, rotary_embedding, simd, weighted_rows, windows,
 };
 
 /// A table of cases: runs them all and gives a line for each failure.
@@ -11,11 +11,12 @@ type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 18] = [
+    let tables: [(&str, Table); 19] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
         ("dot", dot::cases::failures),
+        ("weighted rows", weighted_rows::cases::failures),
         ("activation", activation::cases::failures),
         ("narrow panel", narrow_panel::cases::failures),
         ("integer linear", integer_linear::cases::failures),
