@@ -20,6 +20,9 @@ use std::sync::{Arc, OnceLock};
 /// Rows that go through all weights together: few enough to stay in the second-level cache, and whole tiles of every size.
 const ROW_BLOCK: usize = 180;
 
+/// Fours of rows behind the first tile from which on it pays that this one goes through a task's weights ahead of them.
+const LATER_FOURS: usize = 1 << 10;
+
 /// Columns that one task computes.
 const COLUMN_BLOCK: usize = 6 * PANEL;
 
@@ -531,9 +534,16 @@ where
                 let (first_row, first_column) = (task / column_blocks * ROW_BLOCK, task % column_blocks * COLUMN_BLOCK);
                 let rows = first_row..rows.min(first_row + ROW_BLOCK);
                 let columns = first_column..outputs.min(first_column + COLUMN_BLOCK);
-                for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-                    // SAFETY: every task has its own rows and columns of the output.
-                    unsafe { multiply(&left, rows.clone(), weights, panel, &out, write(panel * PANEL)) };
+                let mut next = rows.start;
+                while next < rows.end {
+                    let later_fours = rows.len().saturating_sub(left.tile_rows) * weights.fours();
+                    let goes_ahead = next == rows.start && later_fours > LATER_FOURS;
+                    let end = if goes_ahead { next + left.tile_rows } else { rows.end };
+                    for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+                        // SAFETY: every task has its own rows and columns of the output.
+                        unsafe { multiply(&left, next..end, weights, panel, &out, write(panel * PANEL)) };
+                    }
+                    next = end;
                 }
                 for row in rows {
                     // SAFETY: as above.

@@ -8,21 +8,20 @@ use super::finish::Finish;
 pub use super::finish::{Join, Joined};
 use super::linear_weights::DEPTH_BLOCK;
 pub use super::linear_weights::{LinearWeights, NBits, NBitsZeroPoints, Quantised, lowest_bits};
-use super::panel::{FinishColumns, Left, LeftRows, PANEL, PackedRows, PanelRow, Target, multiply_panel};
+use super::panel::{FinishColumns, Left, LeftRows, PANEL, PackedRows, PanelRow, Target, multiply_panel, widest_tile};
 use super::parallel::{SharedOutput, for_each};
 use super::pool;
+use std::ops::Range;
 
 /// Rows that go through all weights together: 256 KiB of a [`DEPTH_BLOCK`], which stay in the second-level cache.
 const ROW_BLOCK: usize = 128;
 
-/// Rows that are so few that reading the weights takes as long as multiplying.
-const FEW_ROWS: usize = 8;
-
 /// Most rows that are packed: beyond, packing takes as long as it saves.
 const PACKED_ROWS: usize = 64;
 
-/// Rows of a panel that all of a few rows go through before any goes on: while the later ones do, the next ones of the panel arrive.
-const DEPTH_OF_FEW_ROWS: usize = 64;
+/// Bytes of weights through which the first tile of rows goes ahead of the others: while it does they come from memory, in one stream
+/// that is not broken off, and stay in the second-level cache for the others.
+const STREAM_BYTES: usize = 1 << 18;
 
 /// Columns of a task, but for those of the last one, are whole panels, and whole cache lines.
 const COLUMN_STEP: usize = block_weights::OUTPUTS.next_multiple_of(PANEL);
@@ -55,8 +54,7 @@ pub fn linear(
     let product = weights.block_product(x, rows);
     // Packed rows go through the weights as one block.
     const { assert!(PACKED_ROWS <= ROW_BLOCK) };
-    let is_packed = product.is_none() && (2..=PACKED_ROWS).contains(&rows);
-    let packed = is_packed.then(|| PackedRows::new(x, rows, inputs));
+    let packed = (product.is_none() && rows <= PACKED_ROWS).then(|| PackedRows::new(x, rows, inputs));
     let row_block = product.as_ref().map_or(ROW_BLOCK, BlockProduct::row_block);
     let cut = Cut::new(rows, outputs, row_block, inputs);
     let finish = Finish { bias, activation, joined };
@@ -69,22 +67,19 @@ pub fn linear(
             let block = cut.part(task);
             // SAFETY: every task has its own block of the output.
             unsafe {
-                match &product {
-                    Some(product) => {
+                match (&product, &packed) {
+                    (Some(product), _) => {
                         product.multiply(block, &out, block_scratch);
                         finish_block(block, outputs, &finish, &out);
                     }
-                    None => match &packed {
-                        Some(packed) => {
-                            multiply_block(block, |first| packed.from(first), weights, &finish, &out, scratch)
-                        }
-                        None => {
-                            let start = block.first_row * inputs;
-                            let left =
-                                |first| LeftRows { values: &x[start + first..], rows: block.rows, stride: inputs };
-                            multiply_block(block, left, weights, &finish, &out, scratch);
-                        }
-                    },
+                    (None, Some(packed)) => {
+                        multiply_block(block, |first| packed.from(first), weights, &finish, &out, scratch);
+                    }
+                    (None, None) => {
+                        let start = block.first_row * inputs;
+                        let left = |first| LeftRows { values: &x[start + first..], rows: block.rows, stride: inputs };
+                        multiply_block(block, left, weights, &finish, &out, scratch);
+                    }
                 }
             }
         },
@@ -191,6 +186,31 @@ impl Cut {
     }
 }
 
+/// The order in which a block's products are made.
+struct Order {
+    /// Rows of the weights that all rows and columns go through together; a multiple of [`DEPTH_BLOCK`], or all.
+    depth: usize,
+    /// Columns that some rows go through before other rows do.
+    columns: usize,
+    /// The rows that go first.
+    ahead: usize,
+}
+
+impl Order {
+    /// For so many rows.
+    fn new(rows: usize, weights: &LinearWeights) -> Order {
+        let inputs = weights.inputs().max(1);
+        if !weights.is_float32() {
+            // They are dequantised once, panel by panel, for all rows.
+            return Order { depth: DEPTH_BLOCK, columns: PANEL, ahead: rows };
+        }
+        // Few rows are small enough to be read anew for each panel.
+        let depth = if rows <= PACKED_ROWS { inputs.next_multiple_of(DEPTH_BLOCK) } else { DEPTH_BLOCK };
+        let panels = STREAM_BYTES.div_ceil(size_of::<PanelRow>() * depth.min(inputs));
+        Order { depth, columns: panels * PANEL, ahead: widest_tile().min(rows) }
+    }
+}
+
 /// Writes the block of the finished product; `left` gives its rows from an element on.
 ///
 /// # Safety
@@ -203,28 +223,39 @@ unsafe fn multiply_block<L: Left>(
     out: &SharedOutput<'_>,
     scratch: &mut [PanelRow],
 ) {
-    let (inputs, outputs) = (weights.inputs(), weights.outputs());
-    let step = if block.rows <= FEW_ROWS { DEPTH_OF_FEW_ROWS } else { DEPTH_BLOCK };
+    let Part { first_row, first_column, rows, columns } = block;
+    let (inputs, outputs, order) = (weights.inputs(), weights.outputs(), Order::new(rows, weights));
+    let mut multiply = |rows: Range<usize>, column: usize, start: usize| {
+        let depth = start..inputs.min(start + DEPTH_BLOCK);
+        let target = Target {
+            buffer: out,
+            start: (first_row + rows.start) * outputs + column,
+            stride: outputs,
+            columns: PANEL.min(outputs - column),
+            accumulate: start > 0,
+            finish: (depth.end == inputs).then_some(FinishColumns { finish, first_column: column }),
+        };
+        let panel = weights.panel(column / PANEL, depth, scratch);
+        // SAFETY: the target is in the block, which the caller keeps for this call.
+        unsafe { multiply_panel(left(start).part(rows), panel, target) };
+    };
     // Without inputs there is still one, empty, product to write.
-    for depth in (0..inputs.max(1)).step_by(DEPTH_BLOCK) {
-        for column in (block.first_column..block.first_column + block.columns).step_by(PANEL) {
-            let panel = weights.panel(column / PANEL, depth..inputs.min(depth + DEPTH_BLOCK), scratch);
-            for start in (0..panel.len().max(1)).step_by(step) {
-                let part = &panel[start..panel.len().min(start + step)];
-                let first = depth + start;
-                let target = Target {
-                    buffer: out,
-                    start: block.first_row * outputs + column,
-                    stride: outputs,
-                    columns: PANEL.min(outputs - column),
-                    accumulate: first > 0,
-                    finish: (first + part.len() == inputs).then_some(FinishColumns { finish, first_column: column }),
-                };
-                // SAFETY: the target is in the block, which the caller keeps for this call.
-                unsafe { multiply_panel(left(first), part, target) };
+    let (depths, columns) = (0..inputs.max(1), first_column..first_column + columns);
+    for depths in parts(depths, order.depth) {
+        for columns in parts(columns.clone(), order.columns) {
+            for rows in [0..order.ahead, order.ahead..rows].into_iter().filter(|rows| !rows.is_empty()) {
+                for column in columns.clone().step_by(PANEL) {
+                    depths.clone().step_by(DEPTH_BLOCK).for_each(|start| multiply(rows.clone(), column, start));
+                }
             }
         }
     }
+}
+
+/// Parts of so many, the last one perhaps of fewer.
+fn parts(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(len).map(move |start| start..end.min(start + len))
 }
 
 /// Finishes the sums of a block.

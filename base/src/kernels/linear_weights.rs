@@ -362,8 +362,13 @@ impl LinearWeights {
         }
     }
 
-    /// Rows `depth` of a panel as f32, dequantised into `scratch` where they are not kept so. `depth` starts at a
-    /// multiple of [`DEPTH_BLOCK`] and has at most that many rows.
+    /// Whether they are kept as f32.
+    pub(super) fn is_float32(&self) -> bool {
+        matches!(self.panels, Panels::Float32 { .. })
+    }
+
+    /// Rows `depth` of a panel as f32, dequantised into `scratch` where they are not kept so: then `depth` starts at a multiple of
+    /// [`DEPTH_BLOCK`] and has at most that many rows.
     pub(super) fn panel<'a>(
         &'a self,
         panel: usize,

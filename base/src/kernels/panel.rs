@@ -12,6 +12,7 @@ use super::parallel::SharedOutput;
 use super::simd::{F32x4, LANES};
 use std::array::from_fn;
 use std::hint::black_box;
+use std::ops::Range;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 8;
@@ -39,6 +40,9 @@ impl<'a> LeftRows<'a> {
 pub(super) trait Left: Copy {
     fn rows(&self) -> usize;
 
+    /// Some of the rows, from the beginning of a tile on.
+    fn part(self, rows: Range<usize>) -> Self;
+
     /// Where the first elements of rows `row..row + ROWS`, a tile, stand, and how far a row's elements are apart; there are `len` of
     /// each row.
     ///
@@ -50,6 +54,10 @@ pub(super) trait Left: Copy {
 impl Left for LeftRows<'_> {
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn part(self, rows: Range<usize>) -> Self {
+        LeftRows { values: &self.values[rows.start * self.stride..], rows: rows.len(), ..self }
     }
 
     #[inline(always)]
@@ -95,7 +103,7 @@ impl PackedRows {
 
     /// Every row from element `first` on.
     pub(super) fn from(&self, first: usize) -> LeftTiles<'_> {
-        LeftTiles { packed: self, first }
+        LeftTiles { packed: self, first, first_row: 0, rows: self.rows }
     }
 }
 
@@ -105,28 +113,34 @@ fn interleave<const ROWS: usize>(rows: &[f32], depth: usize, out: &mut Vec<f32>)
     out.extend((0..depth).flat_map(|k| rows.map(|row| row[k])));
 }
 
-/// The elements of [`PackedRows`] from one on.
+/// Tiles of [`PackedRows`], from one element of each row on.
 #[derive(Clone, Copy)]
 pub(super) struct LeftTiles<'a> {
     packed: &'a PackedRows,
     first: usize,
+    first_row: usize,
+    rows: usize,
 }
 
 impl Left for LeftTiles<'_> {
     fn rows(&self) -> usize {
-        self.packed.rows
+        self.rows
+    }
+
+    fn part(self, rows: Range<usize>) -> Self {
+        LeftTiles { first_row: self.first_row + rows.start, rows: rows.len(), ..self }
     }
 
     #[inline(always)]
     fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize) {
         let PackedRows { values, depth, .. } = self.packed;
-        let tile = &values[row * depth + self.first * ROWS..][..len * ROWS];
+        let tile = &values[(self.first_row + row) * depth + self.first * ROWS..][..len * ROWS];
         (from_fn(|r| tile.as_ptr().wrapping_add(r)), ROWS)
     }
 }
 
 /// Rows of the widest tile of this machine.
-fn widest_tile() -> usize {
+pub(super) fn widest_tile() -> usize {
     #[cfg(target_arch = "x86_64")]
     if avx2::available() {
         return avx2::WIDEST_TILE;
