@@ -78,7 +78,7 @@ function checkFeed({ name, type }: ValueInfo, tensor: Feeds[string] | undefined,
     });
   }
   const held = heldNumber(tensor, host, name);
-  if (held !== undefined) return { name, held };
+  if (held !== undefined) return { held };
   if (!Array.isArray(tensor.dims)) {
     throw invalidInput(`the input's dims are ${describe(tensor.dims)}`, { tensor: name, remedy: 'pass an array' });
   }
@@ -90,7 +90,7 @@ function checkFeed({ name, type }: ValueInfo, tensor: Feeds[string] | undefined,
       remedy: 'pass as many elements as the product of the dims',
     });
   }
-  return { name, type, dims, data };
+  return { type, dims, data };
 }
 
 /** onnxruntime-common's tensors may live on a GPU or be disposed of, and then throw when their data are read. */

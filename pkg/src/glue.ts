@@ -37,7 +37,7 @@ export interface HeldOutput {
 }
 
 /** What a run takes for an input: data, or what an earlier run left in the engine's memory. */
-export type EngineFeed = NamedTensor | { name: string; held: number };
+export type EngineFeed = PlainTensor | { held: number };
 
 /** What a graph says of one input or output; unknown dimensions by their symbol. */
 export interface ValueInfo {
@@ -97,9 +97,9 @@ export interface EngineSession {
   /**
    * Runs the graph.
    *
-   * @param request - the JSON of a `RunRequest`, without `data`
+   * @param request - the JSON of a `RunRequest`, whose feeds are their numbers where the engine holds them, else `[type, dims]`
    * @param data - the elements of those feeds that the engine does not hold, in their order
-   * @returns the JSON of the outputs, {@link NamedTensor} without `data` or {@link HeldOutput}; and the data of the former
+   * @returns the JSON of the outputs, `[dims, held]`, with `null` for those that it does not hold; and the data of the latter
    */
   run(request: string, data: TensorData[], checkpoint?: Checkpoint): Promise<[json: string, ...data: TensorData[]]>;
   /** A copy of what a run left in the engine's memory. */

@@ -59,18 +59,24 @@ export function heldNumber(tensor: object, host: Host, name: string): number | u
 /** Tensors that were disposed of, by the engine that is to be told. */
 const discarded = new WeakMap<Host, number[]>();
 
+/** Engines that will be told of what no run tells them. */
+const scheduled = new WeakSet<Host>();
+
+/** How long a run may be awaited, in ms, that takes along what was disposed of. */
+const DISCARD_AFTER_MS = 20;
+
 /** The next run tells the engine, else a message of its own does; a closed engine has nothing left to forget. */
 function discard({ host, held }: Place): void {
   const waiting = discarded.get(host);
-  if (waiting !== undefined) {
-    waiting.push(held);
-    return;
-  }
-  discarded.set(host, [held]);
+  if (waiting === undefined) discarded.set(host, [held]);
+  else waiting.push(held);
+  if (scheduled.has(host)) return;
+  scheduled.add(host);
   setTimeout(() => {
+    scheduled.delete(host);
     const all = takeDiscarded(host);
     if (all.length > 0) host.perform('discard', { held: all }).catch(() => {});
-  });
+  }, DISCARD_AFTER_MS);
 }
 
 /** The tensors of which the engine at `host` is now told by the caller. */

@@ -1,10 +1,13 @@
-import type { EngineFeed, HeldOutput, NamedTensor, TensorData } from './glue.js';
+import type { EngineFeed, HeldOutput, NamedTensor, TensorData, ValueInfo } from './glue.js';
 
-/** What a run takes and is to give: `fetches`, or all outputs, of which those named by `hold` stay in the engine's memory. */
+/**
+ * What a run takes, in the order of the model's inputs, and is to give: `fetches`, or all outputs, of which those in `hold` stay in the
+ * engine's memory; both by their positions.
+ */
 export interface RunRequest {
   feeds: EngineFeed[];
-  fetches: string[] | undefined;
-  hold: readonly string[];
+  fetches: readonly number[] | undefined;
+  hold: readonly number[];
 }
 
 /**
@@ -18,13 +21,17 @@ export interface RunMessage {
 }
 
 export function encodeRequest({ feeds, fetches, hold }: RunRequest): RunMessage {
-  const headers = feeds.map((feed) => ('held' in feed ? feed : { name: feed.name, type: feed.type, dims: feed.dims }));
+  const headers = feeds.map((feed) => ('held' in feed ? feed.held : [feed.type, feed.dims]));
   const data = feeds.flatMap((feed) => ('held' in feed ? [] : [feed.data]));
   return { json: JSON.stringify({ feeds: headers, fetches, hold }), data };
 }
 
-export function decodeOutputs({ json, data }: RunMessage): (NamedTensor | HeldOutput)[] {
-  const headers = JSON.parse(json) as (Omit<NamedTensor, 'data'> | HeldOutput)[];
+/** The outputs that a run gave, of which `infos` says name and type. */
+export function decodeOutputs({ json, data }: RunMessage, infos: readonly ValueInfo[]): (NamedTensor | HeldOutput)[] {
+  const headers = JSON.parse(json) as [dims: number[], held: number | null][];
   let next = 0;
-  return headers.map((header) => ('held' in header ? header : { ...header, data: data[next++]! }));
+  return headers.map(([dims, held], at) => {
+    const { name, type } = infos[at]!;
+    return held === null ? { name, type, dims, data: data[next++]! } : { name, type, dims, held };
+  });
 }

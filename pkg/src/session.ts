@@ -34,12 +34,12 @@ export interface RunOptions {
 export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
   readonly #host: Host;
   readonly #info: SessionInfo;
-  /** Outputs that stay in the engine's memory. */
-  readonly #held: string[];
+  /** Positions of outputs that stay in the engine's memory. */
+  readonly #held: number[];
   /** Digest of the model's file, where it is known. */
   readonly #digest: string | undefined;
 
-  private constructor(host: Host, info: SessionInfo, held: string[], digest: string | undefined) {
+  private constructor(host: Host, info: SessionInfo, held: number[], digest: string | undefined) {
     this.#host = host;
     this.#info = info;
     this.#held = held;
@@ -92,7 +92,7 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     const outputs = info.outputs.map(({ name }) => name);
     const held = await orClosed(host, () => heldOutputs(options.preferredOutputLocation, outputs));
     progress.ready();
-    return new InferenceSession(host, info, held, digests.get(modelFile.name));
+    return new InferenceSession(host, info, positions(held, info.outputs), digests.get(modelFile.name));
   }
 
   /** Names of the graph's inputs, in order. */
@@ -160,10 +160,12 @@ export class InferenceSession implements Omit<OrtInferenceSession, 'run'> {
     checkKeys(options, ['signal'], 'the run options');
     checkSignal(options.signal);
     const fetches = hasFetches ? checkFetches(second as Fetches, this.outputNames) : undefined;
-    checkOutputTypes(this.#info.outputs.filter(({ name }) => fetches?.includes(name) ?? true));
+    const wanted = fetches && positions(fetches, this.#info.outputs);
+    const infos = wanted?.map((position) => this.#info.outputs[position]!) ?? this.#info.outputs;
+    checkOutputTypes(infos);
     const host = this.#host;
-    const request = encodeRequest({ feeds: checkFeeds(feeds, this.#info.inputs, host), fetches, hold: this.#held });
-    const outputs = decodeOutputs(await this.#perform(request, options.signal));
+    const request = encodeRequest({ feeds: checkFeeds(feeds, this.#info.inputs, host), fetches: wanted, hold: this.#held });
+    const outputs = decodeOutputs(await this.#perform(request, options.signal), infos);
     const tensors = outputs.map((output) => ('held' in output ? heldTensor(output, host) : tensorFromPlain(output)));
     return Object.fromEntries(outputs.map(({ name }, at) => [name, tensors[at]!]));
   }
@@ -224,6 +226,11 @@ async function orClosed<T>(host: Host, check: () => T): Promise<T> {
     await host.close(releasedError());
     throw error;
   }
+}
+
+/** Where outputs of these names are. */
+function positions(names: readonly string[], outputs: readonly ValueInfo[]): number[] {
+  return names.map((name) => outputs.findIndex((output) => output.name === name));
 }
 
 function metadata({ name, type, shape }: ValueInfo): OrtInferenceSession.ValueMetadata {

@@ -40,28 +40,35 @@ impl Feed<'_> {
     }
 }
 
-/// The fed tensors in the order of the model's inputs.
+/// Feeds by name, in the order of the model's inputs.
 ///
 /// # Errors
-/// `InvalidInput` naming the tensor: unknown or missing, fed twice, or of another dtype, rank or fixed size.
-pub fn arrange(inputs: &[TensorInfo], feeds: &[(String, Feed)]) -> Result<TVec<TValue>> {
+/// `InvalidInput` naming the tensor: unknown or missing, or fed twice.
+pub fn in_order<'a>(inputs: &[TensorInfo], feeds: &'a [(String, Tensor)]) -> Result<Vec<Feed<'a>>> {
+    let fed = |input: &TensorInfo| feeds.iter().find(|(name, _)| *name == *input.name);
+    let ordered: Option<Vec<_>> =
+        inputs.iter().map(|input| fed(input).map(|(_, tensor)| Feed::Tensor(tensor))).collect();
+    ordered.filter(|_| feeds.len() == inputs.len()).ok_or_else(|| misfit(inputs, feeds))
+}
+
+/// The values of feeds in the order of the model's inputs.
+///
+/// # Errors
+/// `InvalidInput` for another number of them, or naming the tensor, of another dtype, rank or fixed size.
+pub fn values(inputs: &[TensorInfo], feeds: &[Feed]) -> Result<TVec<TValue>> {
     if feeds.len() != inputs.len() {
-        return Err(misfit(inputs, feeds));
+        return Err(Error::invalid_input(format!("{} tensors for {} inputs", feeds.len(), inputs.len()))
+            .remedy("feed one for each"));
     }
-    let mut arranged = TVec::new();
-    for (place, input) in inputs.iter().enumerate() {
-        let is_for_it = |(name, _): &&(String, Feed)| *name == *input.name;
-        // Most callers feed in order.
-        let fed = feeds.get(place).filter(is_for_it).or_else(|| feeds.iter().find(is_for_it));
-        let Some((_, tensor)) = fed else { return Err(misfit(inputs, feeds)) };
-        check(input, tensor).map_err(|error| error.tensor(&*input.name))?;
-        arranged.push(tensor.value()?);
-    }
-    Ok(arranged)
+    let value = |(input, feed): (&TensorInfo, &Feed)| {
+        check(input, feed).map_err(|error| error.tensor(&*input.name))?;
+        feed.value()
+    };
+    inputs.iter().zip(feeds).map(value).collect()
 }
 
 /// What is wrong with feeds that are not one for each input.
-fn misfit(inputs: &[TensorInfo], feeds: &[(String, Feed)]) -> Error {
+fn misfit(inputs: &[TensorInfo], feeds: &[(String, Tensor)]) -> Error {
     let names = || inputs.iter().map(|input| &*input.name).collect::<Vec<_>>().join(", ");
     let known: HashSet<&str> = inputs.iter().map(|input| &*input.name).collect();
     let mut fed = HashSet::new();
@@ -154,14 +161,12 @@ mod tests {
         ];
         for (what, feeds, culprit) in cases {
             let feeds: Vec<_> = feeds.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect();
-            let fed: Vec<_> = feeds.iter().map(|(name, tensor)| (name.clone(), Feed::Tensor(tensor))).collect();
-            let arranged = arrange(&inputs, &fed);
-            let arranged = arranged.and_then(|fed| {
+            let fed = in_order(&inputs, &feeds).and_then(|fed| values(&inputs, &fed)).and_then(|fed| {
                 check_symbols(inputs.iter().zip(fed.iter().map(|value| value.shape())))?;
                 Ok(fed)
             });
-            match (arranged, culprit) {
-                (Ok(arranged), None) => assert_eq!(arranged[0].shape(), feeds[1].1.dims(), "{what}"),
+            match (fed, culprit) {
+                (Ok(fed), None) => assert_eq!(fed[0].shape(), feeds[1].1.dims(), "{what}"),
                 (Err(error), Some(culprit)) => {
                     assert_eq!(
                         (error.code, error.tensor.as_deref()),
@@ -172,5 +177,7 @@ mod tests {
                 (result, _) => panic!("{what}: {result:?}"),
             }
         }
+        let number = values(&inputs, &[Feed::Tensor(&ints(&[3, 2]))]).unwrap_err();
+        assert_eq!((number.code, &*number.message), (ErrorCode::InvalidInput, "1 tensors for 2 inputs"));
     }
 }

@@ -1,7 +1,7 @@
 //! [`Session`]: a model ready to run.
 
 use super::checkpoint::Checkpoint;
-use super::feeds::{Feed, arrange, check_symbols};
+use super::feeds::{Feed, check_symbols, in_order, values};
 use super::guard::guarded;
 use super::held::HeldTensor;
 use super::step::Executor;
@@ -16,6 +16,9 @@ use crate::tensor::Tensor;
 use serde::Serialize;
 use std::collections::HashMap;
 use tract_core::prelude::TValue;
+
+/// What an error of a run says that was being done.
+const RUNNING: &str = "running the model";
 
 /// Where the caller wants a model to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,38 +203,40 @@ impl Session {
     /// Runs the model. `fetches` names the outputs wanted; empty means all.
     ///
     /// # Errors
-    /// As [`Session::run_holding`].
+    /// As [`Session::run_holding`]; `InvalidInput` for names that are not the model's.
     pub async fn run(
         &mut self,
         feeds: &[(String, Tensor)],
         fetches: &[String],
         checkpoint: &impl Checkpoint,
     ) -> Result<Vec<(String, Tensor)>> {
-        let feeds: Vec<_> = feeds.iter().map(|(name, tensor)| (name.clone(), Feed::Tensor(tensor))).collect();
-        let outputs = self.run_holding(&feeds, fetches, checkpoint).await?;
-        outputs.into_iter().map(|(name, output)| Ok((name, output.to_tensor()?))).collect()
+        let wanted = self.wanted(fetches)?;
+        let feeds = in_order(&self.inputs, feeds).map_err(|error| error.doing(RUNNING))?;
+        let outputs = self.run_holding(&feeds, Some(&wanted), checkpoint).await?;
+        let named =
+            |(position, output): (&usize, HeldTensor)| Ok((self.outputs[*position].name.clone(), output.to_tensor()?));
+        wanted.iter().zip(outputs).map(named).collect()
     }
 
-    /// Runs the model on tensors that the caller has or the engine holds. `fetches` names the outputs wanted, empty means all; they
-    /// stay in the engine's memory as long as the caller keeps them.
+    /// Runs the model on tensors that the caller has or the engine holds, in the order of the model's inputs. `wanted` are positions of
+    /// outputs, of all if it is `None`; what it gives for each stays in the engine's memory as long as the caller keeps it.
     ///
     /// # Errors
-    /// `InvalidInput` for feeds or fetches that do not fit; `Aborted`; `DeviceLost` when the GPU was demanded and is lost.
+    /// `InvalidInput` for feeds or positions that do not fit; `Aborted`; `DeviceLost` when the GPU was demanded and is lost.
     pub async fn run_holding(
         &mut self,
-        feeds: &[(String, Feed<'_>)],
-        fetches: &[String],
+        feeds: &[Feed<'_>],
+        wanted: Option<&[usize]>,
         checkpoint: &impl Checkpoint,
-    ) -> Result<Vec<(String, HeldTensor)>> {
+    ) -> Result<Vec<HeldTensor>> {
         if self.closed {
             return Err(
                 Error::invalid_input("the session was closed by an earlier failure").remedy("load the model again")
             );
         }
-        let wanted = self.wanted(fetches)?;
-        let mut outcome = self.run_once(feeds, &wanted, checkpoint).await;
+        let mut outcome = self.run_once(feeds, wanted, checkpoint).await;
         if self.gave_up_gpu(&outcome) {
-            outcome = self.run_once(feeds, &wanted, checkpoint).await;
+            outcome = self.run_once(feeds, wanted, checkpoint).await;
         }
         match &outcome {
             Ok(_) => self.counters.runs += 1,
@@ -258,12 +263,12 @@ impl Session {
 
     async fn run_once(
         &mut self,
-        feeds: &[(String, Feed<'_>)],
-        wanted: &[usize],
+        feeds: &[Feed<'_>],
+        wanted: Option<&[usize]>,
         checkpoint: &impl Checkpoint,
-    ) -> Result<Vec<(String, HeldTensor)>> {
-        let running = |error: Error| error.doing("running the model");
-        let fed = arrange(&self.inputs, feeds).map_err(running)?;
+    ) -> Result<Vec<HeldTensor>> {
+        let running = |error: Error| error.doing(RUNNING);
+        let fed = values(&self.inputs, feeds).map_err(running)?;
         let fits = |plan: &&mut Plan| plan.when.iter().all(|(position, value)| is(&fed[*position], *value));
         let plan = self.plans.iter_mut().find(fits).ok_or_else(|| {
             running(
@@ -274,17 +279,22 @@ impl Session {
         let read = |position: &usize| (&self.inputs[*position], fed[*position].shape());
         check_symbols(plan.reads.iter().map(read)).map_err(running)?;
         let inputs = plan.reads.iter().map(|position| fed[*position].clone()).collect();
-        let (values, symbols) = plan.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
-        let output = |position: &usize| {
-            let TensorInfo { name, dtype, .. } = &self.outputs[*position];
-            let output = HeldTensor::keep(&values[*position], *dtype, &symbols);
-            Ok((name.clone(), output.map_err(|error| error.tensor(name))?))
+        let (results, symbols) = plan.executor.run(inputs, self.gpu.as_mut(), &mut self.counters, checkpoint).await?;
+        let output = |position: usize| {
+            let Some((TensorInfo { name, dtype, .. }, result)) = self.outputs.get(position).zip(results.get(position))
+            else {
+                return Err(running(Error::invalid_input(format!("the model has no output number {position}"))));
+            };
+            HeldTensor::keep(result, *dtype, &symbols).map_err(|error| error.tensor(name))
         };
-        wanted.iter().map(output).collect()
+        match wanted {
+            Some(wanted) => wanted.iter().copied().map(output).collect(),
+            None => (0..self.outputs.len()).map(output).collect(),
+        }
     }
 
     /// A lost GPU is given up where the caller allows the CPU; the session says so from then on.
-    fn gave_up_gpu(&mut self, outcome: &Result<Vec<(String, HeldTensor)>>) -> bool {
+    fn gave_up_gpu(&mut self, outcome: &Result<Vec<HeldTensor>>) -> bool {
         let lost = matches!(outcome, Err(error) if error.code == ErrorCode::DeviceLost);
         if !lost || self.preference != DevicePreference::Auto {
             return false;

@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::exec::{self, DevicePreference, Feed, HeldTensor, Placement, RunCounters};
 use crate::gpu::Counters;
 use crate::onnx::{ExternalFile, TensorInfo, external_path};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use js_sys::{Array, Float32Array, Promise, Uint8Array};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -29,6 +29,8 @@ struct Shared {
     session: RefCell<Option<exec::Session>>,
     /// The JSON of the model's inputs and outputs.
     info: String,
+    /// Names of the model's inputs.
+    inputs: Vec<String>,
     known: RefCell<Known>,
     held: RefCell<HeldTensors>,
 }
@@ -55,31 +57,28 @@ impl HeldTensors {
 /// What a run is asked for. Crossing the border costs more than the text of it all: the rest are typed arrays.
 #[derive(Deserialize)]
 struct Request {
+    /// In the order of the model's inputs.
     feeds: Vec<FeedHeader>,
-    /// The outputs wanted; all where there are none.
-    #[serde(default)]
-    fetches: Vec<String>,
-    /// Outputs that stay here.
-    hold: Vec<String>,
+    /// Positions of the outputs wanted; of all where it is missing.
+    fetches: Option<Vec<usize>>,
+    /// Positions of outputs that stay here.
+    hold: Vec<usize>,
 }
 
 /// What is fed to an input, but for the elements.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum FeedHeader {
-    Held { name: String, held: u32 },
-    Tensor { name: String, r#type: String, dims: Vec<f64> },
+    /// The number of what lies here.
+    Held(u32),
+    /// Type and dimensions.
+    Tensor(String, Vec<f64>),
 }
 
-/// What a run gives for an output, but for the elements of those that do not stay here.
+/// What a run gives for an output, but for the elements of those that do not stay here: its dimensions, and the number of one that
+/// stays.
 #[derive(Serialize)]
-struct OutputHeader<'a> {
-    name: &'a str,
-    r#type: DType,
-    dims: &'a [usize],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held: Option<u32>,
-}
+struct OutputHeader<'a>(&'a [usize], Option<u32>);
 
 /// What JavaScript feeds.
 enum Fed {
@@ -148,9 +147,10 @@ impl Session {
         })
     }
 
-    /// Runs the model as the JSON `{ feeds, fetches?, hold }` says: a feed is `{ name, type, dims }`, whose elements are the next
-    /// of `data`, or `{ name, held }` for what an earlier run left here. A promise of an array: the JSON of the outputs,
-    /// `[{ name, type, dims }]`, and the elements of each; those named by `hold` stay here and have a number, `held`, instead.
+    /// Runs the model as the JSON `{ feeds, fetches?, hold }` says. Feeds are in the order of the model's inputs: `[type, dims]`, whose
+    /// elements are the next of `data`, or the number of what an earlier run left here; `fetches` and `hold` are positions of outputs.
+    /// A promise of an array: the JSON of the outputs, `[dims, null]` each, and the elements of each; those that are to be held stay
+    /// here and have a number instead of `null`.
     pub fn run(&self, request: String, data: Array, checkpoint: JsValue) -> Promise {
         let shared = self.0.clone();
         promise(async move {
@@ -158,11 +158,12 @@ impl Session {
                 Error::invalid_input(format!("the request of a run is not as it should be: {error}"))
             })?;
             let fed = shared.fed(feeds, &data)?;
-            let feeds: Vec<_> = fed.iter().map(|(name, fed)| (name.clone(), fed.feed())).collect();
+            let feeds: Vec<Feed> = fed.iter().map(Fed::feed).collect();
             let checkpoint = JsCheckpoint::new(&checkpoint);
-            let run = async |session: &mut exec::Session| session.run_holding(&feeds, &fetches, &checkpoint).await;
+            let wanted = fetches.as_deref();
+            let run = async |session: &mut exec::Session| session.run_holding(&feeds, wanted, &checkpoint).await;
             let outputs = borrowed(&shared, run).await?;
-            Ok(shared.outputs(outputs, &hold)?.into())
+            Ok(shared.outputs(&outputs, wanted, &hold)?.into())
         })
     }
 
@@ -203,7 +204,9 @@ impl Session {
         let loaded_from = if session.is_from_artefact() { "artefact" } else { "model" };
         let info = json(&Info { inputs: session.inputs(), outputs: session.outputs(), loaded_from })?;
         let known = Known { placement: session.placement(), counters: session.counters() };
+        let inputs = session.inputs().iter().map(|input| input.name.clone()).collect();
         Ok(Session(Rc::new(Shared {
+            inputs,
             session: RefCell::new(Some(session)),
             info,
             known: RefCell::new(known),
@@ -226,37 +229,36 @@ impl Session {
 
 impl Shared {
     /// What is fed to each input; `data` holds the elements of those that do not lie here.
-    fn fed(&self, feeds: Vec<FeedHeader>, data: &Array) -> Result<Vec<(String, Fed)>> {
+    fn fed(&self, feeds: Vec<FeedHeader>, data: &Array) -> Result<Vec<Fed>> {
         let mut data = data.iter();
-        let fed = feeds.into_iter().map(|feed| match feed {
-            FeedHeader::Held { name, held } => match self.held.borrow().get(held) {
-                Ok(tensor) => Ok((name, Fed::Held(tensor))),
-                Err(error) => Err(error.tensor(name)),
-            },
-            FeedHeader::Tensor { name, r#type, dims } => {
-                match tensor_from_js(&r#type, &dims, &data.next().unwrap_or_default()) {
-                    Ok(tensor) => Ok((name, Fed::Tensor(tensor))),
-                    Err(error) => Err(error.tensor(name)),
-                }
+        let mut fed = |feed: &FeedHeader| match feed {
+            FeedHeader::Held(number) => Ok(Fed::Held(self.held.borrow().get(*number)?)),
+            FeedHeader::Tensor(kind, dims) => {
+                Ok(Fed::Tensor(tensor_from_js(kind, dims, &data.next().unwrap_or_default())?))
             }
-        });
-        fed.collect()
+        };
+        let named = |error: Error, position: usize| match self.inputs.get(position) {
+            Some(name) => error.tensor(name),
+            None => error,
+        };
+        let feeds = feeds.iter().enumerate();
+        feeds.map(|(position, feed)| fed(feed).map_err(|error| named(error, position))).collect()
     }
 
-    /// What a run gives, as JavaScript gets it; those named by `hold` stay here. Nothing is kept unless it gets all.
-    fn outputs(&self, outputs: Vec<(String, HeldTensor)>, hold: &[String]) -> Result<Array> {
+    /// What a run gives for the outputs `wanted`, as JavaScript gets it; those in `hold` stay here. Nothing is kept unless it gets all.
+    fn outputs(&self, outputs: &[HeldTensor], wanted: Option<&[usize]>, hold: &[usize]) -> Result<Array> {
         let mut held = self.held.borrow_mut();
         let (data, mut headers, mut kept) = (Array::new(), Vec::new(), Vec::new());
-        let hold: HashSet<&str> = hold.iter().map(|name| &**name).collect();
-        for (name, output) in &outputs {
-            let number = hold.contains(&**name).then(|| held.next_number());
+        for (index, output) in outputs.iter().enumerate() {
+            let position = wanted.map_or(index, |wanted| wanted[index]);
+            let number = hold.contains(&position).then(|| held.next_number());
             match number {
                 Some(number) => kept.push((number, output.clone())),
                 None => {
                     data.push(&elements_of_held(output)?);
                 }
             }
-            headers.push(OutputHeader { name, r#type: output.dtype(), dims: output.dims(), held: number });
+            headers.push(OutputHeader(output.dims(), number));
         }
         data.unshift(&json(&headers)?.into());
         held.tensors.extend(kept);

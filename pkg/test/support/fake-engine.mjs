@@ -120,19 +120,19 @@ export class Session {
     const { feeds, fetches, hold } = JSON.parse(request);
     const given = [...data];
     const outputs = feeds
-      .map((feed) => ({ name: feed.name === 'ids' ? 'out' : feed.name, tensor: this.#fed(feed, given) }))
-      .filter(({ name }) => fetches === undefined || fetches.includes(name))
-      .map(({ name, tensor: { type, dims, data } }) => {
-        if (!hold.includes(name)) return { header: { name, type, dims }, data: [data.slice()] };
+      .map((feed, position) => ({ position, tensor: this.#fed(feed, given) }))
+      .filter(({ position }) => fetches === undefined || fetches.includes(position))
+      .map(({ position, tensor: { type, dims, data } }) => {
+        if (!hold.includes(position)) return { header: [dims, null], data: [data.slice()] };
         const held = ++this.#lastHeld;
         this.#held.set(held, { type, dims, data: data.slice() });
-        return { header: { name, type, dims, held }, data: [] };
+        return { header: [dims, held], data: [] };
       });
     return [JSON.stringify(outputs.map(({ header }) => header)), ...outputs.flatMap(({ data }) => data)];
   }
 
-  #fed({ held, type, dims }, given) {
-    return held === undefined ? { type, dims, data: given.shift() } : this.#heldTensor(held);
+  #fed(feed, given) {
+    return Array.isArray(feed) ? { type: feed[0], dims: feed[1], data: given.shift() } : this.#heldTensor(feed);
   }
 
   #heldTensor(held) {
