@@ -177,7 +177,7 @@ impl Executor {
         let Executor { state, promises, .. } = self;
         check_promises(promises.of(node.id))?;
         guarded("running the model", || {
-            let inputs = state.prepare_inputs(node.id).map_err(|error| run_error(&error))?;
+            let inputs = inputs(node, state)?;
             operands.check(&inputs)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
@@ -264,6 +264,15 @@ fn symbols_of_inputs(model: &TypedModel) -> Vec<(Symbol, usize, usize)> {
         }
     }
     found
+}
+
+/// The values of a node's inputs.
+fn inputs(node: &TypedNode, state: &TypedSimpleState) -> Result<TVec<TValue>> {
+    let mut inputs = TVec::with_capacity(node.inputs.len());
+    for outlet in &node.inputs {
+        inputs.push(value(state, *outlet)?.clone());
+    }
+    Ok(inputs)
 }
 
 /// Sizes that only a node's result tells.

@@ -83,8 +83,8 @@ impl AppendToCache {
 }
 
 /// The output's length, and how many earlier tokens each sequence has; `lengths` are the buffer's inputs.
-fn rows(lengths: &[TValue], batch: usize, tokens: usize, capacity: usize) -> TractResult<(usize, Vec<usize>)> {
-    let [key_lengths, total] = lengths else { return Ok((capacity + tokens, vec![capacity; batch])) };
+fn rows(lengths: &[TValue], batch: usize, tokens: usize, capacity: usize) -> TractResult<(usize, TVec<usize>)> {
+    let [key_lengths, total] = lengths else { return Ok((capacity + tokens, TVec::from_elem(capacity, batch))) };
     let (key_lengths, total) = (i64_slice(key_lengths)?, i64_slice(total)?);
     ensure!(key_lengths.len() == batch, "{} lengths for {batch} sequences", key_lengths.len());
     let total = total.first().and_then(|total| usize::try_from(*total).ok());

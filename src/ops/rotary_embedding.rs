@@ -53,7 +53,7 @@ impl Positions {
     }
 
     /// The row of each of `batch * positions` tokens, all below `rows`; `places` are the inputs that tell.
-    fn rows(self, places: &[TValue], batch: usize, positions: usize, rows: usize) -> TractResult<Vec<usize>> {
+    fn rows(self, places: &[TValue], batch: usize, positions: usize, rows: usize) -> TractResult<TVec<usize>> {
         let ids_shape = places.first().map_or(&[][..], |ids| ids.shape());
         let ids = places.first().map(|ids| i64_slice(ids)).transpose()?.unwrap_or(&[]);
         let total = places.get(1).map(|total| i64_slice(total)).transpose()?;
@@ -86,7 +86,7 @@ pub(super) struct Rotation<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
     /// The row of each token, `[batch, positions]`.
-    rows: Vec<usize>,
+    rows: TVec<usize>,
 }
 
 impl Rotation<'_> {
