@@ -446,9 +446,55 @@ fn run_error(error: &TractError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checkpoint::Uninterrupted;
     use super::*;
+    use crate::error::ErrorCode;
     use crate::kernels::activation::Activation;
     use crate::kernels::linear::LinearWeights;
+    use tract_core::internal::DatumType::{F32, I64};
+    use tract_core::prelude::DatumTypeExt;
+
+    #[test]
+    fn inputs_say_what_symbols_stand_for() {
+        let mut graph = TypedModel::default();
+        let [batch, length] = ["batch", "length"].map(|name| graph.symbols.sym(name));
+        let facts = [
+            F32.fact(tvec!(TDim::from(&length), 2.into())),
+            F32.fact(tvec!(TDim::from(&batch), TDim::from(&length) + 1, TDim::from(&length))),
+        ];
+        let sources = facts.into_iter().enumerate().map(|(at, fact)| graph.add_source(format!("x{at}"), fact));
+        let sources: Vec<OutletId> = sources.collect::<Result<_, _>>().unwrap();
+        graph.select_output_outlets(&sources).unwrap();
+        let mut executor = Executor::new(graph).unwrap();
+        let cases: [(&[usize], &[usize], Option<[i64; 2]>); 5] = [
+            (&[4, 2], &[3, 5, 4], Some([3, 4])),
+            (&[0, 2], &[1, 1, 0], Some([1, 0])),
+            (&[4, 2], &[3, 4, 4], None),
+            (&[4, 2], &[3, 5, 5], None),
+            (&[4, 3], &[3, 5, 4], None),
+        ];
+        for (first, second, expected) in cases {
+            let inputs = [first, second].map(|shape| Tensor::zero_dt(F32, shape).unwrap().into_tvalue());
+            let (mut counters, what) = (RunCounters::default(), format!("{first:?} and {second:?}"));
+            let run = executor.run(inputs.into_iter().collect(), None, &mut counters, &Uninterrupted);
+            match (pollster::block_on(run), expected) {
+                (Ok((outputs, symbols)), Some(expected)) => {
+                    assert_eq!([outputs[0].shape(), outputs[1].shape()], [first, second], "{what}");
+                    assert_eq!([&batch, &length].map(|symbol| symbols.get(symbol)), expected.map(Some), "{what}");
+                }
+                (Err(error), None) => assert_eq!(error.code, ErrorCode::InvalidInput, "{what}"),
+                (result, _) => panic!("{what}: {:?}", result.map(|(outputs, _)| outputs)),
+            }
+        }
+        let wrong = [I64, F32].map(|datum_type| Tensor::zero_dt(datum_type, &[1, 2]).unwrap().into_tvalue());
+        let run = pollster::block_on(executor.run(
+            wrong.into_iter().collect(),
+            None,
+            &mut RunCounters::default(),
+            &Uninterrupted,
+        ));
+        assert_eq!(run.err().map(|error| error.code), Some(ErrorCode::InvalidModel));
+    }
 
     #[test]
     fn weights_of_a_gated_layer_are_counted_once() {
