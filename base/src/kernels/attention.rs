@@ -500,7 +500,7 @@ impl<'a> Group<'a> {
         let (start, stride) = (self.start(&self.call.output, rows.head, rows.query), rows.stride(&self.call.output));
         if reads_in_place(shape) {
             let sums = Sums { buffer: out, start, stride };
-            // SAFETY: elements of these queries' results, which the caller keeps for this call.
+            // SAFETY: these queries' results, which share no element and which the caller keeps for this call.
             return unsafe { add_weighted_rows(left, self.values(keys), shape.value_dim, sums) };
         }
         for column in (0..shape.value_dim).step_by(PANEL) {

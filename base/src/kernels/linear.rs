@@ -188,7 +188,7 @@ impl Cut {
 
 /// The order in which a block's products are made.
 struct Order {
-    /// Rows of the weights that all rows and columns go through together; a multiple of [`DEPTH_BLOCK`], or all.
+    /// Rows of the weights that all rows and columns go through together: a multiple of [`DEPTH_BLOCK`].
     depth: usize,
     /// Columns that some rows go through before other rows do.
     columns: usize,

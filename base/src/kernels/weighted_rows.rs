@@ -23,7 +23,7 @@ pub(super) struct Sums<'a> {
 /// When `width` is no multiple, or a row reaches beyond its buffer.
 ///
 /// # Safety
-/// As long as this runs, no one else may use the elements of `sums`.
+/// Rows of `sums` share no element, and as long as this runs, no one else may use their elements.
 pub(super) unsafe fn add_weighted_rows(weights: LeftRows<'_>, rows: LeftRows<'_>, width: usize, sums: Sums<'_>) {
     assert!(width.is_multiple_of(LANES), "rows are whole vectors");
     let mut row = 0;
@@ -50,7 +50,7 @@ unsafe fn add_to_rows<const ROWS: usize, const AT_ONCE: usize>(
     sums: Sums<'_>,
 ) -> usize {
     let weights: [&[f32]; ROWS] = from_fn(|r| weights.row(row + r, rows.rows));
-    // SAFETY: the caller keeps these rows for this call, and they are different ones.
+    // SAFETY: the caller keeps these rows for this call, and they share no element.
     let mut sums: [&mut [f32]; ROWS] =
         from_fn(|r| unsafe { sums.buffer.slice(sums.start + (row + r) * sums.stride, width) });
     let whole = rows.rows / AT_ONCE * AT_ONCE;
