@@ -79,7 +79,7 @@ impl Executor {
         let plan = TypedSimplePlan::new(graph).map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
         let mut state = plan.spawn().map_err(|error| Error::unsupported_op(format!("{error:#}")))?;
         let model = plan.model();
-        // tract does this when it takes the first input, which a graph of constants never gets.
+        // tract does this when it is given inputs, which [`Executor::set_inputs`] puts in their places itself.
         state.turn_state.values = model.nodes().iter().map(constant_values).collect();
         let (steps, promises, symbols) = (steps(&plan), Promises::new(model), symbols_of_inputs(model));
         let nothing = Tensor::default().into_tvalue();
@@ -181,8 +181,7 @@ impl Executor {
             operands.check(&inputs)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
-        if binds_symbols {
-            bind_symbols(node, &mut state.turn_state);
+        if binds_symbols && bind_symbols(node, &mut state.turn_state) {
             promises.resolve(&state.turn_state.resolved_symbols);
         }
         check_outputs(state.turn_state.values[node.id].as_deref().unwrap_or_default(), promises.of(node.id))
@@ -275,18 +274,21 @@ fn inputs(node: &TypedNode, state: &TypedSimpleState) -> Result<TVec<TValue>> {
     Ok(inputs)
 }
 
-/// Sizes that only a node's result tells.
-fn bind_symbols(node: &TypedNode, turn: &mut TurnState) {
-    let Some(values) = turn.values[node.id].as_ref() else { return };
+/// Binds symbols to sizes that only a node's result tells. Gives whether there were any that stood for none.
+fn bind_symbols(node: &TypedNode, turn: &mut TurnState) -> bool {
+    let mut binds = false;
+    let Some(values) = turn.values[node.id].as_ref() else { return binds };
     for (output, value) in node.outputs.iter().zip(values) {
         for (dim, size) in output.fact.shape.iter().zip(value.shape()) {
             if let TDim::Sym(symbol) = dim
                 && turn.resolved_symbols.get(symbol).is_none()
             {
                 turn.resolved_symbols.set(symbol, *size as i64);
+                binds = true;
             }
         }
     }
+    binds
 }
 
 impl Default for Pause {
@@ -452,6 +454,7 @@ mod tests {
     use crate::kernels::activation::Activation;
     use crate::kernels::linear::LinearWeights;
     use tract_core::internal::DatumType::{F32, I64};
+    use tract_core::ops::dummy::Dummy;
     use tract_core::prelude::DatumTypeExt;
 
     #[test]
@@ -495,6 +498,21 @@ mod tests {
             &Uninterrupted,
         ));
         assert_eq!(run.err().map(|error| error.code), Some(ErrorCode::InvalidModel));
+    }
+
+    #[test]
+    fn symbols_are_bound_once() {
+        let mut graph = TypedModel::default();
+        let count = graph.symbols.sym("count");
+        let facts = tvec!(F32.fact(tvec!(TDim::from(&count), 3.into())));
+        let id = graph.add_node("some", Dummy::new(), facts).unwrap();
+        let value = |rows: usize| Some(tvec!(Tensor::zero_dt(F32, &[rows, 3]).unwrap().into_tvalue()));
+        let mut turn = TurnState { values: vec![None], ..TurnState::default() };
+        for (rows, binds, bound) in [(None, false, None), (Some(5), true, Some(5)), (Some(6), false, Some(5))] {
+            turn.values[id] = rows.and_then(value);
+            assert_eq!(bind_symbols(graph.node(id), &mut turn), binds, "{rows:?}");
+            assert_eq!(turn.resolved_symbols.get(&count), bound, "{rows:?}");
+        }
     }
 
     #[test]

@@ -534,6 +534,7 @@ where
                 let (first_row, first_column) = (task / column_blocks * ROW_BLOCK, task % column_blocks * COLUMN_BLOCK);
                 let rows = first_row..rows.min(first_row + ROW_BLOCK);
                 let columns = first_column..outputs.min(first_column + COLUMN_BLOCK);
+                // One loop for the first tile and for the others: written out twice, the products of few rows are slower.
                 let mut next = rows.start;
                 while next < rows.end {
                     let later_fours = rows.len().saturating_sub(left.tile_rows) * weights.fours();
