@@ -389,7 +389,7 @@ impl Activations {
         for_each(
             rows.div_ceil(TASK_ROWS),
             rows.saturating_mul(inputs).saturating_mul(ROUNDING_WORK),
-            ByteRounder::new,
+            ByteRounder::signed,
             |rounder, task| {
                 for row in task * TASK_ROWS..rows.min((task + 1) * TASK_ROWS) {
                     let first = row / TILE_ROWS * TILE_ROWS;
@@ -520,7 +520,9 @@ impl RoundedBlock {
             all[..values.len()].copy_from_slice(values);
             &all
         });
-        self.rounder.round(from_fn(|lanes| F32x4::load(&values.as_chunks().0[lanes]) * self.reciprocal))
+        self.rounder
+            .round(from_fn(|lanes| F32x4::load(&values.as_chunks().0[lanes]) * self.reciprocal))
+            .map(|byte| byte as i8)
     }
 }
 

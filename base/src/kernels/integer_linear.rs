@@ -5,7 +5,9 @@ use super::activation::Activation;
 use super::block_weights::BlockWeights;
 use super::byte_products::{Block, ByteProducts, Multiplication, Way, halved, has_large_pair, has_least_pair};
 use super::finish::{Finish, Joined};
-use super::integer_panel::{BLOCKS, Extras, LeftTiles, PANEL, Panel, PanelRows, PanelSums, multiply_panel, tile_rows};
+use super::integer_panel::{
+    BLOCKS, Extras, LeftTiles, MOST_ROWS, PANEL, Panel, PanelRows, PanelSums, Written, multiply_panel, tile_rows,
+};
 use super::narrow_panel::{self, LEAST_ROWS, LeftBytes, PanelGroups, ZERO_POINTS};
 use super::packed::{Packed, Parts, misfit, take};
 use super::parallel::{SharedOutput, for_each};
@@ -438,9 +440,8 @@ pub fn integer_linear(x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i
 
 fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
     let write = |_: usize| {
-        |sums: &PanelSums, out: &mut [i32]| match out.as_mut_array::<PANEL>() {
-            Some(whole) => whole.as_chunks_mut().0.iter_mut().zip(sums).for_each(|(out, sums)| sums.store(out)),
-            None => out.copy_from_slice(&sums.map(I32x4::to_array).as_flattened()[..out.len()]),
+        |sums: &PanelSums, out: &mut [i32; PANEL]| {
+            out.as_chunks_mut().0.iter_mut().zip(sums).for_each(|(out, sums)| sums.store(out));
         }
     };
     let finish = |_, _, _: &mut [i32]| {};
@@ -462,17 +463,9 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
         let scales = panel_of(scales, first_column);
         // Whatever -0 is added to stays as it is.
         let bias = bias.map_or([F32x4::splat(-0.0); BLOCKS], |bias| panel_of(bias, first_column));
-        move |sums: &PanelSums, out: &mut [f32]| {
+        move |sums: &PanelSums, out: &mut [f32; PANEL]| {
             let scaled = |block: usize| sums[block].to_f32() * scales[block] + bias[block];
-            match out.as_mut_array::<PANEL>() {
-                Some(whole) => {
-                    whole.as_chunks_mut().0.iter_mut().enumerate().for_each(|(block, out)| scaled(block).store(out))
-                }
-                None => {
-                    let scaled: [[f32; 4]; BLOCKS] = from_fn(|block| scaled(block).to_array());
-                    out.copy_from_slice(&scaled.as_flattened()[..out.len()]);
-                }
-            }
+            out.as_chunks_mut().0.iter_mut().enumerate().for_each(|(block, out)| scaled(block).store(out));
         }
     };
     let rest = Finish { bias: None, activation, joined };
@@ -508,9 +501,9 @@ struct Product<'a, T, Write, FinishRow> {
 
 impl<T, Write, WriteSums, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
 where
-    T: Send,
+    T: Copy + Default + Send,
     Write: Fn(usize) -> WriteSums + Sync + Send,
-    WriteSums: Fn(&PanelSums, &mut [T]),
+    WriteSums: Fn(&PanelSums, &mut [T; PANEL]),
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
@@ -561,41 +554,47 @@ where
 /// # Safety
 /// As long as this runs, no one else may use these elements of `out`.
 #[inline(always)]
-unsafe fn multiply<P: ByteProducts, T>(
+unsafe fn multiply<P: ByteProducts, T: Copy + Default>(
     left: &PackedRows<P>,
     rows: Range<usize>,
     weights: &IntegerWeights,
     panel: usize,
     out: &SharedOutput<'_, T>,
-    write: impl Fn(&PanelSums, &mut [T]),
+    write: impl Fn(&PanelSums, &mut [T; PANEL]),
 ) {
     let outputs = weights.outputs;
-    let (sums, zero_points) = (&weights.sums[panel], weights.zero_points.get(panel));
+    let (sums, zero_points) = (weights.sums[panel].map(|sums| I32x4::load(&sums)), weights.zero_points.get(panel));
     let first_column = panel * PANEL;
     let columns = PANEL.min(outputs - first_column);
-    let is_centred = left.is_centred();
-    let write = |first_row: usize, tile: &[PanelSums]| {
-        for (products, row) in tile.iter().zip(first_row..) {
-            let zero_point = I32x4::splat(if is_centred { 0 } else { left.zero_points[row] });
-            let mut products: PanelSums = from_fn(|block| products[block] - zero_point * I32x4::load(&sums[block]));
+    let of_zero_point = |zero_point: i32| sums.map(|sum| I32x4::splat(zero_point) * sum);
+    let PackedRows { values, tile_rows, lengths, one_zero_point, .. } = left;
+    let (stride, tile_rows) = (weights.fours(), *tile_rows);
+    let (tiles, weights_panel) = (LeftTiles::<P> { values, stride, tile_rows }, weights.panel(panel));
+    let write_rows = |products: &[PanelSums], rows: Range<usize>| {
+        for (products, row) in products.iter().zip(rows) {
+            let less: PanelSums = of_zero_point(one_zero_point.unwrap_or_else(|| left.zero_points[row]));
+            let mut products: PanelSums = from_fn(|block| products[block] - less[block]);
             if let Some(zero_points) = zero_points {
                 let sum = I32x4::splat(left.sums[row]);
                 products = from_fn(|block| products[block] - sum * I32x4::load(&zero_points[block]));
             }
+            let mut whole = [T::default(); PANEL];
+            write(&products, &mut whole);
             // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
-            let out = unsafe { out.slice(row * outputs + first_column, columns) };
-            write(&products, out);
+            unsafe { out.slice(row * outputs + first_column, columns) }.copy_from_slice(&whole[..columns]);
         }
     };
-    let PackedRows { values, tile_rows, lengths, zero_points, .. } = left;
-    let tile_rows = *tile_rows;
-    let stride = weights.fours();
-    match P::narrow(values).filter(|_| is_centred) {
-        Some(values) => {
-            let left = LeftBytes { values, stride, tile_rows, lengths, zero_points };
-            narrow_panel::multiply_panel(&left, rows, weights.panel(panel), &weights.groups()[panel], write);
-        }
-        None => multiply_panel::<P>(LeftTiles { values, stride, tile_rows }, rows, weights.panel(panel), write),
+    if let Some(values) = P::narrow(values).filter(|_| left.is_centred()) {
+        let left = LeftBytes { values, stride, tile_rows, lengths, zero_points: &left.zero_points };
+        narrow_panel::multiply_panel(&left, rows, weights_panel, &weights.groups()[panel], write_rows);
+    } else if let (Some(zero_point), None, PANEL) = (*one_zero_point, zero_points, columns) {
+        // SAFETY: as above.
+        let out = unsafe { out.rows(rows.start * outputs + first_column, rows.len(), outputs) };
+        let mut written = Written { out, less: of_zero_point(zero_point), write };
+        multiply_panel(tiles, rows, weights_panel, &mut written, |_, _| {});
+    } else {
+        let mut kept = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
+        multiply_panel(tiles, rows, weights_panel, &mut kept, |kept, rows| write_rows(kept, rows));
     }
 }
 
@@ -606,6 +605,9 @@ struct PackedRows<P: ByteProducts> {
     tile_rows: usize,
     /// Of each row.
     zero_points: Vec<i32>,
+    /// What is still to be subtracted from the elements of each row, if it is the same: nothing where rows are
+    /// [centred](PackedRows::is_centred).
+    one_zero_point: Option<i32>,
     /// As [`LeftBytes`] has them; nothing where products are not made that way.
     lengths: Vec<f32>,
     /// Sum of each row, [centred](PackedRows::is_centred) or not; nothing where the weights have no zero points.
@@ -622,6 +624,7 @@ impl<P: ByteProducts> PackedRows<P> {
         let mut packed = PackedRows {
             values: Vec::new(),
             tile_rows: tile_rows(x.rows, P::TILE_ROWS),
+            one_zero_point: zero_points.first().copied().filter(|_| x.zero_points.len() == 1),
             zero_points,
             lengths: Vec::new(),
             sums: Vec::new(),
@@ -652,6 +655,9 @@ impl<P: ByteProducts> PackedRows<P> {
             }
         }
         self.lengths = self.lengths(rows, weights);
+        if self.is_centred() {
+            self.one_zero_point = Some(0);
+        }
         if !weights.zero_points.is_empty() {
             let sum = |row: usize| -> i32 {
                 let centre = if self.is_centred() { self.zero_points[row] } else { 0 };

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::byte_products::{Block, ByteProducts, Products};
+use super::parallel::SharedRows;
 use super::simd::bytes::I32x4;
+use std::array::from_fn;
 use std::hint::black_box;
 use std::ops::Range;
 
@@ -52,48 +54,82 @@ pub(super) fn tile_rows(rows: usize, most: usize) -> usize {
 /// Sums of the columns of a panel.
 pub(super) type PanelSums = [I32x4; BLOCKS];
 
-/// Calls `write(row, sums)` with the first row of every tile and its rows' sums over the panel's rows, for the rows `rows` of `left`,
-/// which begin with a tile and end with one.
+/// What becomes of a tile's sums.
+pub(super) trait TileSums {
+    /// Takes the sums of some rows, from the `first`th of those that are multiplied on.
+    fn put<const ROWS: usize>(&mut self, first: usize, sums: [PanelSums; ROWS]);
+}
+
+/// They are kept until those of the next tile come.
+impl TileSums for [PanelSums; MOST_ROWS] {
+    #[inline(always)]
+    fn put<const ROWS: usize>(&mut self, _: usize, sums: [PanelSums; ROWS]) {
+        self[..ROWS].copy_from_slice(&sums);
+    }
+}
+
+/// They are written, less a number for each column.
+pub(super) struct Written<'a, T, Write> {
+    /// Of all rows.
+    pub(super) out: SharedRows<'a, T, PANEL>,
+    pub(super) less: PanelSums,
+    pub(super) write: Write,
+}
+
+impl<T, Write: Fn(&PanelSums, &mut [T; PANEL])> TileSums for Written<'_, T, Write> {
+    #[inline(always)]
+    fn put<const ROWS: usize>(&mut self, first: usize, sums: [PanelSums; ROWS]) {
+        for (sums, out) in sums.iter().zip(self.out.some::<ROWS>(first)) {
+            (self.write)(&from_fn(|block| sums[block] - self.less[block]), out);
+        }
+    }
+}
+
+/// Puts every tile's sums over the panel's rows into `sums`, for the rows `rows` of `left`, which begin with a tile and end with one, and
+/// calls `then(sums, rows)` with the tile's rows.
 #[inline(always)]
-pub(super) fn multiply_panel<P: ByteProducts>(
+pub(super) fn multiply_panel<P: ByteProducts, S: TileSums>(
     left: LeftTiles<'_, P>,
     rows: Range<usize>,
     panel: Panel<'_>,
-    write: impl Fn(usize, &[PanelSums]),
+    sums: &mut S,
+    then: impl Fn(&S, Range<usize>),
 ) {
     const { assert!(P::TILE_ROWS <= MOST_ROWS) };
     let LeftTiles { values, stride, tile_rows } = left;
     let tiles = values[rows.start * stride..rows.end * stride].chunks(tile_rows * stride);
-    let mut sums = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
-    for (tile, row) in tiles.zip(rows.step_by(tile_rows)) {
+    for (tile, row) in tiles.zip((0..rows.len()).step_by(tile_rows)) {
         let height = tile.len() / stride;
         // The fewer rows, the more chains of sums each has: so there are always several independent additions under way. Three rows have
         // two where products take no more registers than tiles of most rows allow.
         match height {
-            6 => multiply_tile::<P, 6, 1>(tile, &panel, &mut sums),
-            5 => multiply_tile::<P, 5, 1>(tile, &panel, &mut sums),
-            4 => multiply_tile::<P, 4, 1>(tile, &panel, &mut sums),
-            3 if P::TILE_ROWS == MOST_ROWS => multiply_tile::<P, 3, 2>(tile, &panel, &mut sums),
-            3 => multiply_tile::<P, 3, 1>(tile, &panel, &mut sums),
-            2 => multiply_tile::<P, 2, 2>(tile, &panel, &mut sums),
-            _ => multiply_tile::<P, 1, 4>(tile, &panel, &mut sums),
+            6 => multiply_tile::<P, S, 6, 1>(tile, &panel, row, sums),
+            5 => multiply_tile::<P, S, 5, 1>(tile, &panel, row, sums),
+            4 => multiply_tile::<P, S, 4, 1>(tile, &panel, row, sums),
+            3 if P::TILE_ROWS == MOST_ROWS => multiply_tile::<P, S, 3, 2>(tile, &panel, row, sums),
+            3 => multiply_tile::<P, S, 3, 1>(tile, &panel, row, sums),
+            2 => multiply_tile::<P, S, 2, 2>(tile, &panel, row, sums),
+            _ => multiply_tile::<P, S, 1, 4>(tile, &panel, row, sums),
         }
-        write(row, &sums[..height]);
+        then(sums, rows.start + row..rows.start + row + height);
     }
 }
 
-/// Puts the sums of a tile of `ROWS` rows in the first ones of `sums`.
+/// Puts the sums of a tile of `ROWS` rows, from the `row`th of those that are multiplied on, into `sums`.
 #[inline(never)]
-fn multiply_tile<P: ByteProducts, const ROWS: usize, const CHAINS: usize>(
+fn multiply_tile<P: ByteProducts, S: TileSums, const ROWS: usize, const CHAINS: usize>(
     tile: &[[P::Element; 4]],
     panel: &Panel<'_>,
-    sums: &mut [PanelSums; MOST_ROWS],
+    row: usize,
+    sums: &mut S,
 ) {
+    let mut totals = [[I32x4::splat(0); BLOCKS]; ROWS];
     if P::TILE_BLOCKS == BLOCKS {
-        multiply_blocks::<P, ROWS, CHAINS, BLOCKS>(tile, panel, 0, sums);
+        multiply_blocks::<P, ROWS, CHAINS, BLOCKS>(tile, panel, 0, &mut totals);
     } else {
-        (0..BLOCKS).for_each(|block| multiply_blocks::<P, ROWS, CHAINS, 1>(tile, panel, block, sums));
+        (0..BLOCKS).for_each(|block| multiply_blocks::<P, ROWS, CHAINS, 1>(tile, panel, block, &mut totals));
     }
+    sums.put(row, totals);
 }
 
 /// As [`multiply_tile`], with blocks `block..block + WIDTH`.
@@ -102,7 +138,7 @@ fn multiply_blocks<P: ByteProducts, const ROWS: usize, const CHAINS: usize, cons
     tile: &[[P::Element; 4]],
     panel: &Panel<'_>,
     block: usize,
-    totals: &mut [PanelSums; MOST_ROWS],
+    totals: &mut [PanelSums; ROWS],
 ) {
     let products = P::new();
     let tile = tile.as_chunks::<ROWS>().0;

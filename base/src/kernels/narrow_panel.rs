@@ -143,7 +143,7 @@ impl PanelGroups {
     }
 }
 
-/// Calls `write(row, sums)` with the first row of every tile and its rows' sums over the panel's rows of weights times what factors
+/// Calls `write(sums, rows)` with the rows of every tile and their sums over the panel's rows of weights times what factors
 /// are above their zero point, for the rows `rows` of `left`, which begin with a tile and end with one.
 #[inline(always)]
 pub(super) fn multiply_panel(
@@ -151,7 +151,7 @@ pub(super) fn multiply_panel(
     rows: Range<usize>,
     panel: Panel<'_>,
     groups: &PanelGroups,
-    write: impl Fn(usize, &[PanelSums]),
+    write: impl Fn(&[PanelSums], Range<usize>),
 ) {
     let LeftBytes { values, stride, tile_rows, .. } = *left;
     let tiles = values[rows.start * stride..rows.end * stride].chunks(tile_rows * stride);
@@ -166,7 +166,7 @@ pub(super) fn multiply_panel(
             2 => Tile::<2>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
             _ => Tile::<1>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
         }
-        write(row, &sums[..height]);
+        write(&sums[..height], row..row + height);
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::pool;
+use std::array::from_fn;
 use std::iter::repeat_with;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -102,6 +103,48 @@ impl<'a, T> SharedOutput<'a, T> {
         assert!(start <= self.len && len <= self.len - start);
         // SAFETY: inside the buffer, as just asserted; not aliased, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// `count` rows of `COLUMNS` elements, the first from `start` on, `stride` elements from one to the next.
+    ///
+    /// # Panics
+    /// When they are not all inside the buffer, or share elements.
+    ///
+    /// # Safety
+    /// As long as the rows live, no one else may use their elements.
+    pub(super) unsafe fn rows<const COLUMNS: usize>(
+        &self,
+        start: usize,
+        count: usize,
+        stride: usize,
+    ) -> SharedRows<'_, T, COLUMNS> {
+        assert!(COLUMNS <= stride, "rows share no element");
+        let from_first = |last: usize| last.checked_mul(stride)?.checked_add(start)?.checked_add(COLUMNS);
+        let end = if count == 0 { Some(start) } else { from_first(count - 1) };
+        assert!(end.is_some_and(|end| end <= self.len), "rows are inside the buffer");
+        SharedRows { start: self.start.wrapping_add(start), count, stride, buffer: PhantomData }
+    }
+}
+
+/// Rows of a [`SharedOutput`].
+pub(super) struct SharedRows<'a, T, const COLUMNS: usize> {
+    start: *mut T,
+    count: usize,
+    stride: usize,
+    buffer: PhantomData<&'a mut [T]>,
+}
+
+impl<T, const COLUMNS: usize> SharedRows<'_, T, COLUMNS> {
+    /// Rows `first..first + ROWS`.
+    ///
+    /// # Panics
+    /// When they are not all there.
+    #[inline(always)]
+    pub(super) fn some<const ROWS: usize>(&mut self, first: usize) -> [&mut [T; COLUMNS]; ROWS] {
+        assert!(first <= self.count && ROWS <= self.count - first, "the rows are there");
+        let start = self.start.wrapping_add(first * self.stride);
+        // SAFETY: inside the buffer and apart, as asserted when these were made, and nobody else's, as was promised then.
+        from_fn(|row| unsafe { &mut *start.wrapping_add(row * self.stride).cast() })
     }
 }
 

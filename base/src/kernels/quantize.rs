@@ -1,7 +1,9 @@
 //! Quantisation of activations at run time.
 
-use super::simd::bytes::rounded_to_bytes;
+use super::simd::bytes::ByteRounder;
 use super::simd::{F32x4, LANES};
+use std::array::from_fn;
+use std::hint::black_box;
 
 /// Elements that are quantised together.
 const STEP: usize = 4 * LANES;
@@ -49,40 +51,89 @@ fn quantization(least: f32, greatest: f32) -> Quantization {
 
 /// The least and the greatest element, or 0 where there is none beyond it.
 fn range(x: &[f32]) -> (f32, f32) {
+    let (least, greatest, sum) = range_by(x, |lanes| lanes);
+    // Otherwise there may be a NaN, of which a comparison leaves either operand.
+    if sum.is_finite() {
+        return (least, greatest);
+    }
+    let (least, greatest, _) = range_by(x, F32x4::or_zero);
+    (least, greatest)
+}
+
+/// [`range`] of what `number` makes of the elements, and their sum.
+fn range_by(x: &[f32], number: impl Fn(F32x4) -> F32x4) -> (f32, f32, f32) {
     let zero = F32x4::splat(0.0);
     let (whole, rest) = x.as_chunks::<STEP>();
-    let mut ranges = [(zero, zero); STEP / LANES];
+    let mut ranges = [(zero, zero, zero); STEP / LANES];
+    let widen = |range: &mut (F32x4, F32x4, F32x4), lanes: F32x4| {
+        let lanes = number(lanes);
+        *range = (range.0.min_number(lanes), range.1.max_number(lanes), range.2 + lanes);
+    };
     for step in whole {
-        for (range, lanes) in ranges.iter_mut().zip(step.as_chunks().0) {
-            let lanes = F32x4::load(lanes).or_zero();
-            *range = (range.0.min_number(lanes), range.1.max_number(lanes));
-        }
+        ranges.iter_mut().zip(step.as_chunks().0).for_each(|(range, lanes)| widen(range, F32x4::load(lanes)));
     }
     for lanes in rest.chunks(LANES) {
-        let lanes = F32x4::load_partial(lanes).or_zero();
-        ranges[0] = (ranges[0].0.min_number(lanes), ranges[0].1.max_number(lanes));
+        widen(&mut ranges[0], F32x4::load_partial(lanes));
     }
-    let (least, greatest) =
-        ranges.into_iter().fold((zero, zero), |all, one| (all.0.min_number(one.0), all.1.max_number(one.1)));
-    (least.to_array().into_iter().fold(0.0, f32::min), greatest.to_array().into_iter().fold(0.0, f32::max))
+    let joined = |all: (F32x4, F32x4, F32x4), one: (F32x4, F32x4, F32x4)| {
+        (all.0.min_number(one.0), all.1.max_number(one.1), all.2 + one.2)
+    };
+    let (least, greatest, sum) = ranges.into_iter().fold((zero, zero, zero), joined);
+    let greatest = greatest.to_array().into_iter().fold(0.0, f32::max);
+    (least.to_array().into_iter().fold(0.0, f32::min), greatest, sum.sum())
 }
 
 /// `saturate(round(x / scale) + zero_point)`, ties to even; 0 for NaN.
 fn quantize(x: &[f32], quantization: Quantization, out: &mut [u8]) {
     assert_eq!(out.len(), x.len(), "out is as long as x");
-    let scale = F32x4::splat(quantization.scale);
-    let step = |x: &[f32; STEP]| {
-        let lanes: [F32x4; STEP / LANES] = std::array::from_fn(|lane| F32x4::load(&x.as_chunks().0[lane]) / scale);
-        rounded_to_bytes(lanes, quantization.zero_point)
-    };
+    let quantizer = Quantizer::new(quantization);
     let (whole, rest) = x.as_chunks::<STEP>();
     let (whole_out, rest_out) = out.as_chunks_mut::<STEP>();
     for (x, out) in whole.iter().zip(whole_out) {
-        *out = step(x);
+        *out = quantizer.step(x);
     }
     let mut last = [0.0; STEP];
     last[..rest.len()].copy_from_slice(rest);
-    rest_out.copy_from_slice(&step(&last)[..rest.len()]);
+    rest_out.copy_from_slice(&quantizer.step(&last)[..rest.len()]);
+}
+
+/// How far from an integer a quotient may be for that to be the nearest of the quotient as it is rounded, too. Both the reciprocal and a
+/// product with it are within 2^-24 of what they stand for, as is the quotient: for quotients up to 256 that makes 3 · 2^-16.
+const FAR: f32 = 0.5 - 4.0 / 65536.0;
+
+/// What quantises to the range of all elements.
+struct Quantizer {
+    quantization: Quantization,
+    reciprocal: F32x4,
+    rounder: ByteRounder,
+    far: F32x4,
+}
+
+impl Quantizer {
+    fn new(quantization: Quantization) -> Quantizer {
+        let reciprocal = F32x4::splat(1.0 / quantization.scale);
+        let far = F32x4::load(black_box(&[FAR; LANES]));
+        Quantizer { quantization, reciprocal, rounder: ByteRounder::unsigned(quantization.zero_point), far }
+    }
+
+    /// Quantises some elements. Those near ties, and what is not finite, are divided, which takes longer; others are never beyond a byte, as
+    /// those at the ends of the range are not.
+    #[inline(always)]
+    fn step(&self, x: &[f32; STEP]) -> [u8; STEP] {
+        let quotients: [F32x4; STEP / LANES] = from_fn(|lane| F32x4::load(&x.as_chunks().0[lane]) * self.reciprocal);
+        let farthest = |far: F32x4, quotient: &F32x4| far.max_magnitude(self.rounder.rest_of(*quotient));
+        if quotients.iter().fold(F32x4::splat(0.0), farthest).exceeds(self.far) {
+            return self.divide(x);
+        }
+        self.rounder.round(quotients)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn divide(&self, x: &[f32; STEP]) -> [u8; STEP] {
+        let Quantization { scale, zero_point } = self.quantization;
+        x.map(|x| ((x / scale).round_ties_even() + f32::from(zero_point)) as u8)
+    }
 }
 
 #[cfg(any(test, feature = "selftest"))]

@@ -101,6 +101,12 @@ impl F32x4 {
         f32::from_bits(self.0.map(f32::to_bits).into_iter().fold(0, u32::max))
     }
 
+    /// Whether a lane, none of which is negative, is above that of `limit`, or NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn exceeds(self, limit: F32x4) -> bool {
+        self.0.iter().zip(limit.0).any(|(value, limit)| value.to_bits() > limit.to_bits())
+    }
+
     /// 0 in the lanes where `reference < limit`, `self` in the others and where either is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn zero_below(self, reference: F32x4, limit: F32x4) -> F32x4 {

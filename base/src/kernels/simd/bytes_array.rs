@@ -144,31 +144,38 @@ pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
 
 /// What rounds numbers to signed bytes.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct ByteRounder;
-
-impl ByteRounder {
-    #[inline(always)]
-    pub(in crate::kernels) fn new() -> ByteRounder {
-        ByteRounder
-    }
-
-    /// The lanes, of a magnitude below 127.5, rounded to nearest, ties to even; anything for others.
-    #[inline(always)]
-    pub(in crate::kernels) fn round(self, values: [F32x4; 4]) -> [i8; 16] {
-        from_fn(|lane| ((values[lane / 4].0[lane % 4] + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits())) as i8)
-    }
+pub(in crate::kernels) struct ByteRounder {
+    /// [`ROUNDER`] and what makes bytes of the integers: sums with it end with the byte.
+    rounder: f32,
+    /// What is still to be taken from the byte, without carrying.
+    rest: u8,
 }
 
-/// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
-/// 2^22, or infinite.
-#[inline(always)]
-pub(in crate::kernels) fn rounded_to_bytes(values: [F32x4; 4], zero_point: u8) -> [u8; 16] {
-    let shift = ROUNDER.to_bits() as i32 - i32::from(zero_point);
-    from_fn(|lane| {
-        let sum = values[lane / 4].0[lane % 4] + ROUNDER;
-        let rounded = (sum.to_bits() as i32).wrapping_sub(shift);
-        if sum.is_nan() { 0 } else { rounded.clamp(0, 255) as u8 }
-    })
+impl ByteRounder {
+    /// For signed bytes.
+    #[inline(always)]
+    pub(in crate::kernels) fn signed() -> ByteRounder {
+        // As for unsigned bytes around 128, whose first bit is the other one.
+        ByteRounder { rounder: ROUNDER + 128.0, rest: 128 }
+    }
+
+    /// For unsigned bytes, to which `zero_point` is added.
+    #[inline(always)]
+    pub(in crate::kernels) fn unsigned(zero_point: u8) -> ByteRounder {
+        ByteRounder { rounder: ROUNDER + f32::from(zero_point), rest: 0 }
+    }
+
+    /// The lanes, rounded to nearest, and with the zero point a byte; ties are rounded to an even byte. Anything for others.
+    #[inline(always)]
+    pub(in crate::kernels) fn round(self, values: [F32x4; 4]) -> [u8; 16] {
+        from_fn(|lane| (values[lane / 4].0[lane % 4] + self.rounder).to_bits() as u8 ^ self.rest)
+    }
+
+    /// What the lanes are beyond the integers that they are rounded to.
+    #[inline(always)]
+    pub(in crate::kernels) fn rest_of(self, lanes: F32x4) -> F32x4 {
+        F32x4(lanes.0.map(|value| value - (value + self.rounder - self.rounder)))
+    }
 }
 
 macro_rules! operators {

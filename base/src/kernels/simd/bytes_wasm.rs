@@ -3,6 +3,7 @@
 
 use super::{F32x4, ROUNDER};
 use core::arch::wasm32::*;
+use std::hint::black_box;
 use std::ops::{Add, Mul, Sub};
 
 /// Four i32. Results beyond their range wrap.
@@ -165,43 +166,66 @@ pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
     [i16x8_extract_lane::<0>(pairs).into(), i16x8_extract_lane::<1>(pairs).into()]
 }
 
-/// What rounds numbers to signed bytes. It holds a vector that is read from memory: V8 would put it together at each use.
+/// What rounds numbers to bytes. It holds vectors that are read from memory: V8 would put them together at each use.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct ByteRounder(v128);
+pub(in crate::kernels) struct ByteRounder {
+    /// [`ROUNDER`] and what makes bytes of the integers: sums with it end with the byte, behind 16 bits that are always the same and 8 that
+    /// are 0.
+    rounder: v128,
+    /// What else there is where sums meet.
+    rest: v128,
+    /// The bytes' places where sums have met.
+    order: v128,
+}
+
+/// [`ByteRounder::rest`] where bytes are unsigned.
+const REST: u32 = ROUNDER.to_bits() ^ ROUNDER.to_bits() << 8;
 
 impl ByteRounder {
-    /// To be called outside the loop.
+    /// For signed bytes. To be called outside the loop.
     #[inline(always)]
-    pub(in crate::kernels) fn new() -> ByteRounder {
-        ByteRounder(F32x4::load(std::hint::black_box(&[ROUNDER; 4])).0)
+    pub(in crate::kernels) fn signed() -> ByteRounder {
+        // As for unsigned bytes around 128, whose first bit is the other one.
+        ByteRounder::new(f32x4_splat(ROUNDER + 128.0), &[REST ^ 0x8080_8080; 4])
     }
 
-    /// The lanes, of a magnitude below 127.5, rounded to nearest, ties to even; anything for others.
+    /// For unsigned bytes, to which `zero_point` is added. To be called outside the loop.
     #[inline(always)]
-    pub(in crate::kernels) fn round(self, values: [F32x4; 4]) -> [i8; 16] {
-        let [a, b, c, d] = values.map(|lanes| i32x4_sub(f32x4_add(lanes.0, self.0), self.0));
-        let bytes = i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+    pub(in crate::kernels) fn unsigned(zero_point: u8) -> ByteRounder {
+        ByteRounder::new(f32x4_splat(ROUNDER + f32::from(zero_point)), &[REST; 4])
+    }
+
+    #[inline(always)]
+    fn new(rounder: v128, rest: &'static [u32; 4]) -> ByteRounder {
+        const ORDER: [u8; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
+        let (rest, order) = (black_box(rest), black_box(&ORDER));
+        // SAFETY: the references cover the 16 bytes read, and `v128_load` asks for no alignment.
+        let [rest, order] = unsafe { [v128_load(rest.as_ptr().cast()), v128_load(order.as_ptr().cast())] };
+        ByteRounder { rounder: black_box(rounder), rest, order }
+    }
+
+    /// The lanes, rounded to nearest, and with the zero point a byte; ties are rounded to an even byte. Anything for others.
+    #[inline(always)]
+    pub(in crate::kernels) fn round(self, values: [F32x4; 4]) -> [u8; 16] {
+        // Not by instructions that narrow: LLVM 22 takes what stands for them apart, and does not find it again.
+        let [a, b, c, d] = values.map(|lanes| f32x4_add(lanes.0, self.rounder));
+        let pairs = [v128_xor(a, i32x4_shl(b, 8)), v128_xor(i32x4_shl(c, 16), i32x4_shl(d, 24))];
+        let met = v128_xor(v128_xor(pairs[0], pairs[1]), self.rest);
+        #[cfg(target_feature = "relaxed-simd")]
+        let bytes = i8x16_relaxed_swizzle(met, self.order);
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        let bytes = i8x16_swizzle(met, self.order);
         let mut out = [0; 16];
         // SAFETY: the reference covers the 16 bytes written, and `v128_store` asks for no alignment.
         unsafe { v128_store(out.as_mut_ptr().cast(), bytes) }
         out
     }
-}
 
-/// The lanes, rounded to nearest, ties to even, plus `zero_point`, saturated to unsigned bytes; 0 for NaN. Lanes are below
-/// 2^22, or infinite.
-#[inline(always)]
-pub(in crate::kernels) fn rounded_to_bytes(values: [F32x4; 4], zero_point: u8) -> [u8; 16] {
-    let shift = i32x4_splat(ROUNDER.to_bits() as i32 - i32::from(zero_point));
-    let [a, b, c, d] = values.map(|lanes| {
-        let sum = f32x4_add(lanes.0, f32x4_splat(ROUNDER));
-        v128_and(i32x4_sub(sum, shift), f32x4_eq(sum, sum))
-    });
-    let bytes = u8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
-    let mut out = [0; 16];
-    // SAFETY: the reference covers the 16 bytes written, and `v128_store` asks for no alignment.
-    unsafe { v128_store(out.as_mut_ptr().cast(), bytes) }
-    out
+    /// What the lanes are beyond the integers that they are rounded to.
+    #[inline(always)]
+    pub(in crate::kernels) fn rest_of(self, lanes: F32x4) -> F32x4 {
+        F32x4(f32x4_sub(lanes.0, f32x4_sub(f32x4_add(lanes.0, self.rounder), self.rounder)))
+    }
 }
 
 macro_rules! operators {

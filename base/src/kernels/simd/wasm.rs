@@ -118,6 +118,12 @@ impl F32x4 {
         f32x4_extract_lane::<0>(i32x4_max(halves, i32x4_shuffle::<1, 0, 3, 2>(halves, halves)))
     }
 
+    /// Whether a lane, none of which is negative, is above that of `limit`, or NaN.
+    #[inline(always)]
+    pub(in crate::kernels) fn exceeds(self, limit: F32x4) -> bool {
+        v128_any_true(i32x4_gt(self.0, limit.0))
+    }
+
     /// 0 in the lanes where `reference < limit`, `self` in the others and where either is NaN.
     #[inline(always)]
     pub(in crate::kernels) fn zero_below(self, reference: F32x4, limit: F32x4) -> F32x4 {
