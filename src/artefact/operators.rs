@@ -246,17 +246,17 @@ impl Stored for QuantizedLinear {
     const NAME: &'static str = "QuantizedLinear";
 
     fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
-        let QuantizedLinear { weights, scales, bias, activation, joined } = self;
-        writer.value(&(activation, joined))?;
+        let QuantizedLinear { weights, scales, bias, activation, joined, quantizes } = self;
+        writer.value(&(activation, joined, quantizes))?;
         writer.shared(weights)?;
         writer.shared(scales)?;
         writer.optional(bias.as_ref())
     }
 
     fn read(reader: &mut Reader) -> Result<QuantizedLinear> {
-        let (activation, joined) = reader.value()?;
+        let (activation, joined, quantizes) = reader.value()?;
         let (weights, scales, bias) = (reader.shared()?, reader.shared()?, reader.optional()?);
-        let linear = QuantizedLinear { weights, scales, bias, activation, joined };
+        let linear = QuantizedLinear { weights, scales, bias, activation, joined, quantizes };
         let outputs = linear.weights.outputs();
         let fits = [1, outputs].contains(&linear.scales.len())
             && linear.bias.as_ref().is_none_or(|bias| bias.len() == outputs);
@@ -506,6 +506,7 @@ mod tests {
         let quantized = QuantizedLinear {
             bias: Some(Shared::new(vec![0.5; 3])),
             joined: Some(Join::Add),
+            quantizes: true,
             ..QuantizedLinear::new(integers(&[1, 2, 3]), vec![0.25])
         };
         let gamma = Shared::new(vec![1.0, f32::NAN, f32::NEG_INFINITY]);

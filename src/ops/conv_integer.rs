@@ -66,7 +66,7 @@ impl Plain for ConvInteger {
                     each => &each[outputs.clone()],
                 };
                 let values = w.part(outputs.start * depth..outputs.end * depth);
-                integer_linear(IntegerRows { values, rows: group_outputs, zero_points }, &patches, out);
+                integer_linear(IntegerRows { values: values.into(), rows: group_outputs, zero_points }, &patches, out);
             }
         }
         Ok(tvec!(Tensor::from_shape(&shape, &out)?))

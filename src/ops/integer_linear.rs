@@ -45,7 +45,7 @@ impl Plain for IntegerLinear {
             each => each.iter().copied().cycle().take(rows).collect(),
         };
         let mut product = vec![0; rows * self.weights.outputs()];
-        let x = IntegerRows { values: bytes(&inputs[0])?, rows, zero_points: &zero_points };
+        let x = IntegerRows { values: bytes(&inputs[0])?.into(), rows, zero_points: &zero_points };
         integer_linear(x, &self.weights, &mut product);
         Ok(tvec!(Tensor::from_shape(&shape, &product)?))
     }

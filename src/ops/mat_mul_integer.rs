@@ -45,7 +45,8 @@ impl Plain for MatMulInteger {
             }
             let Some((_, weights)) = &packed else { continue };
             let at = matrix(batch, &shape, left);
-            let rows = IntegerRows { values: a.part(at * m * k..(at + 1) * m * k), rows: m, zero_points: &zero_points };
+            let rows =
+                IntegerRows { values: a.part(at * m * k..(at + 1) * m * k).into(), rows: m, zero_points: &zero_points };
             integer_linear(rows, weights, &mut product[batch * m * n..][..m * n]);
         }
         Ok(tvec!(Tensor::from_shape(&shape, &product)?))

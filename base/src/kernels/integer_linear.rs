@@ -11,6 +11,7 @@ use super::integer_panel::{
 use super::narrow_panel::{self, LEAST_ROWS, LeftBytes, PanelGroups, ZERO_POINTS};
 use super::packed::{Packed, Parts, misfit, take};
 use super::parallel::{SharedOutput, for_each};
+use super::quantize::{Quantization, Quantizer, STEP, quantize};
 use super::simd::F32x4;
 use super::simd::bytes::I32x4;
 use crate::error::{Error, Result};
@@ -24,6 +25,9 @@ const ROW_BLOCK: usize = 180;
 
 /// Fours of rows behind the first tile from which on it pays that this one goes through a task's weights ahead of them.
 const LATER_FOURS: usize = 1 << 10;
+
+/// Multiply-adds that take as long as to quantise an element.
+const QUANTISING_WORK: usize = 32;
 
 /// Columns that one task computes.
 const COLUMN_BLOCK: usize = 6 * PANEL;
@@ -406,11 +410,36 @@ impl Bytes<'_> {
     }
 }
 
+/// The elements of a left-hand matrix.
+#[derive(Debug, Clone, Copy)]
+pub enum LeftValues<'a> {
+    /// 8-bit integers.
+    Integers(Bytes<'a>),
+    /// Numbers, and what stands for them: they become uint8 as [`dynamic_quantize`](super::quantize::dynamic_quantize) makes them, on the
+    /// way to the product.
+    Numbers(&'a [f32], Quantization),
+}
+
+impl<'a> From<Bytes<'a>> for LeftValues<'a> {
+    fn from(bytes: Bytes<'a>) -> LeftValues<'a> {
+        LeftValues::Integers(bytes)
+    }
+}
+
+impl LeftValues<'_> {
+    fn len(self) -> usize {
+        match self {
+            LeftValues::Integers(values) => values.len(),
+            LeftValues::Numbers(values, _) => values.len(),
+        }
+    }
+}
+
 /// A left-hand matrix of 8-bit integers, `[rows, inputs]`, row-major.
 #[derive(Debug, Clone, Copy)]
 pub struct IntegerRows<'a> {
-    /// The integers.
-    pub values: Bytes<'a>,
+    /// The integers, or what becomes integers.
+    pub values: LeftValues<'a>,
     /// Rows of the matrix.
     pub rows: usize,
     /// What is subtracted from the integers: one number, or one for each row.
@@ -616,7 +645,7 @@ struct PackedRows<P: ByteProducts> {
 
 impl<P: ByteProducts> PackedRows<P> {
     fn new(x: IntegerRows<'_>, weights: &IntegerWeights) -> PackedRows<P> {
-        let signed = matches!(x.values, Bytes::Signed(_));
+        let signed = matches!(x.values, LeftValues::Integers(Bytes::Signed(_)));
         let zero_points = match *x.zero_points {
             [one] => vec![one + P::offset(signed); x.rows],
             ref each => each.iter().map(|zero_point| zero_point + P::offset(signed)).collect(),
@@ -630,8 +659,16 @@ impl<P: ByteProducts> PackedRows<P> {
             sums: Vec::new(),
         };
         match x.values {
-            Bytes::Signed(values) => packed.pack(values, signed, x.rows, weights),
-            Bytes::Unsigned(values) => packed.pack(values, signed, x.rows, weights),
+            LeftValues::Integers(Bytes::Signed(values)) => packed.pack(values, true, x.rows, weights),
+            LeftValues::Integers(Bytes::Unsigned(values)) => packed.pack(values, false, x.rows, weights),
+            LeftValues::Numbers(values, quantization) if weights.zero_points.is_empty() => {
+                packed.pack_numbers(values, quantization, x.rows, weights);
+            }
+            LeftValues::Numbers(values, quantization) => {
+                let mut bytes = vec![0; values.len()];
+                quantize(values, quantization, &mut bytes);
+                packed.pack(&bytes, false, x.rows, weights);
+            }
         }
         packed
     }
@@ -654,10 +691,7 @@ impl<P: ByteProducts> PackedRows<P> {
                 }
             }
         }
-        self.lengths = self.lengths(rows, weights);
-        if self.is_centred() {
-            self.one_zero_point = Some(0);
-        }
+        self.find_lengths(rows, weights);
         if !weights.zero_points.is_empty() {
             let sum = |row: usize| -> i32 {
                 let centre = if self.is_centred() { self.zero_points[row] } else { 0 };
@@ -666,6 +700,35 @@ impl<P: ByteProducts> PackedRows<P> {
                 row.iter().fold(0, |sum: i32, value| sum.wrapping_add(element(value)))
             };
             self.sums = (0..rows).map(sum).collect();
+        }
+    }
+
+    /// As [`PackedRows::pack`] packs what the numbers become, for weights without zero points.
+    fn pack_numbers(&mut self, x: &[f32], quantization: Quantization, rows: usize, weights: &IntegerWeights) {
+        let (inputs, stride, tile_rows) = (weights.inputs, weights.fours(), self.tile_rows);
+        self.values = vec![[P::Element::default(); 4]; rows * stride];
+        let values = SharedOutput::new(&mut self.values);
+        for_each(
+            rows.div_ceil(tile_rows),
+            x.len().saturating_mul(QUANTISING_WORK),
+            || Quantizer::new(quantization),
+            |quantizer, tile| {
+                let first = tile * tile_rows;
+                let height = tile_rows.min(rows - first);
+                // SAFETY: every tile is one task's.
+                let tile = unsafe { values.slice(first * stride, height * stride) };
+                for r in 0..height {
+                    pack_row::<P>(&x[(first + r) * inputs..][..inputs], quantizer, tile, height, r);
+                }
+            },
+        );
+        self.find_lengths(rows, weights);
+    }
+
+    fn find_lengths(&mut self, rows: usize, weights: &IntegerWeights) {
+        self.lengths = self.lengths(rows, weights);
+        if self.is_centred() {
+            self.one_zero_point = Some(0);
         }
     }
 
@@ -691,12 +754,37 @@ impl<P: ByteProducts> PackedRows<P> {
     }
 }
 
+/// Quantises a row and puts it into its tile, as row `r` of `height`.
+#[inline(always)]
+fn pack_row<P: ByteProducts>(
+    row: &[f32],
+    quantizer: &Quantizer,
+    tile: &mut [[P::Element; 4]],
+    height: usize,
+    r: usize,
+) {
+    let element = |byte: u8| P::element(byte.into(), false);
+    let (steps, rest) = row.as_chunks::<STEP>();
+    for (numbers, fours) in steps.iter().zip(tile.chunks_mut(STEP / 4 * height)) {
+        let bytes = quantizer.step(numbers);
+        for (index, four) in bytes.as_chunks().0.iter().enumerate() {
+            fours[index * height + r] = four.map(element);
+        }
+    }
+    let mut last = [0.0; STEP];
+    last[..rest.len()].copy_from_slice(rest);
+    for (index, byte) in quantizer.step(&last).into_iter().enumerate().take(rest.len()) {
+        tile[(STEP / 4 * steps.len() + index / 4) * height + r][index % 4] = element(byte);
+    }
+}
+
 #[cfg(any(test, feature = "selftest"))]
 pub(super) mod cases {
     use super::*;
     #[cfg(test)]
     use crate::error::ErrorCode;
     use crate::kernels::finish::Join;
+    use crate::kernels::quantize::dynamic_quantize_reference;
     use crate::kernels::self_test::{bytes, difference, numbers, signed_bytes};
 
     /// Operands of a product.
@@ -787,7 +875,7 @@ pub(super) mod cases {
         fn failure_of(&self, way: Way, weights: &IntegerWeights, expected: &[i32]) -> Option<String> {
             let signed: Vec<i8> = self.x.iter().map(|byte| *byte as i8).collect();
             let values = if self.signed { Bytes::Signed(&signed) } else { Bytes::Unsigned(&self.x) };
-            let x = IntegerRows { values, rows: self.rows, zero_points: &self.x_zero_points };
+            let x = IntegerRows { values: values.into(), rows: self.rows, zero_points: &self.x_zero_points };
             let mut got = vec![77; self.rows * weights.outputs];
             integer_linear_by(way, x, weights, &mut got);
             let at = got.iter().zip(expected).position(|(got, expected)| got != expected)?;
@@ -831,8 +919,33 @@ pub(super) mod cases {
         let ways = Way::exact_here();
         let mut failures: Vec<String> =
             cases.iter().flat_map(|case| ways.iter().filter_map(|way| case.failure(*way))).collect();
+        failures.extend(failures_of_numbers());
         failures.extend(failures_of_joined());
         failures.extend(failures_of_finish());
+        failures
+    }
+
+    /// Numbers give what the integers give that stand for them.
+    fn failures_of_numbers() -> Vec<String> {
+        let mut failures = Vec::new();
+        for (rows, inputs) in [(1, 0), (1, 3), (2, 16), (5, 17), (7, 64), (13, 100)] {
+            // Weights without zero points, and with them.
+            for (outputs, zero_points) in [(8, vec![]), (13, vec![]), (9, vec![3])] {
+                let numbers: Vec<f32> = numbers(rows * inputs, 8).iter().map(|number| number * 3.0).collect();
+                let mut x = vec![0; numbers.len()];
+                let quantization = dynamic_quantize_reference(&numbers, &mut x);
+                let x_zero_points = vec![i32::from(quantization.zero_point)];
+                let case = Case { signed: false, x, x_zero_points, zero_points, ..Case::mixed(rows, inputs, outputs) };
+                let values = LeftValues::Numbers(&numbers, quantization);
+                for way in Way::exact_here() {
+                    let mut got = vec![77; rows * outputs];
+                    let x = IntegerRows { values, rows, zero_points: &case.x_zero_points };
+                    integer_linear_by(way, x, &case.weights_for(way), &mut got);
+                    let same = got == case.expected();
+                    failures.extend((!same).then(|| format!("numbers, {}, {way:?}: {got:?}", case.what)));
+                }
+            }
+        }
         failures
     }
 
@@ -867,7 +980,8 @@ pub(super) mod cases {
         for (rows, outputs) in [(1, 5), (3, 8), (7, COLUMN_BLOCK + 7)] {
             let case = Case { signed: false, x_zero_points: vec![100], ..Case::mixed(rows, 65, outputs) };
             let weights = IntegerWeights::new(&case.q, case.inputs, outputs, &case.zero_points).expect("weights");
-            let x = IntegerRows { values: Bytes::Unsigned(&case.x), rows, zero_points: &case.x_zero_points };
+            let values = Bytes::Unsigned(&case.x).into();
+            let x = IntegerRows { values, rows, zero_points: &case.x_zero_points };
             let (scales, bias) = (numbers(outputs, 5), numbers(outputs, 6));
             let values = numbers(rows * outputs, 7);
             let values = &values[..];

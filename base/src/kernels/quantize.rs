@@ -6,7 +6,7 @@ use std::array::from_fn;
 use std::hint::black_box;
 
 /// Elements that are quantised together.
-const STEP: usize = 4 * LANES;
+pub(super) const STEP: usize = 4 * LANES;
 
 /// Scale and zero point of 8-bit unsigned integers `q`: each stands for `(q - zero_point) * scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,10 +23,17 @@ pub struct Quantization {
 /// # Panics
 /// When `out` is not as long as `x`.
 pub fn dynamic_quantize(x: &[f32], out: &mut [u8]) -> Quantization {
-    let (least, greatest) = range(x);
-    let quantization = quantization(least, greatest);
+    let quantization = Quantization::of(x);
     quantize(x, quantization, out);
     quantization
+}
+
+impl Quantization {
+    /// What [`dynamic_quantize`] makes of these elements.
+    pub fn of(x: &[f32]) -> Quantization {
+        let (least, greatest) = range(x);
+        quantization(least, greatest)
+    }
 }
 
 /// [`dynamic_quantize`] by its definition.
@@ -84,7 +91,7 @@ fn range_by(x: &[f32], number: impl Fn(F32x4) -> F32x4) -> (f32, f32, f32) {
 }
 
 /// `saturate(round(x / scale) + zero_point)`, ties to even; 0 for NaN.
-fn quantize(x: &[f32], quantization: Quantization, out: &mut [u8]) {
+pub(super) fn quantize(x: &[f32], quantization: Quantization, out: &mut [u8]) {
     assert_eq!(out.len(), x.len(), "out is as long as x");
     let quantizer = Quantizer::new(quantization);
     let (whole, rest) = x.as_chunks::<STEP>();
@@ -102,7 +109,7 @@ fn quantize(x: &[f32], quantization: Quantization, out: &mut [u8]) {
 const FAR: f32 = 0.5 - 4.0 / 65536.0;
 
 /// What quantises to the range of all elements.
-struct Quantizer {
+pub(super) struct Quantizer {
     quantization: Quantization,
     reciprocal: F32x4,
     rounder: ByteRounder,
@@ -110,7 +117,7 @@ struct Quantizer {
 }
 
 impl Quantizer {
-    fn new(quantization: Quantization) -> Quantizer {
+    pub(super) fn new(quantization: Quantization) -> Quantizer {
         let reciprocal = F32x4::splat(1.0 / quantization.scale);
         let far = F32x4::load(black_box(&[FAR; LANES]));
         Quantizer { quantization, reciprocal, rounder: ByteRounder::unsigned(quantization.zero_point), far }
@@ -119,7 +126,7 @@ impl Quantizer {
     /// Quantises some elements. Those near ties, and what is not finite, are divided, which takes longer; others are never beyond a byte, as
     /// those at the ends of the range are not.
     #[inline(always)]
-    fn step(&self, x: &[f32; STEP]) -> [u8; STEP] {
+    pub(super) fn step(&self, x: &[f32; STEP]) -> [u8; STEP] {
         let quotients: [F32x4; STEP / LANES] = from_fn(|lane| F32x4::load(&x.as_chunks().0[lane]) * self.reciprocal);
         let farthest = |far: F32x4, quotient: &F32x4| far.max_magnitude(self.rounder.rest_of(*quotient));
         if quotients.iter().fold(F32x4::splat(0.0), farthest).exceeds(self.far) {

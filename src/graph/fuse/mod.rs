@@ -79,6 +79,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "gated linear", look: gated::look },
     Rule { pattern: "projections", look: projections::look },
     Rule { pattern: "columns", look: columns::look },
+    Rule { pattern: "dynamic quantisation", look: quantized_linear::look_for_quantisation },
     Rule { pattern: "rotation and cache", look: rotate_and_cache::look },
     Rule { pattern: "convolution padding", look: padding::look },
 ];

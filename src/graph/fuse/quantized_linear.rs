@@ -4,12 +4,12 @@
 //! what is left of products with constant weights, whose weights are packed.
 
 use super::Match;
-use super::pattern::{binary, producer, replace, same_shape, sole_reader};
+use super::pattern::{binary, producer, read_once, replace, same_shape, sole_reader};
 use crate::kernels::integer_linear::IntegerWeights;
 use crate::ops::plain::PlainOperator;
 use crate::ops::{
-    IntegerLinear, MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize, Shared, f32_slice,
-    signed_operand, to_f32,
+    DynamicQuantizeLinear, IntegerLinear, MatMulInteger, QuantizeLinear, QuantizedLinear, QuantizedType, Requantize,
+    Shared, f32_slice, signed_operand, to_f32,
 };
 use tract_core::internal::*;
 use tract_core::ops::cast::Cast;
@@ -45,6 +45,23 @@ pub fn look_for_integer_linear(model: &TypedModel, node: &TypedNode) -> TractRes
     let Some(weights) = weights(model, node)? else { return Ok(Match::None) };
     let operator = PlainOperator(IntegerLinear { weights });
     let inputs = [node.inputs[X], node.inputs[X_ZERO_POINT]];
+    Ok(Match::Found(replace(model, &node.name, operator, &inputs, OutletId::new(node.id, 0))?))
+}
+
+/// Looks for a quantised linear layer that alone reads what quantises its activations at run time.
+pub fn look_for_quantisation(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
+    let Some(linear) = node.op_as::<QuantizedLinear>().filter(|linear| !linear.quantizes) else {
+        return Ok(Match::None);
+    };
+    let (operands, joined) = node.inputs.split_at(3);
+    let quantized = producer(model, operands[0]);
+    let quantizes = quantized.op_is::<PlainOperator<DynamicQuantizeLinear>>();
+    let in_order = operands.iter().enumerate().all(|(slot, operand)| *operand == OutletId::new(quantized.id, slot));
+    if !quantizes || !in_order || !operands.iter().all(|operand| read_once(model, *operand)) {
+        return Ok(Match::None);
+    }
+    let operator = QuantizedLinear { quantizes: true, ..linear.clone() };
+    let inputs = [&quantized.inputs[..1], joined].concat();
     Ok(Match::Found(replace(model, &node.name, operator, &inputs, OutletId::new(node.id, 0))?))
 }
 
@@ -238,6 +255,7 @@ fn bias<'a>(
 mod tests {
     use super::super::sketch::{Expected, Sketch};
     use super::*;
+    use crate::kernels::linear::Join;
     use tract_core::ops::cast::cast;
     use tract_core::ops::math::add;
 
@@ -340,6 +358,37 @@ mod tests {
             let mut sketch = Sketch::new();
             let output = build(&mut sketch, &case);
             sketch.check(case.what, &[output], "quantised linear", case.expected);
+        }
+    }
+
+    #[test]
+    fn forms_of_quantisation() {
+        use Expected::{Fused, Not};
+        // Whether the integers are read by another node, too, the zero point is the product's own, something is joined.
+        for (what, [read_twice, own_zero_point, joined], expected) in [
+            ("quantised for one layer", [false; 3], Fused),
+            ("with a residual", [false, false, true], Fused),
+            ("read by another node", [true, false, false], Not("")),
+            ("another zero point", [false, true, false], Not("")),
+        ] {
+            let mut sketch = Sketch::new();
+            let x = sketch.input(&[0, 4, 6]);
+            let quantized = sketch.wire(PlainOperator(DynamicQuantizeLinear), &[x]);
+            let [scale, zero_point] = [1, 2].map(|slot| OutletId::new(quantized.node, slot));
+            let zero_point = if own_zero_point { sketch.constant(tensor0(7u8)) } else { zero_point };
+            let elements: Vec<i8> = (0..18).map(|at| at * 7 - 60).collect();
+            let weights = Shared::new(IntegerWeights::new(&elements, 6, 3, &[]).unwrap());
+            let linear =
+                QuantizedLinear { joined: joined.then_some(Join::Add), ..QuantizedLinear::new(weights, vec![0.02]) };
+            let mut inputs = vec![quantized, scale, zero_point];
+            if joined {
+                inputs.push(sketch.input(&[0, 4, 3]));
+            }
+            let mut outputs = vec![sketch.wire(linear, &inputs)];
+            if read_twice {
+                outputs.push(sketch.wire(cast(f32::datum_type()), &[quantized]));
+            }
+            sketch.check(what, &outputs, "dynamic quantisation", expected);
         }
     }
 
