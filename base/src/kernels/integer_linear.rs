@@ -643,7 +643,7 @@ struct PackedRows<P: ByteProducts> {
     tile_rows: usize,
     /// Of each row.
     zero_points: Vec<i32>,
-    /// What is still to be subtracted from the elements of each row, if it is the same: nothing where rows are
+    /// What is still to be subtracted from every element, if that is the same for all rows: 0 where these are
     /// [centred](PackedRows::is_centred).
     one_zero_point: Option<i32>,
     /// As [`LeftBytes`] has them; nothing where products are not made that way.
