@@ -164,6 +164,13 @@ pub(super) mod cases {
                 failures.extend((!fits).then(|| format!("{name} of {x:?}: {result:?}")));
             }
         }
+        // Scale 1, and quotients on, and next to, what lies between two integers.
+        for zero_point in [0, 1, 2, 101] {
+            let halves = (0..255).map(|at| at as f32 + 0.5 - zero_point as f32);
+            let mut x: Vec<f32> = halves.flat_map(|half| [half.next_down(), half, half.next_up()]).collect();
+            x.extend([-zero_point as f32, (255 - zero_point) as f32]);
+            failures.extend(failure(&x, &format!("ties around a zero point of {zero_point}")));
+        }
         for length in (0..40).chain([100, 1000]) {
             for (scale, shift) in [(1.0, 0.0), (1.0, 3.0), (-1.0, -3.0), (1e30, 0.0), (1e-40, 0.0), (1024.0, 0.5)] {
                 let mut x: Vec<f32> = numbers(length, 1).iter().map(|x| x * scale + shift).collect();
