@@ -464,17 +464,18 @@ pub struct Dequantisation<'a> {
 /// # Panics
 /// When a length does not fit.
 pub fn integer_linear(x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
-    integer_linear_by(Way::of_this_machine(), x, weights, out);
+    integer_linear_by::<false>(Way::of_this_machine(), x, weights, out);
 }
 
-fn integer_linear_by(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
+fn integer_linear_by<const IN_TILES: bool>(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
     let write = |_: usize| {
         |sums: &PanelSums, _: usize, out: &mut [i32; PANEL]| {
             out.as_chunks_mut().0.iter_mut().zip(sums).for_each(|(out, sums)| sums.store(out));
         }
     };
     let finish = |_, _, _: &mut [i32]| {};
-    way.for_weights(weights.has_least_pair, weights.has_large_pair).run(Product { x, weights, out, write, finish });
+    let product = Product::<_, _, _, IN_TILES> { x, weights, out, write, finish };
+    way.for_weights(weights.has_least_pair, weights.has_large_pair).run(product);
 }
 
 /// `out[r, n] = activation(f32(Σ_k (x[r, k] - zero_point) · w[k, n]) · scales[n] + bias[n])`, joined with an operand, with `out`
@@ -508,13 +509,8 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     };
     let rest = Finish { bias: None, activation, joined: if residual.is_some() { None } else { joined } };
     let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
-    Way::of_this_machine().for_weights(weights.has_least_pair, weights.has_large_pair).run(Product {
-        x,
-        weights,
-        out,
-        write,
-        finish,
-    });
+    let product = Product::<_, _, _, true> { x, weights, out, write, finish };
+    Way::of_this_machine().for_weights(weights.has_least_pair, weights.has_large_pair).run(product);
 }
 
 /// The elements of the columns of a panel, from the given one on; zeros beyond the last.
@@ -525,8 +521,8 @@ fn panel_of(values: &[f32], first_column: usize) -> [F32x4; BLOCKS] {
     })
 }
 
-/// A product under way.
-struct Product<'a, T, Write, FinishRow> {
+/// A product under way. `IN_TILES` says whether tiles write whole panels' rows themselves, which is faster and takes more code.
+struct Product<'a, T, Write, FinishRow, const IN_TILES: bool> {
     x: IntegerRows<'a>,
     weights: &'a IntegerWeights,
     /// `[rows, outputs]`.
@@ -537,7 +533,7 @@ struct Product<'a, T, Write, FinishRow> {
     finish: FinishRow,
 }
 
-impl<T, Write, WriteSums, FinishRow> Multiplication for Product<'_, T, Write, FinishRow>
+impl<T, Write, WriteSums, FinishRow, const IN_TILES: bool> Multiplication for Product<'_, T, Write, FinishRow, IN_TILES>
 where
     T: Copy + Default + Send,
     Write: Fn(usize) -> WriteSums + Sync + Send,
@@ -573,7 +569,9 @@ where
                     let end = if goes_ahead { next + left.tile_rows } else { rows.end };
                     for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
                         // SAFETY: every task has its own rows and columns of the output.
-                        unsafe { multiply(&left, next..end, weights, panel, &out, write(panel * PANEL)) };
+                        unsafe {
+                            multiply::<P, T, IN_TILES>(&left, next..end, weights, panel, &out, write(panel * PANEL))
+                        };
                     }
                     next = end;
                 }
@@ -592,7 +590,7 @@ where
 /// # Safety
 /// As long as this runs, no one else may use these elements of `out`.
 #[inline(always)]
-unsafe fn multiply<P: ByteProducts, T: Copy + Default>(
+unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
     left: &PackedRows<P>,
     rows: Range<usize>,
     weights: &IntegerWeights,
@@ -625,7 +623,7 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default>(
     if let Some(values) = P::narrow(values).filter(|_| left.is_centred()) {
         let left = LeftBytes { values, stride, tile_rows, lengths, zero_points: &left.zero_points };
         narrow_panel::multiply_panel(&left, rows, weights_panel, &weights.groups()[panel], write_rows);
-    } else if let (Some(zero_point), None, PANEL) = (*one_zero_point, zero_points, columns) {
+    } else if let (true, Some(zero_point), None, PANEL) = (IN_TILES, *one_zero_point, zero_points, columns) {
         // SAFETY: as above.
         let out = unsafe { out.rows(rows.start * outputs + first_column, rows.len(), outputs) };
         let mut written = Written { out, first_row: rows.start, less: of_zero_point(zero_point), write };
@@ -884,8 +882,12 @@ pub(super) mod cases {
             let signed: Vec<i8> = self.x.iter().map(|byte| *byte as i8).collect();
             let values = if self.signed { Bytes::Signed(&signed) } else { Bytes::Unsigned(&self.x) };
             let x = IntegerRows { values: values.into(), rows: self.rows, zero_points: &self.x_zero_points };
-            let mut got = vec![77; self.rows * weights.outputs];
-            integer_linear_by(way, x, weights, &mut got);
+            let [mut got, mut in_tiles] = [77, 78].map(|element| vec![element; self.rows * weights.outputs]);
+            integer_linear_by::<false>(way, x, weights, &mut got);
+            integer_linear_by::<true>(way, x, weights, &mut in_tiles);
+            if in_tiles != got {
+                return Some(format!("{}, {way:?}: tiles write {in_tiles:?} where {got:?} is expected", self.what));
+            }
             let at = got.iter().zip(expected).position(|(got, expected)| got != expected)?;
             let outputs = weights.outputs;
             Some(format!(
@@ -948,7 +950,7 @@ pub(super) mod cases {
                 for way in Way::exact_here() {
                     let mut got = vec![77; rows * outputs];
                     let x = IntegerRows { values, rows, zero_points: &case.x_zero_points };
-                    integer_linear_by(way, x, &case.weights_for(way), &mut got);
+                    integer_linear_by::<true>(way, x, &case.weights_for(way), &mut got);
                     let same = got == case.expected();
                     failures.extend((!same).then(|| format!("numbers, {}, {way:?}: {got:?}", case.what)));
                 }
