@@ -614,10 +614,16 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
                 let sum = I32x4::splat(left.sums[row]);
                 products = from_fn(|block| products[block] - sum * I32x4::load(&zero_points[block]));
             }
-            let mut whole = [T::default(); PANEL];
-            write(&products, row, &mut whole);
             // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
-            unsafe { out.slice(row * outputs + first_column, columns) }.copy_from_slice(&whole[..columns]);
+            let out = unsafe { out.slice(row * outputs + first_column, columns) };
+            match out.as_mut_array() {
+                Some(whole) => write(&products, row, whole),
+                None => {
+                    let mut whole = [T::default(); PANEL];
+                    write(&products, row, &mut whole);
+                    out.copy_from_slice(&whole[..columns]);
+                }
+            }
         }
     };
     if let Some(values) = P::narrow(values).filter(|_| left.is_centred()) {

@@ -142,7 +142,7 @@ pub(in crate::kernels) fn sums_of_halves(bytes: &[i8; 16]) -> [i32; 2] {
     [sum(0), sum(2)]
 }
 
-/// What rounds numbers to signed bytes.
+/// What rounds numbers to bytes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernels) struct ByteRounder {
     /// [`ROUNDER`] and what makes bytes of the integers: sums with it end with the byte.
