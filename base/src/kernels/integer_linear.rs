@@ -4,7 +4,7 @@
 use super::activation::Activation;
 use super::block_weights::BlockWeights;
 use super::byte_products::{Block, ByteProducts, Multiplication, Way, halved, has_large_pair, has_least_pair};
-use super::finish::{Finish, Join, Joined};
+use super::finish::{Finish, Joined};
 use super::integer_panel::{
     BLOCKS, Extras, LeftTiles, MOST_ROWS, PANEL, Panel, PanelRows, PanelSums, Written, multiply_panel, tile_rows,
 };
@@ -469,7 +469,7 @@ pub fn integer_linear(x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i
 
 fn integer_linear_by<const IN_TILES: bool>(way: Way, x: IntegerRows<'_>, weights: &IntegerWeights, out: &mut [i32]) {
     let write = |_: usize| {
-        |sums: &PanelSums, _: usize, out: &mut [i32; PANEL]| {
+        |sums: &PanelSums, out: &mut [i32; PANEL]| {
             out.as_chunks_mut().0.iter_mut().zip(sums).for_each(|(out, sums)| sums.store(out));
         }
     };
@@ -489,25 +489,16 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     assert_eq!(scales.len(), outputs, "scales are [outputs]");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
     assert!(joined.is_none_or(|joined| joined.values.len() == out.len()), "the joined operand is [rows, outputs]");
-    // What follows an activation has to wait for it.
-    let residual = match joined {
-        Some(Joined { how: Join::Add, values }) if activation == Activation::Identity => Some(values),
-        _ => None,
-    };
     let write = |first_column: usize| {
         let scales = panel_of(scales, first_column);
         // Whatever -0 is added to stays as it is.
         let bias = bias.map_or([F32x4::splat(-0.0); BLOCKS], |bias| panel_of(bias, first_column));
-        move |sums: &PanelSums, row: usize, out: &mut [f32; PANEL]| {
-            let mut scaled: [F32x4; BLOCKS] = from_fn(|block| sums[block].to_f32() * scales[block] + bias[block]);
-            if let Some(residual) = residual {
-                let residual = panel_of(residual, row * outputs + first_column);
-                scaled = from_fn(|block| scaled[block] + residual[block]);
-            }
-            out.as_chunks_mut().0.iter_mut().zip(scaled).for_each(|(out, scaled)| scaled.store(out));
+        move |sums: &PanelSums, out: &mut [f32; PANEL]| {
+            let scaled = |block: usize| sums[block].to_f32() * scales[block] + bias[block];
+            out.as_chunks_mut().0.iter_mut().enumerate().for_each(|(block, out)| scaled(block).store(out));
         }
     };
-    let rest = Finish { bias: None, activation, joined: if residual.is_some() { None } else { joined } };
+    let rest = Finish { bias: None, activation, joined };
     let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
     let product = Product::<_, _, _, true> { x, weights, out, write, finish };
     Way::of_this_machine().for_weights(weights.has_least_pair, weights.has_large_pair).run(product);
@@ -527,7 +518,7 @@ struct Product<'a, T, Write, FinishRow, const IN_TILES: bool> {
     weights: &'a IntegerWeights,
     /// `[rows, outputs]`.
     out: &'a mut [T],
-    /// Given the first column of a panel, gives what writes the sums of a row's part in it, and is given the row's number, too.
+    /// Given the first column of a panel, gives what writes the sums of a row's part in it.
     write: Write,
     /// Called with row, first column and elements of a part of a row, once these are written.
     finish: FinishRow,
@@ -537,7 +528,7 @@ impl<T, Write, WriteSums, FinishRow, const IN_TILES: bool> Multiplication for Pr
 where
     T: Copy + Default + Send,
     Write: Fn(usize) -> WriteSums + Sync + Send,
-    WriteSums: Fn(&PanelSums, usize, &mut [T; PANEL]),
+    WriteSums: Fn(&PanelSums, &mut [T; PANEL]),
     FinishRow: Fn(usize, usize, &mut [T]) + Sync + Send,
 {
     fn run<P: ByteProducts>(self) {
@@ -596,7 +587,7 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
     weights: &IntegerWeights,
     panel: usize,
     out: &SharedOutput<'_, T>,
-    write: impl Fn(&PanelSums, usize, &mut [T; PANEL]),
+    write: impl Fn(&PanelSums, &mut [T; PANEL]),
 ) {
     let outputs = weights.outputs;
     let (sums, zero_points) = (weights.sums[panel].map(|sums| I32x4::load(&sums)), weights.zero_points.get(panel));
@@ -617,10 +608,10 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
             // SAFETY: these columns of a row belong to the panel's, which the caller keeps for this call.
             let out = unsafe { out.slice(row * outputs + first_column, columns) };
             match out.as_mut_array() {
-                Some(whole) => write(&products, row, whole),
+                Some(whole) => write(&products, whole),
                 None => {
                     let mut whole = [T::default(); PANEL];
-                    write(&products, row, &mut whole);
+                    write(&products, &mut whole);
                     out.copy_from_slice(&whole[..columns]);
                 }
             }
@@ -632,7 +623,7 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
     } else if let (true, Some(zero_point), None, PANEL) = (IN_TILES, *one_zero_point, zero_points, columns) {
         // SAFETY: as above.
         let out = unsafe { out.rows(rows.start * outputs + first_column, rows.len(), outputs) };
-        let mut written = Written { out, first_row: rows.start, less: of_zero_point(zero_point), write };
+        let mut written = Written { out, less: of_zero_point(zero_point), write };
         multiply_panel(tiles, rows, weights_panel, &mut written, |_, _| {});
     } else {
         let mut kept = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
@@ -796,6 +787,7 @@ pub(super) mod cases {
     use super::*;
     #[cfg(test)]
     use crate::error::ErrorCode;
+    use crate::kernels::finish::Join;
     use crate::kernels::quantize::dynamic_quantize_reference;
     use crate::kernels::self_test::{bytes, difference, numbers, signed_bytes};
 

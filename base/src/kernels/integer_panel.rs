@@ -70,19 +70,17 @@ impl TileSums for [PanelSums; MOST_ROWS] {
 
 /// They are written, less a number for each column.
 pub(super) struct Written<'a, T, Write> {
-    /// Of all rows, from number `first_row` on.
+    /// Of all rows that are multiplied.
     pub(super) out: SharedRows<'a, T, PANEL>,
-    pub(super) first_row: usize,
     pub(super) less: PanelSums,
-    /// Given the sums of a row, and its number.
     pub(super) write: Write,
 }
 
-impl<T, Write: Fn(&PanelSums, usize, &mut [T; PANEL])> TileSums for Written<'_, T, Write> {
+impl<T, Write: Fn(&PanelSums, &mut [T; PANEL])> TileSums for Written<'_, T, Write> {
     #[inline(always)]
     fn put<const ROWS: usize>(&mut self, first: usize, sums: [PanelSums; ROWS]) {
-        for ((sums, row), out) in sums.iter().zip(self.first_row + first..).zip(self.out.some::<ROWS>(first)) {
-            (self.write)(&from_fn(|block| sums[block] - self.less[block]), row, out);
+        for (sums, out) in sums.iter().zip(self.out.some::<ROWS>(first)) {
+            (self.write)(&from_fn(|block| sums[block] - self.less[block]), out);
         }
     }
 }
