@@ -202,6 +202,27 @@ pub(super) mod cases {
     }
 
     #[test]
+    fn rows_lie_apart_and_inside_the_buffer() {
+        // Start, rows and stride; the first that are taken.
+        for ([start, count, stride, first], expected) in [
+            ([1, 3, 4, 0], Some([1, 5])),
+            ([0, 3, 4, 1], Some([4, 8])),
+            ([2, 3, 4, 1], None),
+            ([0, 3, 4, 2], None),
+            ([0, 2, 1, 0], None),
+            ([12, 0, 4, 0], None),
+            ([1, usize::MAX, usize::MAX, 0], None),
+        ] {
+            let mut buffer: Vec<usize> = (0..11).collect();
+            let shared = SharedOutput::new(&mut buffer);
+            // SAFETY: the rows are the only ones.
+            let take = || unsafe { shared.rows::<2>(start, count, stride) }.some::<2>(first).map(|row| row[0]);
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(take));
+            assert_eq!(result.ok(), expected, "{count} rows from {start} on, {stride} apart, from the {first}th on");
+        }
+    }
+
+    #[test]
     fn a_slice_outside_the_buffer_panics() {
         let mut buffer = [0.0; 4];
         let shared = SharedOutput::new(&mut buffer);
