@@ -1,6 +1,9 @@
 //! Element-wise activation functions.
 
-use super::simd::{Constants, Exp, F32x4, in_all_lanes, map_in_place};
+use super::simd::{
+    Constants, Exp, F32x4, MapVectors, in_all_lanes, map_in_place, map_pairs_in_place, rounded_polynomials,
+};
+use std::array::from_fn;
 
 /// A function applied to every element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -34,10 +37,7 @@ impl Activation {
         match self {
             Activation::Identity => {}
             Activation::Relu => map_in_place(values, |x| x.max(F32x4::splat(0.0))),
-            Activation::Gelu => {
-                let erf = ErfLanes::new();
-                map_in_place(values, |x| gelu(x, erf));
-            }
+            Activation::Gelu => map_pairs_in_place(values, Gelu(ErfLanes::new())),
             Activation::GeluTanh => {
                 let tanh = TanhLanes::new();
                 map_in_place(values, |x| gelu_tanh(x, tanh));
@@ -96,7 +96,7 @@ impl Activation {
 
 /// The error function, within 1e-6; ±1 for ±infinity, NaN for NaN.
 pub fn erf(x: f32) -> f32 {
-    if x.is_nan() { x } else { ErfLanes::new().of(F32x4::splat(x)).to_array()[0] }
+    if x.is_nan() { x } else { ErfLanes::new().of([F32x4::splat(x)])[0].to_array()[0] }
 }
 
 /// The error function in f64, from the series of positive terms 2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1))
@@ -150,12 +150,14 @@ impl ErfLanes {
 
     /// Anything for NaN.
     #[inline(always)]
-    fn of(self, x: F32x4) -> F32x4 {
-        let x = x.min_number(self.0.splat(14)).max_number(self.0.splat(15));
-        let square = x * x;
-        let numerator = square.rounded_polynomial(self.0.splat_from::<6>(0));
-        let denominator = square.rounded_polynomial(self.0.splat_from::<6>(6));
-        x * numerator / denominator
+    fn of<const VECTORS: usize>(self, x: [F32x4; VECTORS]) -> [F32x4; VECTORS] {
+        let (greatest, least) = (self.0.splat(14), self.0.splat(15));
+        let x = x.map(|x| x.min_number(greatest).max_number(least));
+        let squares = x.map(|x| x * x);
+        let numerators = rounded_polynomials(squares, self.0.splat_from::<6>(0));
+        let dividends: [F32x4; VECTORS] = from_fn(|vector| x[vector] * numerators[vector]);
+        let denominators = rounded_polynomials(squares, self.0.splat_from::<6>(6));
+        from_fn(|vector| dividends[vector] / denominators[vector])
     }
 }
 
@@ -202,11 +204,17 @@ impl TanhLanes {
     }
 }
 
-#[inline(always)]
-fn gelu(x: F32x4, erf: ErfLanes) -> F32x4 {
-    // NaN stays NaN in the half.
-    let half = x * erf.0.splat(13);
-    half * erf.of(x * erf.0.splat(12)) + half
+struct Gelu(ErfLanes);
+
+impl MapVectors for Gelu {
+    #[inline(always)]
+    fn map<const VECTORS: usize>(&self, x: [F32x4; VECTORS]) -> [F32x4; VECTORS] {
+        let (half, factor) = (self.0.0.splat(13), self.0.0.splat(12));
+        // NaN stays NaN in the half.
+        let halves = x.map(|x| x * half);
+        let erf = self.0.of(x.map(|x| x * factor));
+        from_fn(|vector| halves[vector] * erf[vector] + halves[vector])
+    }
 }
 
 #[inline(always)]

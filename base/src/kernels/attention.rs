@@ -11,7 +11,8 @@ use super::dot::multiply_by_rows;
 use super::panel::{LeftRows, PANEL, PanelRow, Target, multiply_panel, pack_columns};
 use super::parallel::{SharedOutput, for_each};
 use super::pool;
-use super::simd::{Exp, F32x4, LANES, largest_of, largest_of_mapped, largest_of_zipped, map_in_place, sum_of_mapped};
+use super::simd::{F32x4, LANES, largest_of, largest_of_mapped, largest_of_zipped, map_in_place};
+use super::softmax::Softmax;
 use super::weighted_rows::{Sums, add_weighted_rows};
 use crate::attention::{
     AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, ScoreStage, Sequence,
@@ -20,8 +21,8 @@ use std::array::from_fn;
 use std::hint::black_box;
 use std::ops::Range;
 
-/// Rows of scores that are held at a time.
-const ROW_BLOCK: usize = 32;
+/// Rows of scores that are held at a time: whole tiles of every size.
+const ROW_BLOCK: usize = 36;
 
 /// Keys whose scores are held at a time; a multiple of a panel's columns.
 const KEY_BLOCK: usize = 128;
@@ -33,7 +34,7 @@ const KEY_BLOCK_IN_PLACE: usize = 512;
 const CACHE_LINE: usize = 16;
 
 /// Most queries of one task, which packs the keys and values that they see.
-const TASK_QUERIES: usize = 256;
+const TASK_QUERIES: usize = 8 * ROW_BLOCK;
 
 /// Tasks for each of several threads, where there are as many queries: later ones see more keys.
 const TASKS_OF_A_THREAD: usize = 4;
@@ -54,6 +55,12 @@ pub fn attention(call: &AttentionCall, operands: &AttentionOperands, out: &mut [
     if shape.heads == 0 {
         return;
     }
+    // The mask of texts that are not padded is all zeros.
+    let masks = operands.mask.is_some_and(|mask| mask.iter().any(|mask| *mask != 0.0));
+    let (call, operands) = match masks {
+        true => (call, operands),
+        false => (&AttentionCall { mask: None, ..*call }, &AttentionOperands { mask: None, ..*operands }),
+    };
     attend_in_tasks(call, operands, task_queries(shape, call.window.left.is_none(), pool::threads()), out);
 }
 
@@ -167,43 +174,6 @@ impl Scratch {
 /// Whether keys and values are read where they lie: for few queries, and vectors that are read whole.
 fn reads_in_place(shape: &AttentionShape) -> bool {
     shape.queries <= FEW_QUERIES && shape.head_dim.is_multiple_of(LANES) && shape.value_dim.is_multiple_of(PANEL)
-}
-
-/// The softmax of one query over the keys so far.
-#[derive(Clone, Copy)]
-struct Softmax {
-    /// The largest score, the sink's too; minus infinity where all are masked.
-    largest: f32,
-    /// The sum of e^(score - largest).
-    sum: f32,
-}
-
-impl Softmax {
-    fn new(sink: Option<f32>) -> Softmax {
-        match sink {
-            None | Some(f32::NEG_INFINITY) => Softmax { largest: f32::NEG_INFINITY, sum: 0.0 },
-            // e^(sink - sink), which is NaN for what is not finite.
-            Some(sink) => Softmax { largest: sink, sum: if sink.is_finite() { 1.0 } else { f32::NAN } },
-        }
-    }
-
-    /// Whether there is no score but minus infinity.
-    fn is_all_masked(&self) -> bool {
-        self.largest == f32::NEG_INFINITY && self.sum == 0.0
-    }
-
-    /// Replaces each score of some more keys, of which this is the largest, by its weight. Gives the factor by which
-    /// earlier weights shrink.
-    fn add(&mut self, scores: &mut [f32], largest: f32) -> f32 {
-        let before = self.largest;
-        self.largest = before.max(largest);
-        // Where all scores so far are minus infinity, their weights are e^(-infinity - 0).
-        let shift = if self.largest == f32::NEG_INFINITY { 0.0 } else { self.largest };
-        let factor = if before == self.largest { 1.0 } else { (before - shift).exp() };
-        let (lanes, exp) = (F32x4::splat(shift), Exp::new());
-        self.sum = self.sum * factor + sum_of_mapped(scores, |score| exp.of_difference(score - lanes));
-        factor
-    }
 }
 
 /// The query heads of one sequence that share a key/value head.
@@ -565,22 +535,23 @@ impl<'a> Head<'a> {
         if scores.is_empty() {
             return 1.0;
         }
-        let largest = self.complete(query, first_key, scores);
-        softmax.add(scores, largest)
+        let (largest, factor) = self.complete(query, first_key, scores);
+        softmax.add(scores, factor, largest)
     }
 
-    /// Scales and caps the scores of a query with the keys from `first_key` on, and adds the mask. Gives the largest; a NaN
-    /// may be passed over.
-    fn complete(&self, query: usize, first_key: usize, scores: &mut [f32]) -> f32 {
-        let AttentionCall { scale, softcap, .. } = *self.group.call;
-        let mut factor = F32x4::splat(scale);
+    /// Caps the scores of a query with the keys from `first_key` on, and adds the mask. Gives the largest, which may have passed over a
+    /// NaN, and the factor by which all are still to be multiplied.
+    fn complete(&self, query: usize, first_key: usize, scores: &mut [f32]) -> (f32, f32) {
+        let AttentionCall { mut scale, softcap, .. } = *self.group.call;
         if softcap != 0.0 {
-            let (cap, tanh) = (F32x4::splat(softcap), TanhLanes::new());
+            let (factor, cap, tanh) = (F32x4::splat(scale), F32x4::splat(softcap), TanhLanes::new());
             map_in_place(scores, |score| cap * tanh.of(score * factor / cap));
-            factor = F32x4::splat(1.0);
+            scale = 1.0;
         }
+        let factor = F32x4::splat(scale);
         let start = self.mask_start(query) + first_key * self.mask_step();
-        match self.group.operands.mask {
+        let largest = match self.group.operands.mask {
+            None if scale >= 0.0 => return (largest_of(scores) * scale, scale),
             None => largest_of_mapped(scores, |score| score * factor),
             Some(mask) if self.mask_step() == 1 => {
                 largest_of_zipped(scores, &mask[start..][..scores.len()], |score, mask| score * factor + mask)
@@ -592,7 +563,8 @@ impl<'a> Head<'a> {
                 }
                 largest_of(scores)
             }
-        }
+        };
+        (largest, 1.0)
     }
 
     /// The scores of a query with all keys, by their definition.
@@ -712,6 +684,7 @@ pub(super) mod cases {
     /// and masks.
     pub(in crate::kernels) fn failures() -> Vec<String> {
         let mut failures = failures_of_recorded();
+        failures.extend([1.0, -1.0, 1.1e8, -1.1e8].into_iter().filter_map(failure_of_large_scores));
         for (queries, keys) in [(1, 1), (3, 7), (8, 8), (9, 33), (17, 70), (5, 0), (0, 5)] {
             for (head_dim, value_dim) in [(1, 1), (5, 3), (8, 16), (32, 32), (64, 40)] {
                 for (batch, heads, kv_heads) in [(1, 1, 1), (2, 3, 3), (2, 4, 2), (1, 6, 1)] {
@@ -730,6 +703,15 @@ pub(super) mod cases {
             }
         }
         failures
+    }
+
+    /// Of scores that lie so far apart that the largest takes everything.
+    fn failure_of_large_scores(scale: f32) -> Option<String> {
+        let shape = AttentionShape { batch: 1, heads: 1, kv_heads: 1, queries: 1, keys: 3, head_dim: 1, value_dim: 1 };
+        let (query, key, value) = (vec![1.0], vec![-200.3, 0.0, 200.3], vec![1.0, 2.0, 3.0]);
+        let call = AttentionCall { scale, ..call(shape, heads_first) };
+        let got = run(attention, &call, &[&query, &key, &value].into());
+        difference(format!("a scale of {scale}"), &got, &[if scale < 0.0 { 1.0 } else { 3.0 }], 0.0)
     }
 
     /// With whole blocks of keys masked: the first ones, the last ones, all.
@@ -1121,9 +1103,9 @@ pub(super) mod cases {
         for ((batch, kv_heads, queries, sees_first_keys, threads), expected) in [
             ((1, 3, 256, true, 1), TASK_QUERIES),
             ((1, 3, 256, false, 2), TASK_QUERIES),
-            ((1, 3, 256, true, 2), 96),
-            ((1, 12, 128, true, 2), 128),
-            ((1, 1, 3000, true, 4), 192),
+            ((1, 3, 256, true, 2), 108),
+            ((1, 12, 128, true, 2), 144),
+            ((1, 1, 3000, true, 4), 216),
             ((1, 1, 5000, true, 2), TASK_QUERIES),
             ((1, 3, 1, true, 2), ROW_BLOCK),
             ((0, 3, 0, true, 2), 1),

@@ -6,7 +6,8 @@ use super::block_weights::BlockWeights;
 use super::byte_products::{Block, ByteProducts, Multiplication, Way, halved, has_large_pair, has_least_pair};
 use super::finish::{Finish, Joined};
 use super::integer_panel::{
-    BLOCKS, Extras, LeftTiles, MOST_ROWS, PANEL, Panel, PanelRows, PanelSums, Written, multiply_panel, tile_rows,
+    BLOCKS, Extras, LeftTiles, MOST_ROWS, PANEL, Panel, PanelRows, PanelSums, TileSums, Written, multiply_panel,
+    tile_rows,
 };
 use super::narrow_panel::{self, LEAST_ROWS, LeftBytes, PanelGroups, ZERO_POINTS};
 use super::packed::{Packed, Parts, misfit, take};
@@ -594,12 +595,9 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
     let first_column = panel * PANEL;
     let columns = PANEL.min(outputs - first_column);
     let of_zero_point = |zero_point: i32| sums.map(|sum| I32x4::splat(zero_point) * sum);
-    let PackedRows { values, tile_rows, lengths, one_zero_point, .. } = left;
-    let (stride, tile_rows) = (weights.fours(), *tile_rows);
-    let (tiles, weights_panel) = (LeftTiles::<P> { values, stride, tile_rows }, weights.panel(panel));
     let write_rows = |products: &[PanelSums], rows: Range<usize>| {
         for (products, row) in products.iter().zip(rows) {
-            let less: PanelSums = of_zero_point(one_zero_point.unwrap_or_else(|| left.zero_points[row]));
+            let less: PanelSums = of_zero_point(left.one_zero_point.unwrap_or_else(|| left.zero_points[row]));
             let mut products: PanelSums = from_fn(|block| products[block] - less[block]);
             if let Some(zero_points) = zero_points {
                 let sum = I32x4::splat(left.sums[row]);
@@ -617,17 +615,35 @@ unsafe fn multiply<P: ByteProducts, T: Copy + Default, const IN_TILES: bool>(
             }
         }
     };
-    if let Some(values) = P::narrow(values).filter(|_| left.is_centred()) {
-        let left = LeftBytes { values, stride, tile_rows, lengths, zero_points: &left.zero_points };
-        narrow_panel::multiply_panel(&left, rows, weights_panel, &weights.groups()[panel], write_rows);
-    } else if let (true, Some(zero_point), None, PANEL) = (IN_TILES, *one_zero_point, zero_points, columns) {
+    if let (true, Some(zero_point), None, PANEL) = (IN_TILES, left.one_zero_point, zero_points, columns) {
         // SAFETY: as above.
         let out = unsafe { out.rows(rows.start * outputs + first_column, rows.len(), outputs) };
         let mut written = Written { out, less: of_zero_point(zero_point), write };
-        multiply_panel(tiles, rows, weights_panel, &mut written, |_, _| {});
+        sum_up(left, rows, weights, panel, &mut written, |_, _| {});
     } else {
         let mut kept = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
-        multiply_panel(tiles, rows, weights_panel, &mut kept, |kept, rows| write_rows(kept, rows));
+        sum_up(left, rows, weights, panel, &mut kept, |kept, rows| write_rows(kept, rows));
+    }
+}
+
+/// Puts every tile's sums over the panel's rows into `sums`, and calls `then(sums, rows)` with the tile's rows.
+#[inline(always)]
+fn sum_up<P: ByteProducts, S: TileSums>(
+    left: &PackedRows<P>,
+    rows: Range<usize>,
+    weights: &IntegerWeights,
+    panel: usize,
+    sums: &mut S,
+    then: impl Fn(&S, Range<usize>),
+) {
+    let PackedRows { values, tile_rows, lengths, zero_points, .. } = left;
+    let (stride, tile_rows, weights_panel) = (weights.fours(), *tile_rows, weights.panel(panel));
+    match P::narrow(values).filter(|_| left.is_centred()) {
+        Some(values) => {
+            let left = LeftBytes { values, stride, tile_rows, lengths, zero_points };
+            narrow_panel::multiply_panel(left, rows, weights_panel, &weights.groups()[panel], sums, then);
+        }
+        None => multiply_panel(LeftTiles::<P> { values, stride, tile_rows }, rows, weights_panel, sums, then),
     }
 }
 

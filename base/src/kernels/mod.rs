@@ -37,6 +37,7 @@ pub mod score_steps;
 #[cfg(any(test, feature = "selftest"))]
 pub mod self_test;
 mod simd;
+mod softmax;
 pub mod steps;
 mod weighted_rows;
 pub mod windows;

@@ -6,7 +6,7 @@
 //! wrap, and what is left once that is taken away is exact. How large a sum can be follows from the lengths of both vectors
 //! (Cauchy and Schwarz), group by group of [`GROUP`] steps.
 use super::byte_products::{Block, Products};
-use super::integer_panel::{BLOCKS, MOST_ROWS, Panel, PanelRows, PanelSums, sums_of_products};
+use super::integer_panel::{BLOCKS, Panel, PanelRows, PanelSums, TileSums, sums_of_products};
 use super::simd::bytes::{Bytes16, I16x8, I32x4};
 use std::array::from_fn;
 use std::hint::black_box;
@@ -143,30 +143,29 @@ impl PanelGroups {
     }
 }
 
-/// Calls `write(sums, rows)` with the rows of every tile and their sums over the panel's rows of weights times what factors
-/// are above their zero point, for the rows `rows` of `left`, which begin with a tile and end with one.
+/// As [`integer_panel::multiply_panel`](super::integer_panel::multiply_panel), with weights times what factors are above their zero point.
 #[inline(always)]
-pub(super) fn multiply_panel(
-    left: &LeftBytes<'_>,
+pub(super) fn multiply_panel<S: TileSums>(
+    left: LeftBytes<'_>,
     rows: Range<usize>,
     panel: Panel<'_>,
     groups: &PanelGroups,
-    write: impl Fn(&[PanelSums], Range<usize>),
+    sums: &mut S,
+    then: impl Fn(&S, Range<usize>),
 ) {
-    let LeftBytes { values, stride, tile_rows, .. } = *left;
+    let LeftBytes { values, stride, tile_rows, .. } = left;
     let tiles = values[rows.start * stride..rows.end * stride].chunks(tile_rows * stride);
     let lengths = left.lengths.chunks(groups.lengths.len()).skip(rows.start / tile_rows);
-    let mut sums = [[I32x4::splat(0); BLOCKS]; MOST_ROWS];
-    for ((values, lengths), row) in tiles.zip(lengths).zip(rows.step_by(tile_rows)) {
-        let (height, zero_points) = (values.len() / stride, &left.zero_points[row..]);
+    for ((values, lengths), row) in tiles.zip(lengths).zip((0..rows.len()).step_by(tile_rows)) {
+        let (height, zero_points) = (values.len() / stride, &left.zero_points[rows.start + row..]);
         match height {
-            5 => Tile::<5>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
-            4 => Tile::<4>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
-            3 => Tile::<3>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
-            2 => Tile::<2>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
-            _ => Tile::<1>::new(values, lengths, zero_points).multiply(&panel, groups, &mut sums),
+            5 => Tile::<5>::new(values, lengths, zero_points).multiply(&panel, groups, row, sums),
+            4 => Tile::<4>::new(values, lengths, zero_points).multiply(&panel, groups, row, sums),
+            3 => Tile::<3>::new(values, lengths, zero_points).multiply(&panel, groups, row, sums),
+            2 => Tile::<2>::new(values, lengths, zero_points).multiply(&panel, groups, row, sums),
+            _ => Tile::<1>::new(values, lengths, zero_points).multiply(&panel, groups, row, sums),
         }
-        write(&sums[..height], row..row + height);
+        then(sums, rows.start + row..rows.start + row + height);
     }
 }
 
@@ -186,10 +185,10 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
         Tile { fours: values.as_chunks().0, lengths, zero_points }
     }
 
-    /// Puts the sums of its rows in the first ones of `sums`.
+    /// Puts the sums of its rows, from the `row`th of those that are multiplied on, into `sums`.
     #[inline(never)]
-    fn multiply(&self, panel: &Panel<'_>, groups: &PanelGroups, sums: &mut [PanelSums; MOST_ROWS]) {
-        sums.fill([I32x4::splat(0); BLOCKS]);
+    fn multiply<S: TileSums>(&self, panel: &Panel<'_>, groups: &PanelGroups, row: usize, sums: &mut S) {
+        let mut totals = [[I32x4::splat(0); BLOCKS]; ROWS];
         let mut first = 0;
         while first < self.lengths.len() {
             let count = groups.that_fit(first, self.lengths);
@@ -197,14 +196,15 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
             let steps = own.start * GROUP..(own.end * GROUP).min(panel.rows.len());
             let (fours, rows, weights) = (&self.fours[steps.clone()], &panel.rows[steps], groups.sums(own.clone()));
             // Read and written here only: there are not registers enough to hold them in the loops.
-            let sums = black_box(&mut *sums);
+            let totals = black_box(&mut totals);
             match count {
-                0 => self.add_wide(fours, rows, weights, sums),
-                _ => self.add_narrow(fours, rows, weights, sums),
+                0 => self.add_wide(fours, rows, weights, totals),
+                _ => self.add_narrow(fours, rows, weights, totals),
             }
             first = own.end;
         }
-        self.add_extras(panel, sums);
+        self.add_extras(panel, &mut totals);
+        sums.put(row, totals);
     }
 
     /// Adds products of steps whose sums fit 16 bits. `weights` are the sums of the weights.
@@ -214,11 +214,11 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
         fours: &[[[u8; 4]; ROWS]],
         rows: &[PanelRows],
         weights: [I16x8; BLOCKS],
-        sums: &mut [PanelSums; MOST_ROWS],
+        sums: &mut [PanelSums; ROWS],
     ) {
         let [products] = sums_of_products::<_, ROWS, 1, BLOCKS>(NarrowPairs, fours, rows, 0);
         let ones = ones();
-        for (r, sums) in sums.iter_mut().enumerate().take(ROWS) {
+        for (r, sums) in sums.iter_mut().enumerate() {
             for (block, sum) in sums.iter_mut().enumerate() {
                 *sum = *sum + (products[r][block] - weights[block] * self.zero_points[r]).dot(ones);
             }
@@ -232,7 +232,7 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
         fours: &[[[u8; 4]; ROWS]],
         rows: &[PanelRows],
         weights: [I16x8; BLOCKS],
-        sums: &mut [PanelSums; MOST_ROWS],
+        sums: &mut [PanelSums; ROWS],
     ) {
         let ones = ones();
         let mut all: [PanelSums; ROWS] =
@@ -246,12 +246,12 @@ impl<'a, const ROWS: usize> Tile<'a, ROWS> {
                 }
             }
         }
-        sums[..ROWS].copy_from_slice(&all);
+        *sums = all;
     }
 
     /// Adds products of what is kept apart from the blocks.
     #[inline(always)]
-    fn add_extras(&self, panel: &Panel<'_>, sums: &mut [PanelSums; MOST_ROWS]) {
+    fn add_extras(&self, panel: &Panel<'_>, sums: &mut [PanelSums; ROWS]) {
         let ones = ones();
         for (block, extras) in panel.extras.iter().enumerate() {
             for (four, weights) in extras.fours.iter().zip(extras.blocks) {

@@ -8,7 +8,7 @@
 use super::RELAXED_SIMD;
 use super::activation::Activation;
 use super::finish::{Finish, Join, Joined};
-use super::parallel::SharedOutput;
+use super::parallel::{SharedOutput, SharedRows};
 use super::simd::{F32x4, LANES};
 use std::array::from_fn;
 use std::hint::black_box;
@@ -43,12 +43,12 @@ pub(super) trait Left: Copy {
     /// Some of the rows, from the beginning of a tile on.
     fn part(self, rows: Range<usize>) -> Self;
 
-    /// Where the first elements of rows `row..row + ROWS`, a tile, stand, and how far a row's elements are apart; there are `len` of
-    /// each row.
-    ///
     /// # Panics
-    /// When a row is shorter.
-    fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize);
+    /// When not all rows have as many elements.
+    fn check(&self, len: usize);
+
+    /// Where the first elements of rows `row..row + ROWS`, a tile, stand, and how far a row's elements are apart.
+    fn tile<const ROWS: usize>(&self, row: usize) -> ([*const f32; ROWS], usize);
 }
 
 impl Left for LeftRows<'_> {
@@ -60,9 +60,16 @@ impl Left for LeftRows<'_> {
         LeftRows { values: &self.values[rows.start * self.stride..], rows: rows.len(), ..self }
     }
 
+    fn check(&self, len: usize) {
+        let Some(last) = self.rows.checked_sub(1) else { return };
+        let end = last.checked_mul(self.stride).and_then(|start| start.checked_add(len));
+        assert!(end.is_some_and(|end| end <= self.values.len()), "rows are inside their buffer");
+    }
+
     #[inline(always)]
-    fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize) {
-        (from_fn(|r| self.row(row + r, len).as_ptr()), 1)
+    fn tile<const ROWS: usize>(&self, row: usize) -> ([*const f32; ROWS], usize) {
+        let start = self.values.as_ptr().wrapping_add(row * self.stride);
+        (from_fn(|r| start.wrapping_add(r * self.stride)), 1)
     }
 }
 
@@ -131,11 +138,16 @@ impl Left for LeftTiles<'_> {
         LeftTiles { first_row: self.first_row + rows.start, rows: rows.len(), ..self }
     }
 
+    fn check(&self, len: usize) {
+        let PackedRows { rows, depth, .. } = *self.packed;
+        let has = |all: usize, first: usize, count: usize| first <= all && count <= all - first;
+        assert!(has(rows, self.first_row, self.rows) && has(depth, self.first, len), "rows are packed");
+    }
+
     #[inline(always)]
-    fn tile<const ROWS: usize>(&self, row: usize, len: usize) -> ([*const f32; ROWS], usize) {
-        let PackedRows { values, depth, .. } = self.packed;
-        let tile = &values[(self.first_row + row) * depth + self.first * ROWS..][..len * ROWS];
-        (from_fn(|r| tile.as_ptr().wrapping_add(r)), ROWS)
+    fn tile<const ROWS: usize>(&self, row: usize) -> ([*const f32; ROWS], usize) {
+        let start = (self.first_row + row) * self.packed.depth + self.first * ROWS;
+        (from_fn(|r| self.packed.values.as_ptr().wrapping_add(start + r)), ROWS)
     }
 }
 
@@ -273,19 +285,24 @@ impl Vector for PairOfVectors {
 /// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
 unsafe fn multiply_rows<V: Vector>(left: impl Left, panel: &[PanelRow], target: Target<'_>) {
+    left.check(panel.len());
+    // SAFETY: the caller keeps the target for this call.
+    let mut rows = (target.columns == PANEL)
+        .then(|| unsafe { target.buffer.rows::<PANEL>(target.start, left.rows(), target.stride) });
+    let rows = &mut rows;
     let mut row = 0;
     while row < left.rows() {
-        // SAFETY: the tiles are inside `target`, which the caller keeps for this call.
+        // SAFETY: the tiles are inside `target`, which the caller keeps for this call, and their rows are all there.
         row += unsafe {
             match V::TILE_ROWS.min(left.rows() - row) {
-                8 => multiply_tile::<V, 8, 1>(left, row, panel, target),
-                7 => multiply_tile::<V, 7, 1>(left, row, panel, target),
-                6 => multiply_tile::<V, 6, 1>(left, row, panel, target),
-                5 => multiply_tile::<V, 5, 1>(left, row, panel, target),
-                4 => multiply_tile::<V, 4, 1>(left, row, panel, target),
-                3 => multiply_tile::<V, 3, 1>(left, row, panel, target),
-                2 => multiply_tile::<V, 2, 2>(left, row, panel, target),
-                _ => multiply_tile::<V, 1, 4>(left, row, panel, target),
+                8 => multiply_tile::<V, 8, 1>(left, row, panel, target, rows),
+                7 => multiply_tile::<V, 7, 1>(left, row, panel, target, rows),
+                6 => multiply_tile::<V, 6, 1>(left, row, panel, target, rows),
+                5 => multiply_tile::<V, 5, 1>(left, row, panel, target, rows),
+                4 => multiply_tile::<V, 4, 1>(left, row, panel, target, rows),
+                3 => multiply_tile::<V, 3, 1>(left, row, panel, target, rows),
+                2 => multiply_tile::<V, 2, 2>(left, row, panel, target, rows),
+                _ => multiply_tile::<V, 1, 4>(left, row, panel, target, rows),
             }
         };
     }
@@ -294,19 +311,21 @@ unsafe fn multiply_rows<V: Vector>(left: impl Left, panel: &[PanelRow], target: 
 /// Steps of a tile's inner loop that are written out; a multiple of every number of chains.
 const UNROLL: usize = 4;
 
-/// Rows `row..row + ROWS` of the product. Gives `ROWS`.
+/// Rows `row..row + ROWS` of the product; `rows` are all rows of the target, where they are as wide as the panel. Gives `ROWS`.
 ///
 /// # Safety
-/// As long as this runs, no one else may use the elements of `target`.
+/// The rows are there on the left, with an element for each row of the panel. As long as this runs, no one else may use the elements of
+/// `target`.
 #[inline(always)]
 unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
     left: impl Left,
     row: usize,
     panel: &[PanelRow],
     target: Target<'_>,
+    rows: &mut Option<SharedRows<'_, f32, PANEL>>,
 ) -> usize {
     let mut panel_row = panel.as_ptr();
-    let (mut left_rows, apart) = left.tile::<ROWS>(row, panel.len());
+    let (mut left_rows, apart) = left.tile::<ROWS>(row);
     let mut sums = [[V::splat(0.0); ROWS]; CHAINS];
     let in_order = ROWS > V::ROWS_IN_ANY_ORDER;
     // Of all steps; LLVM does not know that what is left is whole steps.
@@ -324,7 +343,7 @@ unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
                 if (r == 0 || in_order) && ROWS * step + r == rows_left {
                     break 'product;
                 }
-                // SAFETY: the row is left on the left, and the step on the right: the slices above hold them against the buffers.
+                // SAFETY: the row is left on the left, as the caller promises, and the step on the right.
                 unsafe {
                     let elements = V::load(panel_row.add(step).cast());
                     let sum = &mut sums[step % CHAINS][r];
@@ -337,26 +356,24 @@ unsafe fn multiply_tile<V: Vector, const ROWS: usize, const CHAINS: usize>(
         left_rows = left_rows.map(|row| row.wrapping_add(UNROLL * apart));
     }
     let sums: [V; ROWS] = from_fn(|r| sums[1..].iter().fold(sums[0][r], |sum, chain| sum.add(chain[r])));
-    // SAFETY: rows of the target, which the caller keeps for this call.
-    unsafe { write_tile(sums, row, target) }
+    match rows {
+        Some(rows) => write_tile(sums, row, target, rows.some(row)),
+        // SAFETY: rows of the target, which the caller keeps for this call.
+        None => unsafe { target.write(&mut store_all(sums), row) },
+    }
     ROWS
 }
 
 /// Writes rows `row..row + ROWS` of the target.
-///
-/// # Safety
-/// As long as this runs, no one else may use the elements of `target`.
 #[inline(always)]
-unsafe fn write_tile<V: Vector, const ROWS: usize>(mut sums: [V; ROWS], row: usize, target: Target<'_>) {
-    if target.columns < PANEL {
-        // SAFETY: the caller keeps the target.
-        return unsafe { target.write(&mut store_all(sums), row) };
-    }
-    let start = |r: usize| target.start + (row + r) * target.stride;
-    // SAFETY: a row of the target, which the caller keeps for this call; one at a time.
-    let out = |r: usize| unsafe { target.buffer.slice(start(r), PANEL) };
+fn write_tile<V: Vector, const ROWS: usize>(
+    mut sums: [V; ROWS],
+    row: usize,
+    target: Target<'_>,
+    out: [&mut PanelRow; ROWS],
+) {
     if target.accumulate {
-        sums = from_fn(|r| sums[r].add(load_first(out(r))));
+        sums = from_fn(|r| sums[r].add(load_first(out[r])));
     }
     if let Some(FinishColumns { finish, first_column }) = target.finish {
         if let Some(bias) = finish.bias {
@@ -368,6 +385,7 @@ unsafe fn write_tile<V: Vector, const ROWS: usize>(mut sums: [V; ROWS], row: usi
             finish.activation.apply_in_place(tile.as_flattened_mut());
             sums = from_fn(|r| load_first(&tile[r]));
         }
+        let start = |r: usize| target.start + (row + r) * target.stride;
         match finish.joined {
             Some(Joined { how: Join::Add, values }) => sums = from_fn(|r| sums[r].add(load_first(&values[start(r)..]))),
             Some(Joined { how: Join::Multiply, values }) => {
@@ -376,11 +394,7 @@ unsafe fn write_tile<V: Vector, const ROWS: usize>(mut sums: [V; ROWS], row: usi
             None => {}
         }
     }
-    for (r, sum) in sums.into_iter().enumerate() {
-        if let Some(out) = out(r).first_chunk_mut() {
-            sum.store(out);
-        }
-    }
+    sums.into_iter().zip(out).for_each(|(sum, out)| sum.store(out));
 }
 
 /// The first eight elements.
@@ -557,6 +571,42 @@ pub(super) mod cases {
             let what = format!("{name}: {rows} rows, {depth} deep, {columns} columns, accumulate {accumulate}");
             difference(what, &got, &expected, 1e-6)
         })
+    }
+
+    #[test]
+    fn rows_outside_their_buffers_panic() {
+        const DEPTH: usize = 4;
+        let panics = |multiply: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(multiply)).is_err();
+        let multiply = |left: &dyn Fn(Target<'_>), [start, stride, elements]: [usize; 3]| {
+            let mut out = vec![0.0; elements];
+            let buffer = &SharedOutput::new(&mut out);
+            left(Target { buffer, start, stride, columns: PANEL, accumulate: false, finish: None });
+        };
+        let panel = [[1.0; PANEL]; DEPTH];
+        // Stride and elements of two rows on the left; start, stride and elements of the target.
+        for ([stride, elements], target, fits) in [
+            ([5, 9], [0, 8, 16], true),
+            ([5, 8], [0, 8, 16], false),
+            ([usize::MAX, 9], [0, 8, 16], false),
+            ([5, 9], [1, 8, 16], false),
+            ([5, 9], [0, 9, 16], false),
+            ([5, 9], [0, 7, 16], false),
+        ] {
+            let values = vec![1.0; elements];
+            let left = LeftRows { values: &values, rows: 2, stride };
+            // SAFETY: no one else knows the buffer, as below.
+            let failed = panics(&|| multiply(&|target| unsafe { multiply_panel(left, &panel, target) }, target));
+            assert_eq!(!failed, fits, "{elements} elements, {stride} apart, to {target:?}");
+        }
+        let packed = PackedRows::new(&[1.0; 2 * DEPTH], 2, DEPTH);
+        for (first, rows, fits) in [(0, 0..2, true), (1, 0..2, false), (0, 1..3, false), (0, 3..3, false)] {
+            let left = || packed.from(first).part(rows.clone());
+            // SAFETY: as above.
+            let failed = panics(&|| {
+                multiply(&|target| unsafe { multiply_panel(left(), &panel, target) }, [0, PANEL, 2 * PANEL])
+            });
+            assert_eq!(!failed, fits, "packed rows {rows:?} from element {first} on");
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl<'a, T> SharedOutput<'a, T> {
         count: usize,
         stride: usize,
     ) -> SharedRows<'_, T, COLUMNS> {
-        assert!(COLUMNS <= stride, "rows share no element");
+        assert!(count < 2 || COLUMNS <= stride, "rows share no element");
         let from_first = |last: usize| last.checked_mul(stride)?.checked_add(start)?.checked_add(COLUMNS);
         let end = if count == 0 { Some(start) } else { from_first(count - 1) };
         assert!(end.is_some_and(|end| end <= self.len), "rows are inside the buffer");
@@ -210,6 +210,7 @@ pub(super) mod cases {
             ([2, 3, 4, 1], None),
             ([0, 3, 4, 2], None),
             ([0, 2, 1, 0], None),
+            ([3, 1, 0, 0], None),
             ([12, 0, 4, 0], None),
             ([1, usize::MAX, usize::MAX, 0], None),
         ] {

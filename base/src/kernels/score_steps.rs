@@ -1,7 +1,8 @@
 //! What a quantised model does to the scores of attention between its two products, softmax included, one step after the
 //! other.
 
-use super::simd::{Exp, F32x4, largest_of, map_in_place, sum_of_mapped};
+use super::simd::{F32x4, largest_of, map_in_place};
+use super::softmax::weigh;
 use super::steps::{QuantizedSoftmax, Step};
 use crate::attention::MaskStrides;
 
@@ -103,8 +104,6 @@ impl<'a> ScoreSteps<'a> {
 }
 
 fn softmax(row: &mut [f32]) {
-    let largest = F32x4::splat(largest_of(row));
-    let exp = Exp::new();
-    let sum = F32x4::splat(sum_of_mapped(row, |score| exp.of_difference(score - largest)));
+    let sum = F32x4::splat(weigh(row, 1.0, largest_of(row)));
     map_in_place(row, |weight| weight / sum);
 }

@@ -3,7 +3,7 @@
 
 use super::{
     activation, attention, attention_by_steps, block_linear, conv, dot, embedding, gated_linear, integer_linear,
-    linear, narrow_panel, norm, panel, parallel, quantize, rotary_embedding, simd, weighted_rows, windows,
+    linear, narrow_panel, norm, panel, parallel, quantize, rotary_embedding, simd, softmax, weighted_rows, windows,
 };
 
 /// A table of cases: runs them all and gives a line for each failure.
@@ -11,7 +11,7 @@ type Table = fn() -> Vec<String>;
 
 /// Runs every table of cases. Gives a line for each failure: nothing when all hold.
 pub fn kernel_self_test() -> String {
-    let tables: [(&str, Table); 19] = [
+    let tables: [(&str, Table); 20] = [
         ("simd", simd::cases::failures),
         ("parallel", parallel::cases::failures),
         ("panel", panel::cases::failures),
@@ -25,6 +25,7 @@ pub fn kernel_self_test() -> String {
         ("block linear", block_linear::cases::failures),
         ("gated linear", gated_linear::cases::failures),
         ("norm", norm::cases::failures),
+        ("softmax", softmax::cases::failures),
         ("attention", attention::cases::failures),
         ("attention by steps", attention_by_steps::cases::failures),
         ("rotary embedding", rotary_embedding::cases::failures),
