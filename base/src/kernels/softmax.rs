@@ -33,7 +33,9 @@ impl Softmax {
         self.largest = before.max(largest);
         // Where all scores so far are minus infinity, their weights are e^(-infinity - 0).
         let shift = if self.largest == f32::NEG_INFINITY { 0.0 } else { self.largest };
-        let shrinks = if before == self.largest { 1.0 } else { (before - shift).exp() };
+        // There are no weights before the first score that is not minus infinity.
+        let stays = before == self.largest || before == f32::NEG_INFINITY;
+        let shrinks = if stays { 1.0 } else { (before - shift).exp() };
         self.sum = self.sum * shrinks + weigh(values, factor, shift);
         shrinks
     }
