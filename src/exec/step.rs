@@ -16,9 +16,6 @@ use crate::ops::{
 use std::collections::HashMap;
 use std::sync::Arc;
 use tract_core::internal::{OutletId, Symbol, SymbolValues, TDim, TractError, TurnState, TypedNode, TypedSimpleState};
-use tract_core::ops::binary::TypedBinOp;
-use tract_core::ops::change_axes::AxisOp;
-use tract_core::ops::element_wise::ElementWiseOp;
 use tract_core::ops::konst::Const;
 use tract_core::prelude::{IntoTValue, TValue, TVec, Tensor, TypedModel, TypedSimplePlan, tvec};
 
@@ -44,8 +41,6 @@ struct Step {
     binds_symbols: bool,
     /// Values that nobody needs after it.
     flush: TVec<OutletId>,
-    /// Those of them that the node gets as its own, to make its result in their place.
-    handed_over: TVec<OutletId>,
 }
 
 impl Drop for Executor {
@@ -137,8 +132,7 @@ impl Executor {
             self.step(step, node, values, counters).await.map_err(|error| at(error, node))?;
             pause.add(self.state.turn_state.values[node.id].as_deref().unwrap_or_default());
             for flushed in &self.steps[step].flush {
-                let value = give_up(&mut self.state.turn_state.values[flushed.node], flushed.slot, &self.nothing);
-                value.into_iter().for_each(spare::keep);
+                forget(&mut self.state.turn_state.values[flushed.node], flushed.slot, &self.nothing);
                 values.release(*flushed);
             }
         }
@@ -180,13 +174,10 @@ impl Executor {
             counters.attention_on_cpu += 1;
         }
         self.fetch(node.inputs.iter().copied(), values).await?;
-        let Executor { state, promises, steps, nothing, .. } = self;
+        let Executor { state, promises, .. } = self;
         check_promises(promises.of(node.id))?;
         guarded("running the model", || {
             let inputs = inputs(node, state)?;
-            for outlet in &steps[step].handed_over {
-                give_up(&mut state.turn_state.values[outlet.node], outlet.slot, nothing);
-            }
             operands.check(&inputs)?;
             state.compute_one_with_inputs(node.id, inputs).map_err(|error| run_error(&error))
         })?;
@@ -253,7 +244,6 @@ fn steps(plan: &TypedSimplePlan) -> Vec<Step> {
             operands: OperandCheck::of(node),
             is_attention: node.op_is::<Attention>(),
             binds_symbols: node.op.mints_runtime_symbols(),
-            handed_over: handed_over(node, &flush),
             flush,
         }
     };
@@ -348,23 +338,11 @@ fn flush_list(model: &TypedModel, order: &[usize]) -> Vec<TVec<OutletId>> {
     flush
 }
 
-/// Of the values that nobody needs after a node those that it computes in, where it is the only one that has them. Operators of our own
-/// write into spare tensors instead.
-fn handed_over(node: &TypedNode, flush: &[OutletId]) -> TVec<OutletId> {
-    if !(node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>() || node.op_is::<AxisOp>()) {
-        return tvec!();
-    }
-    let inputs = node.inputs.iter().copied();
-    inputs
-        .filter(|outlet| flush.contains(outlet) && node.inputs.iter().filter(|input| *input == outlet).count() == 1)
-        .collect()
-}
-
 /// Gives one of a node's values up, with `nothing` in its place.
-fn give_up(values: &mut Option<TVec<TValue>>, slot: usize, nothing: &TValue) -> Option<TValue> {
+fn forget(values: &mut Option<TVec<TValue>>, slot: usize, nothing: &TValue) {
     match values.as_deref_mut() {
-        Some([_]) | None => values.take().and_then(|mut values| values.pop()),
-        Some(several) => Some(std::mem::replace(&mut several[slot], nothing.clone())),
+        Some([_]) | None => values.take().into_iter().flatten().for_each(spare::keep),
+        Some(several) => spare::keep(std::mem::replace(&mut several[slot], nothing.clone())),
     }
 }
 
@@ -476,10 +454,8 @@ mod tests {
     use crate::kernels::activation::Activation;
     use crate::kernels::linear::LinearWeights;
     use tract_core::internal::DatumType::{F32, I64};
-    use tract_core::model::SpecialOps;
     use tract_core::ops::dummy::Dummy;
-    use tract_core::ops::math::{add, mul, neg};
-    use tract_core::prelude::{DatumTypeExt, TypedOp};
+    use tract_core::prelude::DatumTypeExt;
 
     #[test]
     fn inputs_say_what_symbols_stand_for() {
@@ -522,39 +498,6 @@ mod tests {
             &Uninterrupted,
         ));
         assert_eq!(run.err().map(|error| error.code), Some(ErrorCode::InvalidModel));
-    }
-
-    /// x + 1, read twice; its square, its negative, and the sum of both.
-    #[test]
-    fn values_are_handed_over_by_those_who_read_them_last() {
-        let mut graph = TypedModel::default();
-        let x = graph.add_source("x", F32.fact([2usize])).unwrap();
-        let one = graph.add_const("one", tract_core::prelude::tensor1(&[1f32])).unwrap();
-        let mut wire =
-            |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| graph.wire_node(name, op, inputs).unwrap()[0];
-        let more = wire("more", Box::new(add()), &[x, one]);
-        let square = wire("square", Box::new(mul()), &[more, more]);
-        let less = wire("less", Box::new(neg()), &[more]);
-        let sum = wire("sum", Box::new(add()), &[square, less]);
-        graph.select_output_outlets(&[sum]).unwrap();
-        let mut executor = Executor::new(graph).unwrap();
-        let handed_over = |name: &str| {
-            let step = executor.steps.iter().find(|step| executor.graph().node(step.node).name == name);
-            step.map(|step| step.handed_over.to_vec()).unwrap()
-        };
-        // Either reads `more` last.
-        let place = |node: usize| executor.steps.iter().position(|step| step.node == node);
-        let negative = if place(less.node) > place(square.node) { vec![more] } else { vec![] };
-        let found = ["more", "square", "less", "sum"].map(handed_over);
-        assert_eq!(found, [vec![x], vec![], negative, vec![square, less]]);
-        let input = tract_core::prelude::tensor1(&[2f32, -3.0]).into_tvalue();
-        for _ in 0..2 {
-            let mut counters = RunCounters::default();
-            let run = executor.run(tvec!(input.clone()), None, &mut counters, &Uninterrupted);
-            let (outputs, _) = pollster::block_on(run).unwrap();
-            assert_eq!(f32_slice(&outputs[0]).unwrap(), [9.0 - 3.0, 4.0 + 2.0]);
-        }
-        assert_eq!(f32_slice(&input).unwrap(), [2.0, -3.0]);
     }
 
     #[test]

@@ -594,7 +594,7 @@ pub(super) mod cases {
         ] {
             let values = vec![1.0; elements];
             let left = LeftRows { values: &values, rows: 2, stride };
-            // SAFETY: no one else knows the buffer, as below.
+            // SAFETY: no one else knows the buffer.
             let failed = panics(&|| multiply(&|target| unsafe { multiply_panel(left, &panel, target) }, target));
             assert_eq!(!failed, fits, "{elements} elements, {stride} apart, to {target:?}");
         }

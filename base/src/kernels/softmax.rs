@@ -6,7 +6,7 @@ use super::simd::{F32x4, LANES, NegativePowers, sum_of_mapped};
 #[derive(Clone, Copy)]
 pub(super) struct Softmax {
     /// The largest score, the sink's too; minus infinity where all are masked.
-    pub(super) largest: f32,
+    largest: f32,
     /// The sum of e^(score - largest).
     pub(super) sum: f32,
 }

@@ -273,7 +273,7 @@ impl NegativePowers {
     }
 
     /// Lane-wise e to the power of x, within (2 + |x|) units in the last place; 1 for 0, 0 below -86, NaN for NaN. Vectors go from step to
-    /// step together, each of which reads its number once.
+    /// step together: each number is read once for all of them.
     #[inline(always)]
     pub(super) fn of<const COUNT: usize>(&self, x: [F32x4; COUNT]) -> [F32x4; COUNT] {
         let (log2_e, rounder) = (self.0.splat(0), self.0.splat(1));
