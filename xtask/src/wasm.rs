@@ -35,12 +35,14 @@ const SHARED_MEMORY: [&str; 7] = [
     "--export=__tls_base",
 ];
 
-/// Nobody reads debug information of a module. Debug assertions would halve the speed of the kernels.
-const DEVELOPMENT_PROFILE: [&str; 6] = [
+/// Nobody reads debug information of a module. Debug assertions would halve the speed of the kernels; what others check takes long to
+/// compile.
+const DEVELOPMENT_PROFILE: [&str; 7] = [
     "profile.dev.debug=false",
     "profile.dev.package.sottovoce-base.debug-assertions=false",
     "profile.dev.package.sottovoce.debug-assertions=false",
-    "profile.dev.package.\"*\".opt-level=1",
+    "profile.dev.package.\"*\".debug-assertions=false",
+    "profile.dev.package.\"*\".overflow-checks=false",
     "profile.dev.package.tract-linalg.opt-level=2",
     "profile.dev.package.tract-data.opt-level=2",
 ];
