@@ -268,14 +268,14 @@ impl Stored for Embedding {
     const NAME: &'static str = "Embedding";
 
     fn write<'a>(&'a self, _: &'a TypedNode, writer: &mut Writer<'a>) -> Result<()> {
-        let Embedding { width, rows, table } = self;
-        writer.value(&(width, rows))?;
+        let Embedding { width, rows, table, added } = self;
+        writer.value(&(width, rows, added))?;
         writer.shared(table)
     }
 
     fn read(reader: &mut Reader) -> Result<Embedding> {
-        let (width, rows) = reader.value()?;
-        let embedding = Embedding { width, rows, table: reader.shared()? };
+        let (width, rows, added) = reader.value()?;
+        let embedding = Embedding { width, rows, table: reader.shared()?, added };
         let fits = (embedding.table.width(), embedding.table.rows()) == (width, rows);
         if fits { Ok(embedding) } else { Err(malformed("a table is of another size")) }
     }
@@ -499,8 +499,7 @@ mod tests {
         let int8 = LinearWeights::from_int8(&bytes, 20, 3, 3, 1, &[0.5], &[1, 2, 3]).unwrap();
         let blocks = int4();
         let table = EmbeddingTable::from_linear(&blocks).unwrap();
-        let embedding =
-            |table: EmbeddingTable| Embedding { width: table.width(), rows: table.rows(), table: Shared::new(table) };
+        let embedding = |table: EmbeddingTable| Embedding::new(table.rows(), table.width(), Shared::new(table));
         let integers = |zero_points: &[i8]| Shared::new(IntegerWeights::new(&bytes, 20, 3, zero_points).unwrap());
         let unsigned = bytes.iter().map(|byte| *byte as u8).collect();
         let quantized = QuantizedLinear {

@@ -149,6 +149,8 @@ struct Scratch {
     scores: Vec<f32>,
     /// For each head of a group, one for each query of the task.
     softmaxes: Vec<Softmax>,
+    /// The first key of all queries of the task: with its values results are written, not added to. Without it they begin as zeros.
+    first_key: Option<usize>,
 }
 
 impl Scratch {
@@ -167,6 +169,7 @@ impl Scratch {
             values: vec![[0.0; PANEL]; value_rows],
             scores: vec![0.0; ROW_BLOCK.min(queries.max(group)) * key_block],
             softmaxes: Vec::with_capacity(group * queries.min(TASK_QUERIES)),
+            first_key: None,
         }
     }
 }
@@ -267,21 +270,30 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// The first key that these queries see, where it is the same for all, and values are packed.
+    fn first_key(&self, queries: Range<usize>) -> Option<usize> {
+        let [first, last] = [queries.start, queries.end.checked_sub(1)?].map(|query| self.visible(query).start);
+        (first == last && !reads_in_place(&self.call.shape)).then_some(first)
+    }
+
     /// Writes the results of all heads for these queries.
     ///
     /// # Safety
     /// As long as this runs, no one else may use these results' elements of `out`.
     unsafe fn attend(&self, queries: Range<usize>, out: &SharedOutput<'_>, scratch: &mut Scratch) {
+        let keys = self.visible_to(queries.clone());
         scratch.softmaxes.clear();
+        scratch.first_key = self.first_key(queries.clone());
         for head in self.heads() {
             let softmax = Softmax::new(self.head(head).sink());
             scratch.softmaxes.extend(queries.clone().map(|_| softmax));
-            for query in queries.clone() {
-                // SAFETY: one of these queries' results, which the caller keeps for this call.
-                unsafe { self.result(head, query, out) }.fill(0.0);
+            if scratch.first_key.is_none() {
+                for query in queries.clone() {
+                    // SAFETY: one of these queries' results, which the caller keeps for this call.
+                    unsafe { self.result(head, query, out) }.fill(0.0);
+                }
             }
         }
-        let keys = self.visible_to(queries.clone());
         for first in keys.clone().step_by(scratch.key_block.max(1)) {
             let block = first..keys.end.min(first + scratch.key_block);
             // SAFETY: the caller keeps the results for this call.
@@ -422,7 +434,7 @@ impl<'a> Group<'a> {
             let factor = self.head(head).weigh(query, start, scores, softmax);
             before.fill(0.0);
             behind.fill(0.0);
-            if factor != 1.0 {
+            if factor != 1.0 && scratch.first_key != Some(keys.start) {
                 // SAFETY: one of these queries' results, which the caller keeps for this call.
                 map_in_place(unsafe { self.result(head, query, out) }, |element| element * F32x4::splat(factor));
             }
@@ -451,8 +463,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Adds the values of these keys to the rows' results, each times its weight. Weights and panels start with key number
-    /// `first`.
+    /// Adds the values of these keys to the rows' results, each times its weight; the values of the first key make them. Weights and
+    /// panels start with key number `first`.
     ///
     /// # Safety
     /// As long as this runs, no one else may use these results' elements of `out`.
@@ -476,7 +488,8 @@ impl<'a> Group<'a> {
         for column in (0..shape.value_dim).step_by(PANEL) {
             let columns = PANEL.min(shape.value_dim - column);
             let start = start + column;
-            let target = Target { buffer: out, start, stride, columns, accumulate: true, finish: None };
+            let accumulate = scratch.first_key != Some(keys.start);
+            let target = Target { buffer: out, start, stride, columns, accumulate, finish: None };
             let panel = &scratch.values[column / PANEL * scratch.key_block..][local.clone()];
             // SAFETY: elements of these queries' results, which the caller keeps for this call.
             unsafe { multiply_panel(left, panel, target) };

@@ -3,7 +3,7 @@
 use super::block_weights::BlockWeights;
 use super::linear::LinearWeights;
 use super::packed::{Packed, Parts, misfit, take, take_all};
-use super::simd::{F32x4, map_in_place};
+use super::simd::{F32x4, map_in_place, zip_in_place};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -130,6 +130,12 @@ impl EmbeddingTable {
             Values::UInt8 { values, quantisation } => values.len() + quantisation.bytes(),
             Values::Blocks(weights) => weights.bytes(),
         }
+    }
+
+    /// The row of an id, if there is one; else the id.
+    fn row(&self, id: i64) -> Result<usize, i64> {
+        let from_start = if id < 0 { id.checked_add(self.rows as i64) } else { Some(id) };
+        from_start.and_then(|row| usize::try_from(row).ok()).filter(|row| *row < self.rows).ok_or(id)
     }
 
     /// Writes one embedding.
@@ -277,9 +283,29 @@ fn check_count(what: &str, count: usize, allowed: &[usize]) -> Result<()> {
 pub fn gather(table: &EmbeddingTable, ids: &[i64], out: &mut [f32]) -> Result<(), i64> {
     assert_eq!(Some(out.len()), ids.len().checked_mul(table.width), "out is [ids, width]");
     for (position, id) in ids.iter().enumerate() {
-        let from_start = if *id < 0 { id.checked_add(table.rows as i64) } else { Some(*id) };
-        let row = from_start.and_then(|row| usize::try_from(row).ok()).filter(|row| *row < table.rows).ok_or(*id)?;
-        table.copy_row(row, &mut out[position * table.width..][..table.width]);
+        table.copy_row(table.row(*id)?, &mut out[position * table.width..][..table.width]);
+    }
+    Ok(())
+}
+
+/// Writes the sums of embeddings, as [`gather`] gives them, and other rows: `out` and `added` are `[times, ids, width]`.
+///
+/// # Errors
+/// As [`gather`].
+///
+/// # Panics
+/// When `added` is not as long as `out`, or these are no whole number of times `[ids, width]`.
+pub fn gather_and_add(table: &EmbeddingTable, ids: &[i64], added: &[f32], out: &mut [f32]) -> Result<(), i64> {
+    assert_eq!(added.len(), out.len(), "added is as long as out");
+    let len = ids.len() * table.width;
+    if len == 0 {
+        return gather(table, ids, out);
+    }
+    assert!(out.len().is_multiple_of(len), "out is [times, ids, width]");
+    let rows = out.chunks_exact_mut(table.width).zip(added.chunks_exact(table.width));
+    for (id, (out, added)) in ids.iter().cycle().zip(rows) {
+        table.copy_row(table.row(*id)?, out);
+        zip_in_place(out, added, |embedding, added| embedding + added);
     }
     Ok(())
 }
@@ -298,17 +324,32 @@ pub(super) mod cases {
         expected: Result<Vec<f32>, i64>,
     }
 
+    impl Case {
+        /// Rows by themselves, and two times the rows with others added.
+        fn failures(&self) -> Vec<String> {
+            let mut out = vec![f32::NAN; self.ids.len() * self.table.width()];
+            let result = gather(&self.table, self.ids, &mut out);
+            let added = numbers(2 * out.len(), 2);
+            let mut sums = vec![f32::NAN; added.len()];
+            let result_of_sums = gather_and_add(&self.table, self.ids, &added, &mut sums);
+            let with_added = |rows: &Vec<f32>| added.iter().zip(rows.iter().cycle()).map(|(x, y)| x + y).collect();
+            let expected = self.expected.as_ref().map(with_added).map_err(|id| *id);
+            let of_sums = format!("{}, added to others", self.what);
+            let rows = failure(self.what, result.map(|()| out), &self.expected);
+            rows.into_iter().chain(failure(&of_sums, result_of_sums.map(|()| sums), &expected)).collect()
+        }
+    }
+
+    fn failure(what: &str, got: Result<Vec<f32>, i64>, expected: &Result<Vec<f32>, i64>) -> Option<String> {
+        match (&got, expected) {
+            (Ok(got), Ok(expected)) => difference(what, got, expected, 0.0),
+            _ => (got != *expected).then(|| format!("{what}: {got:?} where {expected:?} is expected")),
+        }
+    }
+
     /// Looks ids up in tables of every format.
     pub(in crate::kernels) fn failures() -> Vec<String> {
-        let failures = cases().into_iter().filter_map(|case| {
-            let mut out = vec![f32::NAN; case.ids.len() * case.table.width()];
-            match (gather(&case.table, case.ids, &mut out), &case.expected) {
-                (Ok(()), Ok(expected)) => difference(case.what, &out, expected, 0.0),
-                (Err(got), Err(expected)) if got == *expected => None,
-                (got, expected) => Some(format!("{}: {got:?} where {expected:?} is expected", case.what)),
-            }
-        });
-        failures.collect()
+        cases().iter().flat_map(Case::failures).collect()
     }
 
     fn cases() -> Vec<Case> {

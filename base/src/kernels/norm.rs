@@ -1,7 +1,15 @@
 //! Layer and root-mean-square normalisation of rows.
+#![allow(unsafe_code)]
 
+use super::parallel::{SharedOutput, for_each};
 use super::simd::{F32x4, sum_of, zip_in_place, zip_into};
 use super::steps::Step;
+
+/// Multiply-adds that take as long as to normalise an element.
+const NORMALISING_WORK: usize = 16;
+
+/// Rows of a task.
+const TASK_ROWS: usize = 8;
 
 /// Normalises rows of `width` elements: `out = (x - mean) / sqrt(variance + epsilon) * gamma + beta` with the biased
 /// variance (ONNX `LayerNormalization`, opset 17, over the last axis).
@@ -10,9 +18,7 @@ use super::steps::Step;
 /// When a length does not fit.
 pub fn layer_norm(x: &[f32], width: usize, gamma: &[f32], beta: Option<&[f32]>, epsilon: f32, out: &mut [f32]) {
     check_lengths(x, width, gamma, beta, out);
-    for (row, out) in x.chunks_exact(width.max(1)).zip(rows(out, width)) {
-        normalise(row, gamma, beta, epsilon, out);
-    }
+    for_each_row(x, width, out, |row, out| normalise(row, gamma, beta, epsilon, out));
 }
 
 /// [`layer_norm`] by its definition, in f64.
@@ -46,11 +52,11 @@ pub fn layer_norm_reference(
 /// When a length does not fit.
 pub fn rms_norm(x: &[f32], width: usize, gamma: &[f32], epsilon: f32, out: &mut [f32]) {
     check_lengths(x, width, gamma, None, out);
-    for (row, out) in x.chunks_exact(width.max(1)).zip(rows(out, width)) {
+    for_each_row(x, width, out, |row, out| {
         let mean_square = sum_of(row, |x| x * x) / width as f32;
         let factor = F32x4::splat(1.0 / (mean_square + epsilon).sqrt());
         zip_into(out, row, gamma, |x, gamma| x * factor * gamma);
-    }
+    });
 }
 
 /// [`rms_norm`] by its definition, in f64.
@@ -117,6 +123,25 @@ fn check_lengths(x: &[f32], width: usize, gamma: &[f32], beta: Option<&[f32]>, o
     assert!(beta.is_none_or(|beta| beta.len() == width), "beta is [width]");
 }
 
+/// Calls `normalise` with every row and its place in `out`.
+fn for_each_row(x: &[f32], width: usize, out: &mut [f32], normalise: impl Fn(&[f32], &mut [f32]) + Sync) {
+    let task_len = TASK_ROWS * width;
+    let (work, tasks) = (x.len().saturating_mul(NORMALISING_WORK), x.len().div_ceil(task_len.max(1)));
+    let out = SharedOutput::new(out);
+    for_each(
+        tasks,
+        work,
+        || (),
+        |(), task| {
+            let first = task * task_len;
+            let x = &x[first..x.len().min(first + task_len)];
+            // SAFETY: every task has its own rows.
+            let out = unsafe { out.slice(first, x.len()) };
+            x.chunks_exact(width).zip(rows(out, width)).for_each(|(row, out)| normalise(row, out));
+        },
+    );
+}
+
 /// The rows; none where they have no elements.
 fn rows(out: &mut [f32], width: usize) -> impl Iterator<Item = &mut [f32]> {
     out.chunks_exact_mut(width.max(1))
@@ -150,6 +175,8 @@ pub(super) mod cases {
                 failures.extend(failures_of_size(rows, width));
             }
         }
+        // Rows that threads share, not all tasks whole.
+        failures.extend(failures_of_size(5 * TASK_ROWS + 3, 384));
         failures
     }
 

@@ -1,5 +1,7 @@
 //! Quantisation of activations at run time.
+#![allow(unsafe_code)]
 
+use super::parallel::{SharedOutput, for_each};
 use super::simd::bytes::ByteRounder;
 use super::simd::{F32x4, LANES};
 use std::array::from_fn;
@@ -7,6 +9,12 @@ use std::hint::black_box;
 
 /// Elements that are quantised together.
 pub(super) const STEP: usize = 4 * LANES;
+
+/// Elements whose range is one task.
+const RANGE_TASK: usize = 1 << 14;
+
+/// Multiply-adds that take as long as to widen a range by an element.
+const RANGE_WORK: usize = 4;
 
 /// Scale and zero point of 8-bit unsigned integers `q`: each stands for `(q - zero_point) * scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +39,21 @@ pub fn dynamic_quantize(x: &[f32], out: &mut [u8]) -> Quantization {
 impl Quantization {
     /// What [`dynamic_quantize`] makes of these elements.
     pub fn of(x: &[f32]) -> Quantization {
-        let (least, greatest) = range(x);
+        let mut ranges = vec![(0.0, 0.0); x.len().div_ceil(RANGE_TASK)];
+        let shared = SharedOutput::new(&mut ranges);
+        for_each(
+            x.len().div_ceil(RANGE_TASK),
+            x.len().saturating_mul(RANGE_WORK),
+            || (),
+            |(), task| {
+                let first = task * RANGE_TASK;
+                // SAFETY: every task has its own.
+                let own = unsafe { shared.slice(task, 1) };
+                own[0] = range(&x[first..x.len().min(first + RANGE_TASK)]);
+            },
+        );
+        let widest = |(least, greatest): (f32, f32), (low, high): (f32, f32)| (least.min(low), greatest.max(high));
+        let (least, greatest) = ranges.into_iter().fold((0.0, 0.0), widest);
         quantization(least, greatest)
     }
 }
@@ -170,6 +192,12 @@ pub(super) mod cases {
             let mut x: Vec<f32> = halves.flat_map(|half| [half.next_down(), half, half.next_up()]).collect();
             x.extend([-zero_point as f32, (255 - zero_point) as f32]);
             failures.extend(failure(&x, &format!("ties around a zero point of {zero_point}")));
+        }
+        // The widest element in every part of a range that threads share.
+        for part in 0..5 {
+            let mut x = numbers(4 * RANGE_TASK + 100, 1);
+            [x[part * RANGE_TASK + 50], x[part * RANGE_TASK + 60]] = [-3.0, 5.0];
+            failures.extend(failure(&x, &format!("the widest elements in part {part}")));
         }
         for length in (0..40).chain([100, 1000]) {
             for (scale, shift) in [(1.0, 0.0), (1.0, 3.0), (-1.0, -3.0), (1e30, 0.0), (1e-40, 0.0), (1024.0, 0.5)] {

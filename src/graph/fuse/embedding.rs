@@ -2,7 +2,7 @@
 
 use super::Match;
 use super::linear::{quantized, quantized_matrix, quantized_rows};
-use super::pattern::producer;
+use super::pattern::{binary, producer, replace, same_shape, sole_reader};
 use crate::kernels::embedding::EmbeddingTable;
 use crate::ops::{CheckIndices, DequantizeLinear, Embedding, Shared, f32_slice};
 use tract_core::internal::*;
@@ -29,6 +29,22 @@ pub fn look(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
     let outlet = patch.wire_node(&*node.name, table, &[tap])?[0];
     patch.shunt_outside(model, OutletId::new(node.id, 0), outlet)?;
     Ok(Match::Found(Box::new(patch)))
+}
+
+/// Looks for an `Embedding` whose only reader adds it to rows of the sum's shape.
+pub fn look_for_sum(model: &TypedModel, node: &TypedNode) -> TractResult<Match> {
+    let Some(embedding) = node.op_as::<Embedding>().filter(|embedding| !embedding.added) else {
+        return Ok(Match::None);
+    };
+    let Some(reader) = sole_reader(model, node) else { return Ok(Match::None) };
+    let Some([left, right]) = binary(reader, "Add") else { return Ok(Match::None) };
+    let (added, sum) = (if left.node == node.id { right } else { left }, OutletId::new(reader.id, 0));
+    let fits = embedding.fits(&model.outlet_fact(node.inputs[0])?.shape, &model.outlet_fact(added)?.shape);
+    if left == right || !fits || !same_shape(model, added, sum) {
+        return Ok(Match::None);
+    }
+    let operator = Embedding { added: true, ..embedding.clone() };
+    Ok(Match::Found(replace(model, &reader.name, operator, &[node.inputs[0], added], sum)?))
 }
 
 /// Ids before a check against the table's rows: the embedding checks them itself.
@@ -64,7 +80,7 @@ fn table(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Embedding>>
             let (rows, width, held) = (constant.shape()[0], constant.shape()[1], constant.clone());
             f32_slice(constant)?;
             let table = Shared::of(&[constant], "rows", move || EmbeddingTable::from_f32(HeldTable(held), rows, width));
-            Ok(Some(Embedding { rows, width, table }))
+            Ok(Some(Embedding::new(rows, width, table)))
         }
         Some(_) => Ok(None),
         None => quantized(model, producer(model, outlet))?.map_or(Ok(None), |quantized| quantized.embedding(model)),
@@ -96,6 +112,7 @@ mod tests {
     use super::*;
     use crate::graph::Report;
     use crate::ops::{Linear, MatMul, QuantizedType};
+    use tract_core::ops::math::add;
 
     /// Rows of a table of 4-bit blocks, and products with all of it. It is too large to be dequantised beforehand.
     fn tied(sketch: &mut Sketch, zero_points: bool) -> [OutletId; 2] {
@@ -137,5 +154,58 @@ mod tests {
         let table = fused.nodes().iter().find_map(|node| node.op_as::<Embedding>()).unwrap();
         let linear = fused.nodes().iter().find_map(|node| node.op_as::<Linear>()).unwrap();
         assert!(table.table.shares(&linear.weights), "{:?} and {:?}", *table.table, *linear.weights);
+    }
+
+    #[test]
+    fn sums_of_embeddings() {
+        use Expected::{Fused, Not};
+        // Given embeddings of `[B, S]` and of `[1, S]`, makes the outputs.
+        type Build = fn(&mut Sketch, [OutletId; 2]) -> Vec<OutletId>;
+        let cases: [(&str, Build, Expected); 6] = [
+            ("both to each other", |sketch, [whole, row]| vec![sketch.wire(add(), &[whole, row])], Fused),
+            (
+                "one row for all",
+                |sketch, [whole, _]| {
+                    let other = sketch.input(&[0, 1, 4]);
+                    vec![sketch.wire(add(), &[whole, other])]
+                },
+                Not(""),
+            ),
+            (
+                "rows of an input",
+                |sketch, [whole, _]| {
+                    let other = sketch.input(&[0, 0, 4]);
+                    vec![sketch.wire(add(), &[other, whole])]
+                },
+                Fused,
+            ),
+            (
+                "sums of sums",
+                |sketch, [whole, row]| {
+                    let other = sketch.input(&[0, 0, 4]);
+                    let sum = sketch.wire(add(), &[whole, other]);
+                    vec![sketch.wire(add(), &[row, sum])]
+                },
+                Fused,
+            ),
+            ("added to itself", |sketch, [whole, _]| vec![sketch.wire(add(), &[whole, whole])], Not("")),
+            (
+                "an output itself",
+                |sketch, [whole, _]| {
+                    let other = sketch.input(&[0, 0, 4]);
+                    vec![whole, sketch.wire(add(), &[whole, other])]
+                },
+                Not(""),
+            ),
+        ];
+        for (what, build, expected) in cases {
+            let mut sketch = Sketch::new();
+            let table = sketch.weights(&[5, 4]);
+            let shapes = [[0, 0], [1, 0]];
+            let ids = shapes.map(|shape| sketch.typed_input(i64::datum_type(), &shape));
+            let embedded = ids.map(|ids| sketch.wire(Gather::new(0), &[table, ids]));
+            let outputs = build(&mut sketch, embedded);
+            sketch.check(what, &outputs, "embedding sum", expected);
+        }
     }
 }

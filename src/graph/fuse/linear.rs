@@ -301,7 +301,7 @@ impl Quantized {
         if self.operator.axis == 1 && self.operator.block_size > 0 && !by_row {
             let how = (self.operator.clone(), "rows");
             let table = Shared::try_of(&constants, how, || self.table_of_blocks(model))?;
-            return Ok(Some(Embedding { rows, width, table }));
+            return Ok(Some(Embedding::new(rows, width, table)));
         }
         if self.bits() != 8 || !by_row {
             return Ok(None);
@@ -317,7 +317,7 @@ impl Quantized {
             let elements = self.elements.as_bytes().iter().map(|byte| (byte ^ flip) as i8).collect();
             Ok(EmbeddingTable::from_int8(elements, rows, width, self.scales.clone(), zero_points)?)
         })?;
-        Ok(Some(Embedding { rows, width, table }))
+        Ok(Some(Embedding::new(rows, width, table)))
     }
 }
 

@@ -76,6 +76,7 @@ const RULES: &[Rule] = &[
     Rule { pattern: "integer linear", look: quantized_linear::look_for_integer_linear },
     Rule { pattern: "linear epilogue", look: epilogue::look },
     Rule { pattern: "embedding", look: embedding::look },
+    Rule { pattern: "embedding sum", look: embedding::look_for_sum },
     Rule { pattern: "gated linear", look: gated::look },
     Rule { pattern: "projections", look: projections::look },
     Rule { pattern: "columns", look: columns::look },
