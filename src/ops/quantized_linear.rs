@@ -112,8 +112,7 @@ impl EvalOp for QuantizedLinear {
         *last = outputs;
         let (operands, rest) = inputs.split_at(self.operands());
         let Left { values, scale, zero_point } = Left::of(operands)?;
-        let of_column = |column: usize| scale * self.scales[column % self.scales.len()];
-        let scales: Vec<f32> = (0..outputs).map(of_column).collect();
+        let scales: Vec<f32> = self.scales.iter().cycle().take(outputs).map(|of_column| scale * of_column).collect();
         let finish = Dequantisation {
             scales: &scales,
             bias: self.bias.as_ref().map(|bias| bias.as_slice()),

@@ -41,6 +41,11 @@ pub(super) struct Finish<'a> {
 }
 
 impl Finish<'_> {
+    /// Whether sums stay as they are.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.bias.is_none() && self.activation == Activation::Identity && self.joined.is_none()
+    }
+
     /// Finishes the sums of one row, of the outputs of the layer from `first_column` on, whose place in the output is `place`.
     pub(super) fn apply(&self, sums: &mut [f32], first_column: usize, place: usize) {
         let count = sums.len();

@@ -474,7 +474,7 @@ fn integer_linear_by<const IN_TILES: bool>(way: Way, x: IntegerRows<'_>, weights
             out.as_chunks_mut().0.iter_mut().zip(sums).for_each(|(out, sums)| sums.store(out));
         }
     };
-    let finish = |_, _, _: &mut [i32]| {};
+    let finish = None::<fn(usize, usize, &mut [i32])>;
     let product = Product::<_, _, _, IN_TILES> { x, weights, out, write, finish };
     way.for_weights(weights.has_least_pair, weights.has_large_pair).run(product);
 }
@@ -501,6 +501,7 @@ pub fn quantized_linear(x: IntegerRows<'_>, weights: &IntegerWeights, then: Dequ
     };
     let rest = Finish { bias: None, activation, joined };
     let finish = |row: usize, column: usize, out: &mut [f32]| rest.apply(out, column, row * outputs + column);
+    let finish = (!rest.is_nothing()).then_some(finish);
     let product = Product::<_, _, _, true> { x, weights, out, write, finish };
     Way::of_this_machine().for_weights(weights.has_least_pair, weights.has_large_pair).run(product);
 }
@@ -521,8 +522,8 @@ struct Product<'a, T, Write, FinishRow, const IN_TILES: bool> {
     out: &'a mut [T],
     /// Given the first column of a panel, gives what writes the sums of a row's part in it.
     write: Write,
-    /// Called with row, first column and elements of a part of a row, once these are written.
-    finish: FinishRow,
+    /// Called with row, first column and elements of a part of a row, once these are written, if there is something to do.
+    finish: Option<FinishRow>,
 }
 
 impl<T, Write, WriteSums, FinishRow, const IN_TILES: bool> Multiplication for Product<'_, T, Write, FinishRow, IN_TILES>
@@ -567,6 +568,7 @@ where
                     }
                     next = end;
                 }
+                let Some(finish) = &finish else { return };
                 for row in rows {
                     // SAFETY: as above.
                     let out = unsafe { out.slice(row * outputs + columns.start, columns.len()) };
