@@ -8,12 +8,13 @@ use super::step::Executor;
 use crate::artefact::{self, Artefact, SavedModel, is_artefact};
 use crate::attention::{AttentionCall, AttentionOperands, AttentionShape, HeadStrides, MaskStrides, Window};
 use crate::error::{Error, ErrorCode, Result};
-use crate::gpu::{Counters, Gpu};
+use crate::gpu::{AdapterSummary, Counters, Gpu};
 use crate::graph::{CompiledGraph, CompiledModel, Report, compile};
 use crate::kernels::attention::attention;
 use crate::onnx::{ExternalFile, ReadAt, TensorInfo};
 use crate::tensor::Tensor;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use tract_core::prelude::TValue;
 
@@ -334,9 +335,17 @@ async fn choose_device(preference: DevicePreference) -> Result<(Option<Gpu>, Str
     }
 }
 
+thread_local! {
+    /// Adapters that were found to compute rightly: once is enough, and the next session need not wait for a shader to be compiled.
+    static TRUSTED: RefCell<Vec<AdapterSummary>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A GPU whose attention agrees with the CPU's on a small call.
 async fn trusted_gpu() -> Result<Gpu> {
     let mut gpu = Gpu::request().await?;
+    if TRUSTED.with_borrow(|trusted| trusted.contains(gpu.adapter())) {
+        return Ok(gpu);
+    }
     let call = probe();
     let wave = |len: usize, phase: f32| (0..len).map(|at| (at as f32 * 0.7 + phase).sin()).collect::<Vec<f32>>();
     let (query, key, value) = (wave(48, 0.0), wave(80, 1.0), wave(80, 2.0));
@@ -356,6 +365,7 @@ async fn trusted_gpu() -> Result<Gpu> {
         return Err(Error::device_lost(format!("the GPU {} computes wrongly", gpu.adapter().name))
             .remedy("update the browser or the graphics driver, or run on the CPU"));
     }
+    TRUSTED.with_borrow_mut(|trusted| trusted.push(gpu.adapter().clone()));
     Ok(gpu)
 }
 

@@ -54,7 +54,7 @@ for (const variant of VARIANTS) {
 }
 
 test('WebGPU: exports are right or refused, and their attention runs there', { tag: '@webgpu' }, async ({ library, page, origin }) => {
-  const results = await runInPage(library, page, origin, exportedModels(), 'webgpu', true);
+  const results = await runInPage(library, page, origin, exportedModels(), 'webgpu', false);
   expectRightOrRefused(results, expectedRefusals('exports'));
   for (const { name, counters } of results) {
     if (counters === undefined || ATTENTION_ON_CPU.test(name)) continue;

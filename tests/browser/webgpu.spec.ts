@@ -37,6 +37,19 @@ for (const model of MODELS) {
   });
 }
 
+test('an adapter is tried once a page', { tag: '@webgpu' }, async ({ library }) => {
+  const counts = await library.evaluate(async ({ InferenceSession }, file) => {
+    const counts = [];
+    for (let time = 0; time < 2; time++) {
+      const session = await InferenceSession.create(file, { executionProviders: ['webgpu'], worker: false });
+      counts.push({ device: session.device, dispatches: session.counters().dispatches });
+      await session.release();
+    }
+    return counts;
+  }, RAMPART.file);
+  expect(counts).toEqual([{ device: 'webgpu', dispatches: 1 }, { device: 'webgpu', dispatches: 0 }]);
+});
+
 test('without an adapter, WebGPU alone is refused', async ({ library, page }) => {
   expect(await page.evaluate(async () => (await navigator.gpu?.requestAdapter()) ?? null)).toBe(null);
   const failures = await library.evaluate(
