@@ -46,6 +46,10 @@ unsafe impl Send for Pool {}
 
 /// Threads that compute, the caller among them.
 pub fn threads() -> usize {
+    // Without atomics there are no helpers, which a build shall know.
+    if cfg!(all(target_arch = "wasm32", not(target_feature = "atomics"))) {
+        return 1;
+    }
     // A system that refuses threads leaves those that there are.
     #[cfg(not(target_arch = "wasm32"))]
     let _ = start(None);
