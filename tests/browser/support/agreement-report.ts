@@ -1,7 +1,7 @@
 // docs/agreement.md, from figures.
 
 import { NO_BFLOAT16, type Result } from '../pages/models.js';
-import { LEAST_TOP_ONES } from './fixtures.ts';
+import { TIE } from './fixtures.ts';
 
 export type BackendName = 'native' | 'wasm simd' | 'wasm relaxed' | 'WebGPU';
 
@@ -56,7 +56,7 @@ over all backends. *top-1* is in how many positions the most likely token is the
 that predict tokens; each position sees the recorded tokens before it.
 \`refused\`: a typed error, whose reason is below. \`bf16\`: not run, because JavaScript's tensors cannot express bfloat16. A model whose error is
 beyond the tolerance recorded with it (ten times that on WebGPU) is \`wrong\`; SmolLM2, which rounds activations to int8 where the record is in f32,
-also where its top-1 is the recorded one in fewer than ${LEAST_TOP_ONES} positions.`;
+also where a recorded token's logit is more than ${TIE} below that of the most likely one.`;
 
 const STANDINGS = ['right', 'refused', 'bf16', 'wrong', 'failed'] as const;
 

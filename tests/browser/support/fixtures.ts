@@ -38,12 +38,13 @@ export function exportedModels(): Model[] {
 }
 
 /**
- * What the greedy run of SmolLM2 is held to, whose file allows int8 activations, while its answers are recorded in f32. Its logits have a
- * standard deviation of 3.7, so that `INT8_ACTIVATIONS` bounds them loosely; the most likely tokens decide. Rounding may turn one of 24
- * where two are nearly as likely.
+ * What the greedy run of SmolLM2 is held to, whose file allows int8 activations, while its answers are recorded in f32: what rounding alone
+ * makes of it, measured with the prompt at once and in two parts, cut in seven places, by two builds of two variants. Of logits with a
+ * standard deviation of 3.7 the one farthest off was so by 0.5 to 1.73; the recorded token was the most likely one in 22 to 24 of 24 steps,
+ * and else behind it by 0.44 at most.
  */
-const INT8_ACTIVATIONS: Tolerance = { atol: 1.5, rtol: 0 };
-export const LEAST_TOP_ONES = 23;
+const INT8_ACTIVATIONS: Tolerance = { atol: 2.5, rtol: 0 };
+export const TIE = 1;
 
 /** The outputs of SmolLM2 that are its cache: of each of 30 layers, key and value. */
 const SMOLLM2_CACHE = Array.from({ length: 30 }, (_, layer) => ['key', 'value'].map((part) => `present.${layer}.${part}`)).flat();
@@ -73,7 +74,7 @@ export function realModels(): Model[] {
         pastDims: [1, 3, 0, 64],
         cache: SMOLLM2_CACHE,
         tolerance: INT8_ACTIVATIONS,
-        leastTopOnes: LEAST_TOP_ONES,
+        tie: TIE,
       },
     },
   ];
